@@ -1,0 +1,129 @@
+"""The one place that knows TensorFlow, JAX and PyTorch apart.
+
+Everything else in the package is written with Keras 3 alone, so that any of the three can train, load
+and explain the same models. Choose one with the environment variable KERAS_BACKEND before the first
+import of Keras; TensorFlow is the default and the fastest of the three on a CPU.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+
+import keras
+
+
+def name() -> str:
+    """The Keras backend in use: "tensorflow", "jax" or "torch"."""
+    return keras.backend.backend()
+
+
+def version() -> str:
+    """The backend and its version, as in "tensorflow 2.21.0"."""
+    return f"{name()} {__import__(name()).__version__}"
+
+
+def accelerator() -> str | None:
+    """The name of the GPU or TPU that the backend will use, or None on a CPU."""
+    if name() == "tensorflow":
+        import tensorflow as tf
+
+        devices = tf.config.list_physical_devices("GPU") + tf.config.list_physical_devices("TPU")
+        if not devices:
+            return None
+        details = tf.config.experimental.get_device_details(devices[0])
+        return details.get("device_name", devices[0].device_type)
+    if name() == "jax":
+        import jax
+
+        device = jax.devices()[0]
+        return None if device.platform == "cpu" else device.device_kind
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name(0)
+    return "Apple GPU" if torch.backends.mps.is_available() else None
+
+
+def hardware() -> str:
+    """What the numbers were computed on: the accelerator, or the processor and its cores."""
+    if accelerator():
+        return accelerator()
+    # The cores this process may use: in a container os.cpu_count() counts those of the host.
+    usable = getattr(os, "sched_getaffinity", None)
+    cores = len(usable(0)) if usable else os.cpu_count()
+    return f"CPU, {cores} {platform.machine()} cores"
+
+
+def use_mixed_precision() -> bool:
+    """Switch Keras to mixed precision where the accelerator has it; returns whether it did.
+
+    bfloat16 keeps float32's range, so no loss scaling is needed; on a CPU it would only be slower.
+    """
+    if accelerator() is None:
+        return False
+    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    return True
+
+
+def compiled(function, model):
+    """Compile a function of tensors that calls layers of `model`; on PyTorch it stays as it is.
+
+    The weights are read anew at every call, so a compiled function follows a model that goes on learning.
+    A new shape of an argument compiles once more: seconds for a deep net.
+
+    Args:
+        function: takes and returns tensors (or tuples and dicts of them); made of Keras operations.
+        model: whose weights `function` reads.
+
+    Returns:
+        The compiled function; it takes arrays too.
+    """
+    if name() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(function, reduce_retracing=True)
+    if name() == "jax":
+        import jax
+
+        @jax.jit
+        def pure(weights, *arguments):
+            # As an argument a weight stays a variable; jit would freeze one that it finds in the function.
+            with keras.StatelessScope(state_mapping=list(zip(model.variables, weights, strict=True))):
+                return function(*arguments)
+
+        return lambda *arguments: pure([variable.value for variable in model.variables], *arguments)
+    return function
+
+
+def gradients(outputs_of, inputs):
+    """Value and gradient of a scalar function, on any backend.
+
+    Args:
+        outputs_of: function of `inputs` that returns `(scalar, auxiliary)`; it must be made of
+            Keras operations. `auxiliary` is any tensor, or tuple or dict of tensors, and may be `()`.
+        inputs: the tensor or array to differentiate with respect to, or a tuple, list or dict of them.
+
+    Returns:
+        `(scalar, auxiliary, gradient)`; the gradient has the structure and shapes of `inputs`, and is 0
+        where the scalar does not depend on them.
+    """
+    inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, inputs)
+    if name() == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            scalar, auxiliary = outputs_of(inputs)
+        return scalar, auxiliary, tape.gradient(scalar, inputs, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    if name() == "jax":
+        import jax
+
+        (scalar, auxiliary), gradient = jax.value_and_grad(outputs_of, has_aux=True)(inputs)
+        return scalar, auxiliary, gradient
+    import torch
+
+    inputs = keras.tree.map_structure(lambda tensor: tensor.detach().requires_grad_(True), inputs)
+    scalar, auxiliary = outputs_of(inputs)
+    flat = torch.autograd.grad(scalar, keras.tree.flatten(inputs), allow_unused=True, materialize_grads=True)
+    return scalar, auxiliary, keras.tree.pack_sequence_as(inputs, list(flat))

@@ -1,0 +1,295 @@
+"""How good is a model? Predictions become files, and every number is computed from those files.
+
+`evaluate` writes `predictions.csv` (one line per test picture), `predictions_validation.csv` and
+`metrics.json` into a run folder. `measure` turns predictions into figures with intervals, anywhere.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+from keras import ops
+from sklearn import metrics as sk
+
+from emotions import backend
+from emotions.datasets import Dataset, Split
+from emotions.training import Batches, git_commit, now, write
+
+RESAMPLES = 2000  # of the bootstrap
+BINS = 15  # of the calibration error (Guo et al. 2017, section 2)
+
+
+# ------------------------------------------------------------------------------------------- predictions
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says of a split.
+
+    Attributes:
+        class_names: alphabetical.
+        ids: str, N.
+        labels: int, N: positions in `class_names`.
+        probabilities: float, N x classes; rows sum to 1.
+    """
+
+    class_names: tuple[str, ...]
+    ids: np.ndarray
+    labels: np.ndarray
+    probabilities: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def predicted(self) -> np.ndarray:
+        return self.probabilities.argmax(axis=1)
+
+    def take(self, chosen) -> Predictions:
+        return Predictions(self.class_names, self.ids[chosen], self.labels[chosen], self.probabilities[chosen])
+
+    def save(self, path: str | Path) -> None:
+        """Write `id,label,<class>…`: label is the class name, probabilities have five digits."""
+        frame = pd.DataFrame(self.probabilities, columns=list(self.class_names))
+        frame.insert(0, "label", np.array(self.class_names)[self.labels])
+        frame.insert(0, "id", self.ids)
+        write(Path(path), frame.to_csv(index=False, float_format="%.5g"))
+
+    @classmethod
+    def read(cls, path: str | Path) -> Predictions:
+        """Read what `save` wrote."""
+        frame = pd.read_csv(path, dtype={"id": str, "label": str})
+        class_names = tuple(frame.columns[2:])
+        probabilities = frame[list(class_names)].to_numpy(float)
+        labels = pd.Index(class_names).get_indexer(frame["label"])
+        if (labels < 0).any():
+            raise ValueError(f"{path}: the label {frame['label'][labels < 0].iloc[0]!r} is none of its columns {class_names}.")
+        return cls(class_names, frame["id"].to_numpy(str), labels, probabilities / probabilities.sum(axis=1, keepdims=True))
+
+
+class Pictures(keras.utils.PyDataset):
+    """A split's pictures in batches and in order, mirrored on request."""
+
+    def __init__(self, images, batch_size: int, flip: bool = False):
+        super().__init__()
+        self.images, self.batch_size, self.flip = images, batch_size, flip
+
+    def __len__(self):
+        return -(-len(self.images) // self.batch_size)
+
+    def __getitem__(self, index):
+        last = min((index + 1) * self.batch_size, len(self.images))
+        batch = self.images[np.arange(index * self.batch_size, last)]
+        return (batch[:, :, ::-1] if self.flip else batch,)
+
+
+def predict(model: keras.Model, split: Split, class_names: tuple[str, ...], *, flip: bool = False, batch_size: int = 64) -> Predictions:
+    """Predict a split in order, so that labels and probabilities line up.
+
+    Args:
+        flip: average the probabilities of each picture and its mirror image.
+    """
+    probabilities = model.predict(Pictures(split.images, batch_size), verbose=0)
+    if flip:
+        probabilities = (probabilities + model.predict(Pictures(split.images, batch_size, flip=True), verbose=0)) / 2
+    if probabilities.shape != (len(split), len(class_names)):
+        raise ValueError(f"{model.name} returned {probabilities.shape} for {len(split)} pictures of {len(class_names)} classes.")
+    return Predictions(tuple(class_names), split.ids, split.labels, probabilities)
+
+
+# --------------------------------------------------------------------------------------------- measuring
+
+
+def measure(predictions: Predictions, resamples: int = RESAMPLES, seed: int = 0) -> dict:
+    """Every figure that one file of predictions gives, headline figures with bootstrap 95 % intervals.
+
+    Returns:
+        a dictionary that goes into JSON as it is: n, accuracy, top_2 and top_3 (where there are more
+        classes), macro_f1, mcc, log_loss (nats), roc_auc (macro, one-vs-rest), ece (15 bins);
+        `<figure>_interval` for accuracy, macro_f1, mcc, log_loss and ece; `per_class` with precision,
+        recall, f1, roc_auc and support; `confusion`, rows true and columns predicted.
+        A figure that the labels do not define (ROC-AUC of an absent class) is None.
+    """
+    if not len(predictions):
+        raise ValueError("There are no predictions to measure.")
+    labels, probabilities = predictions.labels, predictions.probabilities
+    names, classes = predictions.class_names, range(len(predictions.class_names))
+    confusion = sk.confusion_matrix(labels, predictions.predicted, labels=classes)
+    precision, recall, f1, support = sk.precision_recall_fscore_support(
+        labels, predictions.predicted, labels=classes, zero_division=0)
+    auc = [_roc_auc(labels == k, probabilities[:, k]) for k in classes]
+    known = [value for value in auc if value is not None]
+    found = {
+        "n": len(predictions),
+        "accuracy": float(sk.accuracy_score(labels, predictions.predicted)),
+        **{f"top_{k}": float(sk.top_k_accuracy_score(labels, probabilities, k=k, labels=classes)) for k in (2, 3) if k < len(names)},
+        "macro_f1": float(f1.mean()),
+        "mcc": float(sk.matthews_corrcoef(labels, predictions.predicted)),
+        "log_loss": float(sk.log_loss(labels, probabilities, labels=classes)),
+        "roc_auc": float(np.mean(known)) if known else None,
+        "ece": calibration_error(labels, probabilities),
+    }
+    found |= {f"{name}_interval": interval for name, interval in _intervals(predictions, confusion, resamples, seed).items()}
+    found["per_class"] = {
+        name: {"precision": float(precision[k]), "recall": float(recall[k]), "f1": float(f1[k]), "roc_auc": auc[k], "support": int(support[k])}
+        for k, name in enumerate(names)
+    }
+    found["confusion"] = confusion.tolist()
+    return found
+
+
+def _roc_auc(positive, scores) -> float | None:
+    return float(sk.roc_auc_score(positive, scores)) if 0 < positive.sum() < len(positive) else None
+
+
+def calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS) -> float:
+    """Expected calibration error: the mean gap between confidence and accuracy over equal-width bins of
+    confidence, weighted by the pictures in each (Guo et al. 2017, equation 3)."""
+    gaps = _bin_gaps(probabilities.max(axis=1), probabilities.argmax(axis=1) == labels, bins)
+    return float(np.abs(gaps).sum() / len(labels))
+
+
+def _bin_gaps(confidence, correct, bins):
+    """Sum of (correct - confidence) in each bin; a confidence on an edge falls into the bin below it."""
+    places = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    return np.bincount(places, weights=correct - confidence, minlength=bins)
+
+
+def _intervals(predictions: Predictions, confusion: np.ndarray, resamples: int, seed: int) -> dict[str, list[float]]:
+    """Percentile bootstrap over pictures (Efron & Tibshirani 1993, chapter 13)."""
+    random = np.random.default_rng(seed)
+    n, classes = len(predictions), len(confusion)
+    # Resampling pictures resamples the cells of the confusion matrix multinomially: no loop over pictures.
+    drawn = random.multinomial(n, confusion.ravel() / n, size=resamples).reshape(-1, classes, classes)
+    hits = drawn.diagonal(axis1=1, axis2=2)
+    true, predicted = drawn.sum(axis=2), drawn.sum(axis=1)
+    f1 = 2 * hits / np.maximum(true + predicted, 1)
+    numerator = n * hits.sum(axis=1) - (true * predicted).sum(axis=1)
+    denominator = np.sqrt((n**2 - (predicted**2.0).sum(axis=1)) * (n**2 - (true**2.0).sum(axis=1)))
+    samples = {
+        "accuracy": hits.sum(axis=1) / n,
+        "macro_f1": f1.mean(axis=1),
+        "mcc": np.divide(numerator, denominator, out=np.zeros(resamples), where=denominator > 0),
+    }
+    confidence = predictions.probabilities.max(axis=1)
+    correct = predictions.predicted == predictions.labels
+    likelihood = predictions.probabilities[np.arange(n), predictions.labels]
+    loss = -np.log(np.clip(likelihood, np.finfo(likelihood.dtype).eps, None))
+    picked = [random.integers(n, size=n) for _ in range(resamples)]
+    samples["log_loss"] = [loss[chosen].mean() for chosen in picked]
+    samples["ece"] = [np.abs(_bin_gaps(confidence[chosen], correct[chosen], BINS)).sum() / n for chosen in picked]
+    return {name: [float(end) for end in np.percentile(values, [2.5, 97.5])] for name, values in samples.items()}
+
+
+# -------------------------------------------------------------------------------------------- evaluating
+
+
+def evaluate(model: keras.Model, dataset: Dataset, folder: str | Path, *, flip: bool = True, title: str | None = None) -> dict:
+    """Predict validation and test, and write what was found into the run folder.
+
+    Writes `predictions_validation.csv`, `predictions.csv` (single pass), with `flip` also `predictions_tta.csv`
+    (averaged over each picture and its mirror image) and the same for validation, and `metrics.json`.
+
+    Args:
+        folder: the run folder; its `training.json`, where there is one, goes into the metrics.
+
+    Returns:
+        the content of `metrics.json`; see `measure` for the figures of each split.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    names = dataset.class_names
+    for averaged in (False, True) if flip else (False,):
+        end = "_tta.csv" if averaged else ".csv"
+        predict(model, dataset.validation, names, flip=averaged).save(folder / f"predictions_validation{end}")
+        predict(model, dataset.test, names, flip=averaged).save(folder / f"predictions{end}")
+    seconds = seconds_per_picture(model, dataset.test)
+    return report(folder, dataset, title=title or folder.name, parameters=model.count_params(), seconds_per_picture=seconds)
+
+
+def report(folder: str | Path, dataset: Dataset, **facts) -> dict:
+    """Write `metrics.json` from the predictions in a run folder, with `facts` on the model beside them.
+
+    The ids of test pictures that have a copy in training are kept beside the run folders, in
+    `copied_in_training.csv`, so that the leak-free part can be measured without the data set.
+    """
+    folder = Path(folder)
+    write(folder.parent / "copied_in_training.csv", pd.DataFrame({"id": sorted(dataset.copied)}).to_csv(index=False))
+    record_file = folder / "training.json"
+    training = json.loads(record_file.read_text()) if record_file.exists() else {}
+    found = {
+        "dataset": dataset.name,
+        "model": folder.name,
+        "class_names": list(dataset.class_names),
+        "split_sizes": {name: len(split) for name, split in dataset.splits().items()},
+        "seed": training.get("seed"),
+        "backend": training.get("backend", backend.version()),
+        "hardware": training.get("hardware", backend.hardware()),
+        "training_seconds": training.get("seconds"),
+        "git_commit": training.get("git_commit", git_commit()),
+        "evaluated": now(),
+        **facts,
+        **measure_folder(folder),
+        "training": training,
+    }
+    write(folder / "metrics.json", json.dumps(found, indent=2) + "\n")
+    return found
+
+
+def measure_folder(folder: str | Path) -> dict[str, dict]:
+    """Every figure of a run folder from its committed predictions alone.
+
+    Returns:
+        `validation`, `test` and `test_leak_free` (the test pictures without a copy in training), and the
+        same with the suffix `_tta` where averaged predictions are there.
+    """
+    folder = Path(folder)
+    copied_file = folder.parent / "copied_in_training.csv"
+    copied = set(pd.read_csv(copied_file, dtype=str)["id"]) if copied_file.exists() else set()
+    found = {}
+    for end in ("", "_tta"):
+        if not (folder / f"predictions{end}.csv").exists():
+            continue
+        test = Predictions.read(folder / f"predictions{end}.csv")
+        found[f"validation{end}"] = measure(Predictions.read(folder / f"predictions_validation{end}.csv"))
+        found[f"test{end}"] = measure(test)
+        found[f"test_leak_free{end}"] = measure(test.take(~np.isin(test.ids, list(copied))))
+    return found
+
+
+def seconds_per_picture(model: keras.Model, split: Split, repeats: int = 20) -> float:
+    """Median time to predict one picture alone, after a warm-up, on this machine."""
+    image = split.images[np.zeros(1, int)]
+    times = []
+    for _ in range(repeats + 3):
+        started = time.perf_counter()
+        ops.convert_to_numpy(model(image, training=False))
+        times.append(time.perf_counter() - started)
+    return float(np.median(times[3:]))
+
+
+def card(found: dict) -> dict:
+    """What goes into a saved model beside its weights: what it is, and how good, in a few lines.
+
+    Args:
+        found: the content of a `metrics.json`.
+    """
+    kept = ("accuracy", "accuracy_interval", "macro_f1", "n")
+    return {
+        "class_names": found["class_names"],
+        "model": found["model"],
+        "title": found["title"],
+        "dataset": found["dataset"],
+        "split_sizes": found["split_sizes"],
+        "input": "RGB pictures of faces, N x H x W x 3, any size, values 0-255",
+        **{split: {name: found[split][name] for name in kept} for split in ("validation", "test", "test_leak_free")},
+        "training": {name: found["training"].get(name) for name in ("seed", "epochs_trained", "input_size", "finished")},
+        "versions": {"backend": found["backend"], "keras": found["training"].get("keras")},
+        "limits": "Posed and web-scraped faces; labels are about 10 % noise; no demographic labels. Not for decisions about people.",
+    }

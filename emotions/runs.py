@@ -1,0 +1,172 @@
+"""Where is a run, and how do I make one? Training, evaluation, saving and figures in one call.
+
+    run("lenet", load("fer2013-3"))     # results/fer2013-3/lenet/ and models/lenet-fer2013-3.keras
+
+Two profiles: "full" is the real experiment; "quick" runs the same steps in seconds on a few small
+pictures, writes under build/ and never touches full results.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from emotions import backend, evaluation, models, plots, training
+from emotions.datasets import Dataset, Split
+from emotions.evaluation import Predictions
+from emotions.recipes import Recipe
+
+BASELINE = "logistic-regression"
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How large an experiment is.
+
+    Attributes:
+        train, held_out: most pictures used for training, and for validation and test each; None is all.
+        epochs: most epochs of a phase; None is the recipe's.
+        size: largest input size, in pixels; None is the architecture's.
+        folder: where results and models go, below the repository.
+    """
+
+    train: int | None
+    held_out: int | None
+    epochs: int | None
+    size: int | None
+    folder: str
+
+
+PROFILES = {
+    "full": Profile(train=None, held_out=None, epochs=None, size=None, folder="."),
+    "quick": Profile(train=640, held_out=200, epochs=2, size=64, folder="build/quick"),
+}
+
+
+def profile_named(name: str) -> Profile:
+    if name not in PROFILES:
+        raise ValueError(f"There is no profile named {name!r}; there are {', '.join(PROFILES)}.")
+    return PROFILES[name]
+
+
+def root(profile: str = "full") -> Path:
+    """The folder that holds `results/` and `models/`: the repository, or below build/ when quick.
+
+    Where only the package is installed, the current directory takes the repository's place.
+    """
+    repository = Path(__file__).resolve().parents[1]
+    home = repository if (repository / "notebooks").is_dir() else Path.cwd()
+    return home / profile_named(profile).folder
+
+
+def run_folder(dataset: str, model: str, profile: str = "full") -> Path:
+    return root(profile) / "results" / dataset / model
+
+
+def model_file(dataset: str, model: str, profile: str = "full") -> Path:
+    return root(profile) / "models" / f"{model}-{dataset}.keras"
+
+
+def scaled(dataset: Dataset, profile: str = "full", seed: int = 0) -> Dataset:
+    """The data set as a profile uses it: all of it, or a stratified part of each split."""
+    chosen = profile_named(profile)
+    limits = {"train": chosen.train, "validation": chosen.held_out, "test": chosen.held_out}
+    return dataclasses.replace(dataset, **{name: part(split, limits[name], seed) for name, split in dataset.splits().items()})
+
+
+def part(split: Split, most: int | None, seed: int = 0) -> Split:
+    """At most `most` pictures of a split, in order, in the proportions of its classes."""
+    if most is None or len(split) <= most:
+        return split
+    chosen, _ = train_test_split(np.arange(len(split)), train_size=most, stratify=split.labels, random_state=seed)
+    return split.take(np.sort(chosen))
+
+
+def scaled_recipe(recipe: Recipe, profile: str = "full") -> Recipe:
+    """The recipe with no phase longer than the profile allows."""
+    most = profile_named(profile).epochs
+    if most is None:
+        return recipe
+    return dataclasses.replace(recipe, phases=tuple(dataclasses.replace(p, epochs=min(p.epochs, most)) for p in recipe.phases))
+
+
+def run(
+    name: str,
+    dataset: Dataset,
+    *,
+    profile: str = "full",
+    suffix: str = "",
+    size: int | None = None,
+    weights: str | Path | None = None,
+    recipe: Recipe | None = None,
+    seed: int = 0,
+    minutes: float | None = None,
+    keep_model: bool = True,
+    callbacks: tuple[keras.callbacks.Callback, ...] = (),
+    verbose: int | str = "auto",
+) -> dict:
+    """Build, train, evaluate and save a model of the registry, and draw its figures.
+
+    Args:
+        name: a key of `models.MODELS`, or "logistic-regression".
+        dataset: see `datasets.load`.
+        suffix: added to the name of the run, as "-all" or "-s1".
+        size, weights: as in `models.build`.
+        recipe, seed, minutes, callbacks, verbose: as in `training.train`.
+        keep_model: whether to write the `.keras` file too.
+
+    Returns:
+        the content of the run's `metrics.json`.
+    """
+    dataset = scaled(dataset, profile)
+    folder = run_folder(dataset.name, name + suffix, profile)
+    if name == BASELINE:
+        return run_baseline(dataset, folder)
+    architecture = models.find(name)
+    size = size or architecture.size
+    size = min(size, profile_named(profile).size or size)
+    mixed = backend.use_mixed_precision()
+    keras.utils.set_random_seed(seed)
+    model = models.build(name, len(dataset.class_names), size, weights)
+    training.train(
+        model, dataset, scaled_recipe(recipe or architecture.recipe, profile), folder,
+        seed=seed, minutes=minutes, callbacks=callbacks, verbose=verbose,
+    )
+    if mixed:
+        model = models.in_float32(model)
+    found = evaluation.evaluate(model, dataset, folder, title=architecture.title)
+    plots.draw_run(folder)
+    if keep_model:
+        models.save(model, model_file(dataset.name, name + suffix, profile), evaluation.card(found))
+    return found
+
+
+def run_baseline(dataset: Dataset, folder: str | Path, components: int = 150) -> dict:
+    """The trivial baseline of every table: logistic regression on the principal components of grey pixels."""
+
+    def pixels(split: Split) -> np.ndarray:
+        return np.asarray(split.images, "float32").mean(axis=-1).reshape(len(split), -1) / 255
+
+    train = pixels(dataset.train)
+    classifier = make_pipeline(
+        PCA(min(components, len(train) - 1), random_state=0),
+        StandardScaler(),
+        LogisticRegression(class_weight="balanced", max_iter=1000),
+    )
+    classifier.fit(train, dataset.train.labels)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for split, file in ((dataset.validation, "predictions_validation.csv"), (dataset.test, "predictions.csv")):
+        probabilities = classifier.predict_proba(pixels(split))
+        Predictions(dataset.class_names, split.ids, split.labels, probabilities).save(folder / file)
+    weights = classifier[-1].coef_.size + classifier[-1].intercept_.size + classifier[0].components_.size
+    return evaluation.report(folder, dataset, title="Logistic regression", parameters=int(weights), seed=0)

@@ -1,0 +1,524 @@
+"""How are models trained? One `train`: any model, any data set, one or two phases; it resumes.
+
+Training writes `history.csv` and `training.json` to its run folder as it goes, and keeps the state of the
+last finished epoch there until the run is complete. Interrupted, the same call goes on from that epoch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import shutil
+import subprocess
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+from keras import ops
+
+from emotions import backend
+from emotions.datasets import Dataset, Split
+from emotions.recipes import Augmentation, Phase, Recipe
+
+PLATEAU_FACTOR = 0.3  # what ReduceLROnPlateau multiplies the learning rate with
+STEPS_PER_EXECUTION = 16  # steps that an accelerator runs without returning to Python
+
+
+# ------------------------------------------------------------------------------------------ what is fed
+
+
+class Batches(keras.utils.PyDataset):
+    """A split in batches of `(pictures, one-hot labels, weights)`.
+
+    The order of an epoch, and the pairs that mixup blends, follow from (seed, epoch) alone, so that a
+    resumed training sees what an uninterrupted one would have seen.
+
+    Args:
+        split: the pictures; a grey set (a broadcast view) is fed as one channel.
+        classes: number of classes.
+        batch_size: pictures per batch; the last batch may be smaller.
+        seed: shuffles anew each epoch; None keeps the order.
+        epoch: the first epoch that will be asked for.
+        class_weights: float, one per class, or None for no weights. A soft label weighs the mean of
+            its classes' weights.
+        mixup: alpha of the Beta distribution; 0 blends nothing. Otherwise the pictures come with the share
+            that `Blend` leaves of each, which is 1 where there is no seed.
+    """
+
+    def __init__(self, split: Split, classes: int, batch_size: int, *, seed=None, epoch=0, class_weights=None, mixup=0.0):
+        super().__init__()
+        self.split, self.batch_size, self.seed, self.epoch, self.mixup = split, batch_size, seed, epoch, mixup
+        self.targets = np.eye(classes, dtype="float32")[split.labels] if split.targets is None else split.targets
+        self.class_weights = class_weights
+        self.images = split.images[..., :1] if is_grey(split) else split.images
+        self._shuffle()
+
+    def _shuffle(self):
+        self.order = np.arange(len(self.split))
+        if self.seed is not None:
+            np.random.default_rng((self.seed, self.epoch)).shuffle(self.order)
+
+    def __len__(self):
+        return math.ceil(len(self.split) / self.batch_size)
+
+    def __getitem__(self, index):
+        chosen = self.order[index * self.batch_size : (index + 1) * self.batch_size]
+        images, targets = self.images[chosen], self.targets[chosen]
+        if self.mixup:
+            share = np.ones((len(chosen), 1), "float32")
+            if self.seed is not None:
+                random = np.random.default_rng((self.seed, self.epoch, index))
+                share = random.beta(self.mixup, self.mixup, size=share.shape).astype("float32")
+            targets = share * targets + (1 - share) * targets[::-1]
+            images = {"picture": images, "share": share}
+        if self.class_weights is None:
+            return images, targets
+        return images, targets, targets @ np.asarray(self.class_weights, "float32")
+
+    def on_epoch_end(self):
+        self.epoch += 1
+        self._shuffle()
+
+
+def is_grey(split: Split) -> bool:
+    """Whether the pictures are one channel shown as three."""
+    return isinstance(split.images, np.ndarray) and split.images.strides[-1] == 0
+
+
+def balanced_class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Weights inversely proportional to class frequency, with mean 1 over the pictures (as scikit-learn's
+    "balanced"); a class without pictures weighs 0."""
+    counts = np.bincount(labels, minlength=classes)
+    return np.where(counts > 0, len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1)), 0.0)
+
+
+# --------------------------------------------------------------------------------------- augmentation
+
+
+class RandomWarp(keras.layers.Layer):
+    """Mirror, turn, shift and zoom in one resampling, instead of one for each; training only.
+
+    Args: as in `recipes.Augmentation`. Pictures: N x H x W x C, float.
+    """
+
+    def __init__(self, flip: bool, rotation: float, shift: float, zoom: float, seed: int, **options):
+        super().__init__(**options)
+        self.flip, self.rotation, self.shift, self.zoom = flip, math.radians(rotation), shift, zoom
+        self.seeds = keras.random.SeedGenerator(seed)
+
+    def call(self, images, training=None):
+        if not training:
+            return images
+        shape = ops.shape(images)
+        count, height, width = shape[0], ops.cast(shape[1], "float32"), ops.cast(shape[2], "float32")
+
+        def uniform(limit):
+            return keras.random.uniform((count,), -limit, limit, seed=self.seeds)
+
+        angle, scale = uniform(self.rotation), 1 + uniform(self.zoom)
+        mirror = ops.sign(uniform(1.0)) if self.flip else ops.ones((count,))
+        cos, sin = ops.cos(angle) / scale, ops.sin(angle) / scale
+        # Where in the input each pixel of the output comes from: about the centre, then shifted.
+        x_centre, y_centre = (width - 1) / 2, (height - 1) / 2
+        x_shift = x_centre + uniform(self.shift) * width
+        y_shift = y_centre + uniform(self.shift) * height
+        a, b, c, d = mirror * cos, -mirror * sin, sin, cos
+        zero = ops.zeros((count,))
+        transform = ops.stack(
+            [a, b, x_shift - a * x_centre - b * y_centre, c, d, y_shift - c * x_centre - d * y_centre, zero, zero], axis=1
+        )
+        return ops.image.affine_transform(images, transform, interpolation="bilinear", fill_mode="reflect")
+
+
+class Blend(keras.layers.Layer):
+    """Mixup of each picture with the one that stands opposite in the batch, by its `share`; training only."""
+
+    def call(self, images, share, training=None):
+        if not training:
+            return images
+        share = ops.reshape(share, (-1, 1, 1, 1))
+        return share * images + (1 - share) * ops.flip(images, axis=0)
+
+
+def augmentation_layers(choice: Augmentation, seed: int) -> list[keras.layers.Layer]:
+    """The layers, active in training only, that an `Augmentation` asks for; value range 0-255."""
+    chosen = []
+    if choice.flip or choice.rotation or choice.shift or choice.zoom:
+        chosen.append(RandomWarp(choice.flip, choice.rotation, choice.shift, choice.zoom, seed=seed))
+    if choice.contrast:
+        chosen.append(keras.layers.RandomContrast(choice.contrast, value_range=(0, 255), seed=seed + 1))
+    if choice.brightness:
+        chosen.append(keras.layers.RandomBrightness(choice.brightness, value_range=(0, 255), seed=seed + 2))
+    if choice.erasing:
+        # Both ends of the range: a single number would be the upper end, and half as many would be erased.
+        share = (choice.erasing, choice.erasing)
+        chosen.append(keras.layers.RandomErasing(share, scale=(0.02, 0.25), fill_value=None, value_range=(0, 255), seed=seed + 3))
+    return chosen
+
+
+def training_graph(model: keras.Model, choice: Augmentation, pictures: Split, seed: int) -> keras.Model:
+    """`model` with augmentation in front, for pictures like those of a split; it shares the weights and is
+    never saved.
+
+    Pictures no larger than the model's own size are resized without antialiasing, which only matters when
+    shrinking: the same values, and ten times faster on TensorFlow.
+    """
+    height, width = pictures.images.shape[1:3]
+    grey = is_grey(pictures)
+    inputs = {"picture": keras.Input((height, width, 1 if grey else 3), name="picture")}
+    x = inputs["picture"]
+    for layer in augmentation_layers(choice, seed):
+        x = layer(x)
+    if choice.mixup:
+        inputs["share"] = keras.Input((1,), name="share")
+        x = Blend()(x, inputs["share"])
+    if grey:
+        x = keras.layers.Concatenate()([x, x, x])
+    resize = next((layer for layer in model.layers if isinstance(layer, keras.layers.Resizing)), None)
+    if resize and height <= resize.height and width <= resize.width:
+        if (height, width) != (resize.height, resize.width):
+            x = keras.layers.Resizing(resize.height, resize.width)(x)
+        outputs = keras.Model(resize.output, model.output)(x)
+    else:
+        outputs = model(x)
+    return keras.Model(inputs if choice.mixup else inputs["picture"], outputs, name="training")
+
+
+# ------------------------------------------------------------------------------- callbacks and resuming
+
+
+class Best(keras.callbacks.Callback):
+    """Keeps the weights with the highest validation accuracy so far.
+
+    It acts at the end of validation, when `SwapEMAWeights` has the averaged weights in the model.
+    """
+
+    def __init__(self, model: keras.Model, folder: Path, history: list[dict]):
+        super().__init__()
+        self.kept, self.path = model, best_file(folder)
+        self.accuracy = max((row["val_accuracy"] for row in history), default=-1.0)
+
+    def on_test_end(self, logs=None):
+        if logs["accuracy"] > self.accuracy:
+            self.accuracy = logs["accuracy"]
+            save_weights(self.kept, self.path)
+
+
+class Keeper(keras.callbacks.Callback):
+    """Writes the history and the whole training state (weights, optimizer, seeds) after each epoch.
+
+    A file is written under another name and renamed, and an epoch's state replaces the one before it only
+    when it is complete, so an interruption at any moment loses no more than the epoch it falls into.
+    """
+
+    def __init__(self, folder: Path, history: list[dict], phase: int):
+        super().__init__()
+        self.folder, self.history, self.phase = folder, history, phase
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.started = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        # In order, since logs may hold the learning rate already, before ReduceLROnPlateau changed it.
+        logs = {name: float(value) for name, value in logs.items() if name != "learning_rate"}
+        row = {"epoch": epoch + 1, "phase": self.phase, **logs, "learning_rate": learning_rate(self.model)}
+        self.history.append({**row, "seconds": round(time.perf_counter() - self.started, 2)})
+        state = state_file(self.folder, epoch + 1)
+        save_weights(self.model, state)
+        write(self.folder / "history.csv", pd.DataFrame(self.history).to_csv(index=False))
+        for old in state.parent.glob("epoch-*.weights.h5"):
+            if old != state:
+                old.unlink()
+
+
+class Replay(keras.callbacks.Callback):
+    """Tells other callbacks of the epochs before an interruption, so that they count on, not anew.
+
+    It stands after them in the list: `fit` resets them when it begins. Their effect on the learning rate
+    is in the restored optimizer already.
+    """
+
+    def __init__(self, others: list[keras.callbacks.Callback], history: list[dict]):
+        super().__init__()
+        self.others, self.rows = others, list(history)
+
+    def on_train_begin(self, logs=None):
+        rate = learning_rate(self.model)
+        for row in self.rows:
+            for other in self.others:
+                other.on_epoch_end(row["epoch"] - 1, dict(row))
+        if self.rows and any(isinstance(other, keras.callbacks.ReduceLROnPlateau) for other in self.others):
+            self.model.optimizer.learning_rate = rate
+
+
+def learning_rate(model: keras.Model) -> float:
+    return float(ops.convert_to_numpy(model.optimizer.learning_rate))
+
+
+def state_file(folder: Path, epoch: int) -> Path:
+    return folder / "checkpoint" / f"epoch-{epoch:04d}.weights.h5"
+
+
+def best_file(folder: Path) -> Path:
+    return folder / "checkpoint" / "best.weights.h5"
+
+
+def save_weights(model: keras.Model, path: Path) -> None:
+    temporary = path.with_name("writing.weights.h5")
+    model.save_weights(temporary)
+    temporary.replace(path)
+
+
+def write(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    temporary = path.with_name(path.name + ".writing")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+def saved_history(folder: Path) -> list[dict]:
+    """The epochs of an interrupted training that can be gone on from: those up to its last saved state."""
+    states = sorted((folder / "checkpoint").glob("epoch-*.weights.h5"))
+    if not states or not (folder / "history.csv").exists():
+        return []
+    rows = pd.read_csv(folder / "history.csv").to_dict("records")
+    last = max(int(state.name[6:10]) for state in states)
+    return [row for row in rows if row["epoch"] <= last]
+
+
+# ---------------------------------------------------------------------------------------------- training
+
+
+def train(
+    model: keras.Model,
+    dataset: Dataset,
+    recipe: Recipe,
+    folder: str | Path,
+    *,
+    seed: int = 0,
+    minutes: float | None = None,
+    callbacks: tuple[keras.callbacks.Callback, ...] = (),
+    verbose: int | str = "auto",
+) -> pd.DataFrame:
+    """Train a model on `dataset.train`, choosing the epoch on `dataset.validation`.
+
+    The model ends with the weights of the epoch of highest validation accuracy. `folder` receives
+    `history.csv` (one line per epoch), `training.json` (recipe, seed, scale, hardware, seconds) and, until
+    the training is complete, `checkpoint/`. Called again on the folder of an interrupted training, it goes
+    on from the last finished epoch; on that of a complete one, it starts anew.
+
+    Args:
+        model: from `models.build`; takes pictures with values 0-255, returns class probabilities.
+        dataset: see `datasets.Dataset`.
+        recipe: see `recipes.Recipe`.
+        folder: the run folder, as `results/<dataset>/<model>`.
+        seed: of the order of pictures, of augmentation and of mixup. (The model's initial weights were
+            drawn when it was built: seed that too, with `keras.utils.set_random_seed`.)
+        minutes: a time budget. The first steps are timed, and each phase gets as many epochs, in proportion
+            to the recipe's, as fit; the learning-rate schedule follows.
+        callbacks: further Keras callbacks, as for tracking.
+        verbose: as in `keras.Model.fit`.
+
+    Returns:
+        the history, as in `history.csv`.
+    """
+    folder = Path(folder)
+    history = saved_history(folder)
+    record_file = folder / "checkpoint" / "training.json"
+    if history:
+        record = json.loads(record_file.read_text())
+    else:
+        shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+        record_file.parent.mkdir(parents=True)
+        epochs = [phase.epochs for phase in recipe.phases]
+        if minutes:
+            epochs = epochs_within(minutes, model, dataset, recipe)
+        record = describe(model, dataset, recipe, seed, minutes, epochs)
+        write(record_file, json.dumps(record, indent=2))
+
+    keras.utils.set_random_seed(seed)
+    end = 0
+    for number, phase in enumerate(recipe.phases, start=1):
+        begin, end = end, end + record["epochs"][number - 1]
+        done = [row for row in history if row["phase"] == number]
+        if any(row["phase"] > number for row in history):
+            end = done[-1]["epoch"]
+            continue
+        phase = dataclasses.replace(phase, epochs=end - begin)
+        if number > 1 and not done and best_file(folder).exists():
+            model.load_weights(best_file(folder))
+        fit_phase(model, dataset, recipe, phase, number, begin, history, folder, seed, callbacks, verbose)
+        end = history[-1]["epoch"]
+
+    model.load_weights(best_file(folder))
+    best = max(history, key=lambda row: row["val_accuracy"])
+    seconds = round(sum(row["seconds"] for row in history), 1)
+    record |= {"epochs_trained": len(history), "best_epoch": int(best["epoch"]), "seconds": seconds, "finished": now()}
+    write(folder / "training.json", json.dumps(record, indent=2) + "\n")
+    shutil.rmtree(folder / "checkpoint")
+    return pd.DataFrame(history)
+
+
+def fit_phase(model, dataset, recipe, phase, number, begin, history, folder, seed, callbacks, verbose):
+    """One call of `fit`, from epoch `begin` or from where `history` ends; appends to `history`."""
+    set_trainable(model, phase.trainable)
+    done = [row for row in history if row["phase"] == number]
+    classes = len(dataset.class_names)
+    weights = balanced_class_weights(dataset.train.labels, classes) if recipe.class_weights else None
+    initial = begin + len(done)
+    training = Batches(
+        dataset.train, classes, recipe.batch_size,
+        seed=seed, epoch=initial, class_weights=weights, mixup=recipe.augmentation.mixup,
+    )
+    validation = Batches(dataset.validation, classes, recipe.batch_size, mixup=recipe.augmentation.mixup)
+    graph = training_graph(model, recipe.augmentation, dataset.train, seed)
+    compile_for(graph, recipe, phase, len(training))
+    if done:
+        graph.optimizer.build(graph.trainable_variables)
+        graph.load_weights(state_file(folder, initial))
+
+    watchers = []
+    patience = phase.patience or phase.epochs
+    if phase.patience:
+        watchers.append(keras.callbacks.EarlyStopping("val_accuracy", mode="max", patience=patience))
+    if recipe.schedule == "plateau":
+        watchers.append(keras.callbacks.ReduceLROnPlateau(
+            "val_accuracy", mode="max", factor=PLATEAU_FACTOR, patience=max(1, patience // 2), verbose=0))
+    keepers = [Best(model, folder, history)]
+    if recipe.ema:
+        keepers.append(keras.callbacks.SwapEMAWeights())
+    graph.fit(
+        training,
+        validation_data=validation,
+        initial_epoch=initial,
+        epochs=begin + phase.epochs,
+        callbacks=[*keepers, *watchers, Replay(watchers, done), Keeper(folder, history, number), *callbacks],
+        verbose=verbose,
+    )
+
+
+def set_trainable(model: keras.Model, trainable: str) -> None:
+    """Freeze and thaw a model's layers.
+
+    Args:
+        model: a pretrained base in it is a nested model named "base".
+        trainable: as in `recipes.Phase`. Whatever else of a pretrained base learns, its batch norms stay
+            frozen, by `trainable=False` on each: in Keras 3 `fit` overrides a base called with
+            `training=False`.
+    """
+    model.trainable = True
+    if trainable == "everything":
+        return
+    base = next((layer for layer in model.layers if layer.name == "base"), None)
+    if base is None:
+        raise ValueError(f"{model.name} has no pretrained base, but its recipe trains {trainable!r}; say \"everything\".")
+    names = [layer.name for layer in base.layers]
+    if trainable == "head":
+        first = len(names)
+    elif trainable == "base":
+        first = 0
+    else:
+        first = next((i for i, name in enumerate(names) if name.startswith(trainable)), None)
+        if first is None:
+            raise ValueError(f"{model.name}'s base has no layer named {trainable}…; its last ones are {', '.join(names[-3:])}.")
+    for i, layer in enumerate(base.layers):
+        layer.trainable = i >= first and not isinstance(layer, keras.layers.BatchNormalization)
+
+
+def compile_for(graph: keras.Model, recipe: Recipe, phase: Phase, steps: int) -> None:
+    """Compile with the recipe's optimizer and schedule, for a phase of `phase.epochs` x `steps` steps."""
+    rate = phase.learning_rate
+    if recipe.schedule == "cosine":
+        total = max(1, phase.epochs * steps // recipe.accumulate)
+        warmup = int(recipe.warmup * total)
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0 if warmup else rate, total - warmup, warmup_target=rate if warmup else None, warmup_steps=warmup)
+    options = {
+        "learning_rate": rate,
+        "weight_decay": recipe.weight_decay or None,
+        "global_clipnorm": recipe.clip or None,
+        "use_ema": bool(recipe.ema),
+        "ema_momentum": recipe.ema or 0.99,
+        "gradient_accumulation_steps": recipe.accumulate if recipe.accumulate > 1 else None,
+    }
+    optimizer = {
+        "adam": keras.optimizers.Adam,
+        "adamw": keras.optimizers.AdamW,
+        "sgd": lambda **o: keras.optimizers.SGD(momentum=0.9, nesterov=True, **o),
+    }[recipe.optimizer](**options)
+    if recipe.weight_decay:
+        optimizer.exclude_from_weight_decay(var_list=[v for v in graph.trainable_variables if not v.path.endswith("kernel")])
+    graph.compile(
+        optimizer,
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
+        metrics=["accuracy"],
+        steps_per_execution=STEPS_PER_EXECUTION if backend.accelerator() else 1,
+        # TensorFlow's XLA lacks the operations behind resizing and warping.
+        jit_compile=False if backend.name() == "tensorflow" else "auto",
+    )
+
+
+def epochs_within(minutes: float, model: keras.Model, dataset: Dataset, recipe: Recipe, steps: int = 20) -> list[int]:
+    """Epochs of each phase that fit into a time budget; times some steps and puts the weights back."""
+    before = model.get_weights()
+    classes = len(dataset.class_names)
+    count = min(len(dataset.train), steps * recipe.batch_size)
+    sample = Batches(dataset.train.take(np.arange(count)), classes, recipe.batch_size, seed=0, mixup=recipe.augmentation.mixup)
+    seconds = []
+    for phase in recipe.phases:
+        set_trainable(model, phase.trainable)
+        graph = training_graph(model, recipe.augmentation, dataset.train, seed=0)
+        compile_for(graph, recipe, phase, len(sample))
+        graph.fit(sample, verbose=0)  # compiles
+        started = time.perf_counter()
+        graph.fit(sample, verbose=0)
+        per_picture = (time.perf_counter() - started) / count
+        # Validation is a forward pass, about a third of a training step.
+        seconds.append(per_picture * (len(dataset.train) + len(dataset.validation) / 3))
+    model.set_weights(before)
+    wanted = sum(phase.epochs * cost for phase, cost in zip(recipe.phases, seconds, strict=True))
+    return [max(1, int(phase.epochs * 60 * minutes / wanted)) for phase in recipe.phases]
+
+
+# --------------------------------------------------------------------------------------------- the record
+
+
+def describe(model, dataset, recipe, seed, minutes, epochs) -> dict:
+    """What `training.json` says of a training before it begins."""
+    resize = next((layer for layer in model.layers if isinstance(layer, keras.layers.Resizing)), None)
+    return {
+        "model": model.name,
+        "dataset": dataset.name,
+        "recipe": dataclasses.asdict(recipe),
+        "epochs": epochs,
+        "minutes": minutes,
+        "seed": seed,
+        "training_pictures": len(dataset.train),
+        "picture_size": list(dataset.train.images.shape[1:3]),
+        "input_size": [resize.height, resize.width] if resize else None,
+        "precision": keras.mixed_precision.global_policy().name,
+        "backend": backend.version(),
+        "keras": version("keras"),
+        "hardware": backend.hardware(),
+        "git_commit": git_commit(),
+        "started": now(),
+    }
+
+
+def git_commit() -> str | None:
+    """The commit the package is at, with "+" if its files were changed since; None outside a repository."""
+    here = Path(__file__).parent
+    try:
+        run = subprocess.run(["git", "describe", "--always", "--dirty=+", "--match="], cwd=here, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return run.stdout.strip()
+
+
+def now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
