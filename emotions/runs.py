@@ -143,10 +143,15 @@ def run(
     )
     if mixed:
         model = models.in_float32(model)
+    file = model_file(dataset.name, name + suffix, profile)
+    if keep_model:
+        # What is measured is what a user will load: the light file, read back.
+        models.save(model, file, {"class_names": dataset.class_names})
+        model = keras.models.load_model(file, compile=False)
     found = evaluation.evaluate(model, dataset, folder, title=architecture.title)
     plots.draw_run(folder)
     if keep_model:
-        models.save(model, model_file(dataset.name, name + suffix, profile), evaluation.card(found))
+        models.save(model, file, evaluation.card(found))
     return found
 
 
