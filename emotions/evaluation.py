@@ -69,8 +69,12 @@ class Predictions:
         probabilities = frame[list(class_names)].to_numpy(float)
         labels = pd.Index(class_names).get_indexer(frame["label"])
         if (labels < 0).any():
-            raise ValueError(f"{path}: the label {frame['label'][labels < 0].iloc[0]!r} is none of its columns {class_names}.")
-        return cls(class_names, frame["id"].to_numpy(str), labels, probabilities / probabilities.sum(axis=1, keepdims=True))
+            raise ValueError(
+                f"{path}: the label {frame['label'][labels < 0].iloc[0]!r} is none of its columns {class_names}."
+            )
+        return cls(
+            class_names, frame["id"].to_numpy(str), labels, probabilities / probabilities.sum(axis=1, keepdims=True)
+        )
 
 
 class Pictures(keras.utils.PyDataset):
@@ -89,7 +93,9 @@ class Pictures(keras.utils.PyDataset):
         return (batch[:, :, ::-1] if self.flip else batch,)
 
 
-def predict(model: keras.Model, split: Split, class_names: tuple[str, ...], *, flip: bool = False, batch_size: int = 64) -> Predictions:
+def predict(
+    model: keras.Model, split: Split, class_names: tuple[str, ...], *, flip: bool = False, batch_size: int = 64
+) -> Predictions:
     """Predict a split in order, so that labels and probabilities line up.
 
     Args:
@@ -99,7 +105,9 @@ def predict(model: keras.Model, split: Split, class_names: tuple[str, ...], *, f
     if flip:
         probabilities = (probabilities + model.predict(Pictures(split.images, batch_size, flip=True), verbose=0)) / 2
     if probabilities.shape != (len(split), len(class_names)):
-        raise ValueError(f"{model.name} returned {probabilities.shape} for {len(split)} pictures of {len(class_names)} classes.")
+        raise ValueError(
+            f"{model.name} returned {probabilities.shape} for {len(split)} pictures of {len(class_names)} classes."
+        )
     return Predictions(tuple(class_names), split.ids, split.labels, probabilities)
 
 
@@ -122,22 +130,35 @@ def measure(predictions: Predictions, resamples: int = RESAMPLES, seed: int = 0)
     names, classes = predictions.class_names, range(len(predictions.class_names))
     confusion = sk.confusion_matrix(labels, predictions.predicted, labels=classes)
     precision, recall, f1, support = sk.precision_recall_fscore_support(
-        labels, predictions.predicted, labels=classes, zero_division=0)
+        labels, predictions.predicted, labels=classes, zero_division=0
+    )
     auc = [_roc_auc(labels == k, probabilities[:, k]) for k in classes]
     known = [value for value in auc if value is not None]
     found = {
         "n": len(predictions),
         "accuracy": float(sk.accuracy_score(labels, predictions.predicted)),
-        **{f"top_{k}": float(sk.top_k_accuracy_score(labels, probabilities, k=k, labels=classes)) for k in (2, 3) if k < len(names)},
+        **{
+            f"top_{k}": float(sk.top_k_accuracy_score(labels, probabilities, k=k, labels=classes))
+            for k in (2, 3)
+            if k < len(names)
+        },
         "macro_f1": float(f1.mean()),
         "mcc": float(sk.matthews_corrcoef(labels, predictions.predicted)),
         "log_loss": float(sk.log_loss(labels, probabilities, labels=classes)),
         "roc_auc": float(np.mean(known)) if known else None,
         "ece": calibration_error(labels, probabilities),
     }
-    found |= {f"{name}_interval": interval for name, interval in _intervals(predictions, confusion, resamples, seed).items()}
+    found |= {
+        f"{name}_interval": interval for name, interval in _intervals(predictions, confusion, resamples, seed).items()
+    }
     found["per_class"] = {
-        name: {"precision": float(precision[k]), "recall": float(recall[k]), "f1": float(f1[k]), "roc_auc": auc[k], "support": int(support[k])}
+        name: {
+            "precision": float(precision[k]),
+            "recall": float(recall[k]),
+            "f1": float(f1[k]),
+            "roc_auc": auc[k],
+            "support": int(support[k]),
+        }
         for k, name in enumerate(names)
     }
     found["confusion"] = confusion.tolist()
@@ -190,7 +211,9 @@ def _intervals(predictions: Predictions, confusion: np.ndarray, resamples: int, 
 # -------------------------------------------------------------------------------------------- evaluating
 
 
-def evaluate(model: keras.Model, dataset: Dataset, folder: str | Path, *, flip: bool = True, title: str | None = None) -> dict:
+def evaluate(
+    model: keras.Model, dataset: Dataset, folder: str | Path, *, flip: bool = True, title: str | None = None
+) -> dict:
     """Predict validation and test, and write what was found into the run folder.
 
     Writes `predictions_validation.csv`, `predictions.csv` (single pass), with `flip` also `predictions_tta.csv`
@@ -210,7 +233,9 @@ def evaluate(model: keras.Model, dataset: Dataset, folder: str | Path, *, flip: 
         predict(model, dataset.validation, names, flip=averaged).save(folder / f"predictions_validation{end}")
         predict(model, dataset.test, names, flip=averaged).save(folder / f"predictions{end}")
     seconds = seconds_per_picture(model, dataset.test)
-    return report(folder, dataset, title=title or folder.name, parameters=model.count_params(), seconds_per_picture=seconds)
+    return report(
+        folder, dataset, title=title or folder.name, parameters=model.count_params(), seconds_per_picture=seconds
+    )
 
 
 def report(folder: str | Path, dataset: Dataset, **facts) -> dict:
@@ -289,7 +314,9 @@ def card(found: dict) -> dict:
         "split_sizes": found["split_sizes"],
         "input": "RGB pictures of faces, N x H x W x 3, any size, values 0-255",
         **{split: {name: found[split][name] for name in kept} for split in ("validation", "test", "test_leak_free")},
-        "training": {name: found["training"].get(name) for name in ("seed", "epochs_trained", "input_size", "finished")},
+        "training": {
+            name: found["training"].get(name) for name in ("seed", "epochs_trained", "input_size", "finished")
+        },
         "versions": {"backend": found["backend"], "keras": found["training"].get("keras")},
         "limits": "Posed and web-scraped faces; labels are about 10 % noise; no demographic labels. Not for decisions about people.",
     }

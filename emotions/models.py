@@ -128,7 +128,8 @@ def _conv(x, width: int, kernel: int, stride: int = 1, *, name: str):
         x = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
     padding = "valid" if stride > 1 or kernel == 1 else "same"
     x = layers.Conv2D(
-        width, kernel, strides=stride, padding=padding, use_bias=False, kernel_initializer="he_normal", name=name)(x)
+        width, kernel, strides=stride, padding=padding, use_bias=False, kernel_initializer="he_normal", name=name
+    )(x)
     return layers.BatchNormalization(name=f"{name}_norm")(x)
 
 
@@ -155,10 +156,9 @@ def application(family: str, size: int, weights: str | Path | None) -> keras.Mod
         except Exception as error:  # keras.utils.get_file raises a bare Exception
             if "fetch" not in str(error):
                 raise
-            cache = Path(keras.config.keras_home()) / "models"
             raise FileNotFoundError(
-                f"The ImageNet weights of {family} could not be downloaded ({error}). Put the file that this "
-                f"address ends with into {cache}, or give its path as weights=, or train from scratch with weights=None."
+                f"The ImageNet weights of {family} could not be downloaded ({error}). Put that file into "
+                "~/.keras/models, or give its path as weights=, or train from scratch with weights=None."
             ) from error
     base = builder(weights=None, **options)
     if weights is None:
@@ -254,8 +254,14 @@ def efficientnetb4_sequential(classes: int, size: int = 224, weights: str | Path
 # ---------------------------------------------------------------------------------------------- champion
 
 
-def compact(classes: int, size: int = 48, weights: None = None, *, widths: tuple[int, ...] = (32, 64, 128, 256),
-            dropout: float = 0.3) -> keras.Model:
+def compact(
+    classes: int,
+    size: int = 48,
+    weights: None = None,
+    *,
+    widths: tuple[int, ...] = (32, 64, 128, 256),
+    dropout: float = 0.3,
+) -> keras.Model:
     """A VGG-like convnet for small grey faces: pairs of 3x3 convolutions with batch norm, one pair a stage.
 
     Colours are reduced to grey inside. After Simonyan & Zisserman 2015 with Ioffe & Szegedy 2015's batch norm
@@ -280,18 +286,27 @@ def compact(classes: int, size: int = 48, weights: None = None, *, widths: tuple
 _LIGHT = Augmentation(flip=True, rotation=10, shift=0.1, zoom=0.1)
 _STRONG = replace(_LIGHT, erasing=0.5)
 _SCRATCH = Recipe(
-    phases=(Phase(epochs=30, learning_rate=1e-3),), optimizer="adamw", schedule="cosine", weight_decay=0.05,
-    clip=1.0, label_smoothing=0.1, class_weights=False, ema=0.995, augmentation=_STRONG,
+    phases=(Phase(epochs=30, learning_rate=1e-3),),
+    optimizer="adamw",
+    schedule="cosine",
+    weight_decay=0.05,
+    clip=1.0,
+    label_smoothing=0.1,
+    class_weights=False,
+    ema=0.995,
+    augmentation=_STRONG,
 )
 _TWO_PHASE = Recipe(
     phases=(
         Phase(epochs=10, learning_rate=1e-3, trainable="head"),
         Phase(epochs=40, learning_rate=1e-4, trainable="conv5", patience=15),
     ),
-    batch_size=220, augmentation=_LIGHT,
+    batch_size=220,
+    augmentation=_LIGHT,
 )
 _FINE_TUNING = replace(
-    _TWO_PHASE, batch_size=64,
+    _TWO_PHASE,
+    batch_size=64,
     phases=(
         Phase(epochs=5, learning_rate=1e-3, trainable="head"),
         Phase(epochs=20, learning_rate=1e-4, trainable="base", patience=6),
@@ -307,35 +322,65 @@ MODELS: dict[str, Architecture] = {
         recipe=Recipe(phases=(Phase(epochs=20, learning_rate=1e-3, patience=6),)),
     ),
     "resnet34": Architecture(
-        resnet34, size=224, title="ResNet-34 from scratch", source="He et al. 2016", recipe=replace(_SCRATCH, class_weights=True),
+        resnet34,
+        size=224,
+        title="ResNet-34 from scratch",
+        source="He et al. 2016",
+        recipe=replace(_SCRATCH, class_weights=True),
     ),
     "efficientnetb4-functional": Architecture(
-        transfer("EfficientNetB4", dense_head, "efficientnetb4_functional"), size=224, title="EfficientNetB4 (Functional)",
-        weights="imagenet", source="Tan & Le 2019", recipe=_FINE_TUNING,
+        transfer("EfficientNetB4", dense_head, "efficientnetb4_functional"),
+        size=224,
+        title="EfficientNetB4 (Functional)",
+        weights="imagenet",
+        source="Tan & Le 2019",
+        recipe=_FINE_TUNING,
     ),
     "efficientnetb4-sequential": Architecture(
-        efficientnetb4_sequential, size=224, title="EfficientNetB4 (Sequential)",
-        weights="imagenet", source="Tan & Le 2019", recipe=_FINE_TUNING,
+        efficientnetb4_sequential,
+        size=224,
+        title="EfficientNetB4 (Sequential)",
+        weights="imagenet",
+        source="Tan & Le 2019",
+        recipe=_FINE_TUNING,
     ),
     "efficientnetb0": Architecture(
-        transfer("EfficientNetB0", dropout_head(0.3), "efficientnetb0"), size=224, title="EfficientNetB0",
-        weights="imagenet", source="Tan & Le 2019", recipe=_FINE_TUNING,
+        transfer("EfficientNetB0", dropout_head(0.3), "efficientnetb0"),
+        size=224,
+        title="EfficientNetB0",
+        weights="imagenet",
+        source="Tan & Le 2019",
+        recipe=_FINE_TUNING,
     ),
     "vgg16": Architecture(
-        transfer("VGG16", dropout_head(0.5), "vgg16"), size=224, title="VGG-16 from scratch", weights="imagenet",
+        transfer("VGG16", dropout_head(0.5), "vgg16"),
+        size=224,
+        title="VGG-16 from scratch",
+        weights="imagenet",
         source="Simonyan & Zisserman 2015",
         recipe=replace(_SCRATCH, phases=(Phase(epochs=30, learning_rate=2e-4),), class_weights=True),
     ),
     "resnet50v2": Architecture(
-        transfer("ResNet50V2", two_layer_head, "resnet50v2"), size=224, title="ResNet50V2, two phases", weights="imagenet",
-        source="He et al. 2016, identity mappings", recipe=_TWO_PHASE,
+        transfer("ResNet50V2", two_layer_head, "resnet50v2"),
+        size=224,
+        title="ResNet50V2, two phases",
+        weights="imagenet",
+        source="He et al. 2016, identity mappings",
+        recipe=_TWO_PHASE,
     ),
     "mobilenetv2": Architecture(
-        transfer("MobileNetV2", dropout_head(0.3), "mobilenetv2"), size=96, title="MobileNetV2, two phases", weights="imagenet",
-        source="Sandler et al. 2018", recipe=_FINE_TUNING,
+        transfer("MobileNetV2", dropout_head(0.3), "mobilenetv2"),
+        size=96,
+        title="MobileNetV2, two phases",
+        weights="imagenet",
+        source="Sandler et al. 2018",
+        recipe=_FINE_TUNING,
     ),
     "champion": Architecture(
-        compact, size=48, title="Champion", source="this repository",
+        compact,
+        size=48,
+        title="Champion",
+        source="this repository",
         recipe=replace(_SCRATCH, batch_size=128, phases=(Phase(epochs=60, learning_rate=2e-3),)),
     ),
 }
@@ -349,7 +394,8 @@ def _variant(of: str, title: str, **choices) -> Architecture:
 
 MODELS["lenet-unweighted"] = _variant("lenet", "LeNet, no class weights", class_weights=False)
 MODELS["mobilenetv2-scratch"] = replace(
-    _variant("mobilenetv2", "MobileNetV2 from scratch", phases=(Phase(epochs=25, learning_rate=1e-3),)), weights=None)
+    _variant("mobilenetv2", "MobileNetV2 from scratch", phases=(Phase(epochs=25, learning_rate=1e-3),)), weights=None
+)
 
 
 def find(name: str) -> Architecture:
@@ -399,7 +445,9 @@ def save(model: keras.Model, path: str | Path, card: dict) -> None:
     path = Path(path)
     names = list(card["class_names"])
     if names != sorted(names) or len(names) != model.output_shape[-1]:
-        raise ValueError(f"The model has {model.output_shape[-1]} outputs; its class names must be as many and alphabetical, not {names}.")
+        raise ValueError(
+            f"The model has {model.output_shape[-1]} outputs; its class names must be as many and alphabetical, not {names}."
+        )
     plain = in_float32(model)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
@@ -459,5 +507,7 @@ def read_card(path: str | Path) -> dict:
     """What `save` put into a `.keras` file beside the model: class names, data set, figures, versions."""
     with zipfile.ZipFile(path) as file:
         if CARD not in file.namelist():
-            raise ValueError(f"{path} holds no {CARD}: it was not written by this package, so its class names are unknown.")
+            raise ValueError(
+                f"{path} holds no {CARD}: it was not written by this package, so its class names are unknown."
+            )
         return json.loads(file.read(CARD))

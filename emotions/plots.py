@@ -57,8 +57,18 @@ def confusion_matrix(metrics: dict, title: str = "") -> plt.Figure:
     figure, axis = plt.subplots(figsize=(side + 0.8, side), layout="constrained")
     notes = np.array([f"{share:.0%}\n{count}" for share, count in zip(shares.ravel(), counts.ravel(), strict=True)])
     sns.heatmap(
-        shares, annot=notes.reshape(counts.shape), fmt="", cmap="Blues", vmin=0, vmax=1, square=True,
-        xticklabels=names, yticklabels=names, annot_kws={"fontsize": 9}, cbar_kws={"label": "share of the true class", "shrink": 0.8}, ax=axis,
+        shares,
+        annot=notes.reshape(counts.shape),
+        fmt="",
+        cmap="Blues",
+        vmin=0,
+        vmax=1,
+        square=True,
+        xticklabels=names,
+        yticklabels=names,
+        annot_kws={"fontsize": 9},
+        cbar_kws={"label": "share of the true class", "shrink": 0.8},
+        ax=axis,
     )
     axis.set(xlabel="predicted", ylabel="true", title=title)
     axis.tick_params(axis="y", rotation=0)

@@ -80,7 +80,9 @@ def scaled(dataset: Dataset, profile: str = "full", seed: int = 0) -> Dataset:
     """The data set as a profile uses it: all of it, or a stratified part of each split."""
     chosen = profile_named(profile)
     limits = {"train": chosen.train, "validation": chosen.held_out, "test": chosen.held_out}
-    return dataclasses.replace(dataset, **{name: part(split, limits[name], seed) for name, split in dataset.splits().items()})
+    return dataclasses.replace(
+        dataset, **{name: part(split, limits[name], seed) for name, split in dataset.splits().items()}
+    )
 
 
 def part(split: Split, most: int | None, seed: int = 0) -> Split:
@@ -96,7 +98,9 @@ def scaled_recipe(recipe: Recipe, profile: str = "full") -> Recipe:
     most = profile_named(profile).epochs
     if most is None:
         return recipe
-    return dataclasses.replace(recipe, phases=tuple(dataclasses.replace(p, epochs=min(p.epochs, most)) for p in recipe.phases))
+    return dataclasses.replace(
+        recipe, phases=tuple(dataclasses.replace(p, epochs=min(p.epochs, most)) for p in recipe.phases)
+    )
 
 
 def run(
@@ -138,8 +142,14 @@ def run(
     keras.utils.set_random_seed(seed)
     model = models.build(name, len(dataset.class_names), size, weights)
     training.train(
-        model, dataset, scaled_recipe(recipe or architecture.recipe, profile), folder,
-        seed=seed, minutes=minutes, callbacks=callbacks, verbose=verbose,
+        model,
+        dataset,
+        scaled_recipe(recipe or architecture.recipe, profile),
+        folder,
+        seed=seed,
+        minutes=minutes,
+        callbacks=callbacks,
+        verbose=verbose,
     )
     if mixed:
         model = models.in_float32(model)

@@ -49,7 +49,9 @@ class Batches(keras.utils.PyDataset):
             that `Blend` leaves of each, which is 1 where there is no seed.
     """
 
-    def __init__(self, split: Split, classes: int, batch_size: int, *, seed=None, epoch=0, class_weights=None, mixup=0.0):
+    def __init__(
+        self, split: Split, classes: int, batch_size: int, *, seed=None, epoch=0, class_weights=None, mixup=0.0
+    ):
         super().__init__()
         self.split, self.batch_size, self.seed, self.epoch, self.mixup = split, batch_size, seed, epoch, mixup
         self.targets = np.eye(classes, dtype="float32")[split.labels] if split.targets is None else split.targets
@@ -129,7 +131,8 @@ class RandomWarp(keras.layers.Layer):
         a, b, c, d = mirror * cos, -mirror * sin, sin, cos
         zero = ops.zeros((count,))
         transform = ops.stack(
-            [a, b, x_shift - a * x_centre - b * y_centre, c, d, y_shift - c * x_centre - d * y_centre, zero, zero], axis=1
+            [a, b, x_shift - a * x_centre - b * y_centre, c, d, y_shift - c * x_centre - d * y_centre, zero, zero],
+            axis=1,
         )
         return ops.image.affine_transform(images, transform, interpolation="bilinear", fill_mode="reflect")
 
@@ -156,7 +159,9 @@ def augmentation_layers(choice: Augmentation, seed: int) -> list[keras.layers.La
     if choice.erasing:
         # Both ends of the range: a single number would be the upper end, and half as many would be erased.
         share = (choice.erasing, choice.erasing)
-        chosen.append(keras.layers.RandomErasing(share, scale=(0.02, 0.25), fill_value=None, value_range=(0, 255), seed=seed + 3))
+        chosen.append(
+            keras.layers.RandomErasing(share, scale=(0.02, 0.25), fill_value=None, value_range=(0, 255), seed=seed + 3)
+        )
     return chosen
 
 
@@ -371,8 +376,13 @@ def fit_phase(model, dataset, recipe, phase, number, begin, history, folder, see
     weights = balanced_class_weights(dataset.train.labels, classes) if recipe.class_weights else None
     initial = begin + len(done)
     training = Batches(
-        dataset.train, classes, recipe.batch_size,
-        seed=seed, epoch=initial, class_weights=weights, mixup=recipe.augmentation.mixup,
+        dataset.train,
+        classes,
+        recipe.batch_size,
+        seed=seed,
+        epoch=initial,
+        class_weights=weights,
+        mixup=recipe.augmentation.mixup,
     )
     validation = Batches(dataset.validation, classes, recipe.batch_size, mixup=recipe.augmentation.mixup)
     graph = training_graph(model, recipe.augmentation, dataset.train, seed)
@@ -386,8 +396,11 @@ def fit_phase(model, dataset, recipe, phase, number, begin, history, folder, see
     if phase.patience:
         watchers.append(keras.callbacks.EarlyStopping("val_accuracy", mode="max", patience=patience))
     if recipe.schedule == "plateau":
-        watchers.append(keras.callbacks.ReduceLROnPlateau(
-            "val_accuracy", mode="max", factor=PLATEAU_FACTOR, patience=max(1, patience // 2), verbose=0))
+        watchers.append(
+            keras.callbacks.ReduceLROnPlateau(
+                "val_accuracy", mode="max", factor=PLATEAU_FACTOR, patience=max(1, patience // 2), verbose=0
+            )
+        )
     keepers = [Best(model, folder, history)]
     if recipe.ema:
         keepers.append(keras.callbacks.SwapEMAWeights())
@@ -415,7 +428,7 @@ def set_trainable(model: keras.Model, trainable: str) -> None:
         return
     base = next((layer for layer in model.layers if layer.name == "base"), None)
     if base is None:
-        raise ValueError(f"{model.name} has no pretrained base, but its recipe trains {trainable!r}; say \"everything\".")
+        raise ValueError(f'{model.name} has no pretrained base, but its recipe trains {trainable!r}; say "everything".')
     names = [layer.name for layer in base.layers]
     if trainable == "head":
         first = len(names)
@@ -424,7 +437,9 @@ def set_trainable(model: keras.Model, trainable: str) -> None:
     else:
         first = next((i for i, name in enumerate(names) if name.startswith(trainable)), None)
         if first is None:
-            raise ValueError(f"{model.name}'s base has no layer named {trainable}…; its last ones are {', '.join(names[-3:])}.")
+            raise ValueError(
+                f"{model.name}'s base has no layer named {trainable}…; its last ones are {', '.join(names[-3:])}."
+            )
     for i, layer in enumerate(base.layers):
         layer.trainable = i >= first and not isinstance(layer, keras.layers.BatchNormalization)
 
@@ -436,7 +451,8 @@ def compile_for(graph: keras.Model, recipe: Recipe, phase: Phase, steps: int) ->
         total = max(1, phase.epochs * steps // recipe.accumulate)
         warmup = int(recipe.warmup * total)
         rate = keras.optimizers.schedules.CosineDecay(
-            0.0 if warmup else rate, total - warmup, warmup_target=rate if warmup else None, warmup_steps=warmup)
+            0.0 if warmup else rate, total - warmup, warmup_target=rate if warmup else None, warmup_steps=warmup
+        )
     options = {
         "learning_rate": rate,
         "weight_decay": recipe.weight_decay or None,
@@ -451,7 +467,9 @@ def compile_for(graph: keras.Model, recipe: Recipe, phase: Phase, steps: int) ->
         "sgd": lambda **o: keras.optimizers.SGD(momentum=0.9, nesterov=True, **o),
     }[recipe.optimizer](**options)
     if recipe.weight_decay:
-        optimizer.exclude_from_weight_decay(var_list=[v for v in graph.trainable_variables if not v.path.endswith("kernel")])
+        optimizer.exclude_from_weight_decay(
+            var_list=[v for v in graph.trainable_variables if not v.path.endswith("kernel")]
+        )
     graph.compile(
         optimizer,
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
@@ -467,7 +485,9 @@ def epochs_within(minutes: float, model: keras.Model, dataset: Dataset, recipe: 
     before = model.get_weights()
     classes = len(dataset.class_names)
     count = min(len(dataset.train), steps * recipe.batch_size)
-    sample = Batches(dataset.train.take(np.arange(count)), classes, recipe.batch_size, seed=0, mixup=recipe.augmentation.mixup)
+    sample = Batches(
+        dataset.train.take(np.arange(count)), classes, recipe.batch_size, seed=0, mixup=recipe.augmentation.mixup
+    )
     seconds = []
     for phase in recipe.phases:
         set_trainable(model, phase.trainable)
@@ -513,7 +533,13 @@ def git_commit() -> str | None:
     """The commit the package is at, with "+" if its files were changed since; None outside a repository."""
     here = Path(__file__).parent
     try:
-        run = subprocess.run(["git", "describe", "--always", "--dirty=+", "--match="], cwd=here, capture_output=True, text=True, check=True)
+        run = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--match="],
+            cwd=here,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
     return run.stdout.strip()
