@@ -1,0 +1,819 @@
+"""Why did it say that? Heat maps, what attention looks at, and checks whether such maps are true.
+
+    maps = grad_cam(model, images)                                 # N x height x width, 0 to 1
+    table = compare(model, images, masks=masks)                    # every method that fits, against chance
+
+They work for every functional or Sequential model with one picture input and one row of class scores per
+picture, models nested in models included. The model is run operation by operation, with inner models opened,
+so that no graph has to be cut or sewn together: any layer's output can be read, and differentiated by.
+An inner layer is called by its path, "base/block5_conv3", or by its own name where only one has it.
+
+Gradients are those of the class scores before the final softmax (or sigmoid): a probability near 1 hardly
+changes whatever the evidence, so its gradient vanishes for the surest predictions, and a lower probability
+of one class is evidence for another. Where no softmax ends the model, its outputs are taken as they are.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections import Counter
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache, partial
+
+import cv2
+import keras
+import numpy as np
+import pandas as pd
+from keras import layers, ops
+from scipy.stats import rankdata
+
+from emotions import backend
+
+BATCH = 32  # pictures whose gradients are in memory at once
+RESAMPLES = 2000  # of the bootstrap
+CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D, layers.Conv2DTranspose)
+POOLINGS = (layers.MaxPooling2D, layers.AveragePooling2D, layers.GlobalMaxPooling2D, layers.GlobalAveragePooling2D)
+SQUASHING = (keras.activations.softmax, keras.activations.sigmoid)
+
+
+# ------------------------------------------------------------------------------------- Grad-CAM and features
+
+
+def grad_cam(model, images, classes=None, layer=None) -> np.ndarray:
+    """Where a convolutional model found evidence for a class (Selvaraju et al. 2017, section 3).
+
+    The feature maps of one layer are summed, each weighted by the mean gradient of the class's score, and
+    only what speaks for the class is kept.
+
+    Args:
+        model: functional or Sequential, with a convolution; it takes N x height x width x channels.
+        images: pictures as the model takes them (ours: RGB, 0-255).
+        classes: the class to explain: one index, one per picture, or None for the class predicted.
+        layer: name of a layer with feature maps; None takes `target_layer`. A picture is read at the
+            resolution of that layer, so a coarse map may call for an earlier one.
+
+    Returns:
+        float32, N x height x width. The strongest place of a picture is 1; a map of zeros says that the
+        layer holds nothing in favour of the class.
+
+    Raises:
+        ValueError: no convolution, no such layer, a class out of range, or pictures of another shape.
+    """
+    images, classes = _pictures(model, images), _class_indices(model, classes, len(images))
+    path = target_layer(model) if layer is None else _find(model, layer)
+    _feature_map(model, path)
+    return _at_picture_size(_in_batches(_grad_cam(model, path), images, classes), images)
+
+
+@lru_cache(maxsize=8)
+def _grad_cam(model, path):
+    channels = _steps(model)[path].outputs.shape[-1]
+
+    def explain(images, classes):
+        def score(shift):
+            found = []
+
+            def visit(step):
+                if step.path == path:
+                    found.append(ops.cast(step.outputs, "float32"))
+                    # A shift common to all places of a channel: its gradient is the sum over the places.
+                    return step.outputs + ops.cast(shift, step.outputs.dtype)
+                return step.outputs
+
+            return _score(model, images, classes, visit), found[0]
+
+        _, features, weights = backend.gradients(score, ops.zeros((ops.shape(images)[0], 1, 1, channels)))
+        return ops.relu(ops.sum(weights * features, axis=-1))
+
+    return backend.compiled(explain, model)
+
+
+def target_layer(model) -> str:
+    """The layer that Grad-CAM reads unless told otherwise.
+
+    It is the last feature map of the last convolution's size, so that activation and normalisation are in
+    it, and a pooling behind it is not: block5_conv3 of VGG-16, out_relu of MobileNetV2.
+
+    Raises:
+        ValueError: the model has no convolution.
+    """
+    maps = [step for step in _steps(model).values() if step.has_map and not isinstance(step.operation, keras.Model)]
+    convolutions = [number for number, step in enumerate(maps) if isinstance(step.operation, CONVOLUTIONS)]
+    if not convolutions:
+        raise ValueError(
+            f"The model {model.name!r} has no convolution, so it has no feature maps for Grad-CAM; "
+            "for a Vision Transformer use attention_rollout or gradient_rollout."
+        )
+    last = convolutions[-1]
+    size = maps[last].outputs.shape[1:3]
+    alike = [
+        step for step in maps[last:] if step.outputs.shape[1:3] == size and not isinstance(step.operation, POOLINGS)
+    ]
+    return alike[-1].path
+
+
+def feature_layers(model) -> dict[str, tuple]:
+    """The layers that have feature maps, in the order of the computation: {name: (height, width, channels)}."""
+    return {path: tuple(step.outputs.shape[1:]) for path, step in _steps(model).items() if step.has_map}
+
+
+def feature_maps(model, images, names) -> dict[str, np.ndarray]:
+    """What some layers put out: {name: float32, N x h x w x channels}.
+
+    Args:
+        model, images: see `grad_cam`.
+        names: one name or several, of `feature_layers`.
+
+    Raises:
+        ValueError: no such layer, or one without feature maps.
+    """
+    images = _pictures(model, images)
+    names = [names] if isinstance(names, str) else list(names)
+    paths = {name: _find(model, name) for name in names}
+    for path in paths.values():
+        _feature_map(model, path)
+    found = _in_batches(_feature_maps(model, tuple(paths.values())), images)
+    return {name: found[path] for name, path in paths.items()}
+
+
+@lru_cache(maxsize=8)
+def _feature_maps(model, paths):
+    def explain(images):
+        found = {}
+
+        def visit(step):
+            if step.path in paths:
+                found[step.path] = ops.cast(step.outputs, "float32")
+            return step.outputs
+
+        _run(model, images, visit)
+        return found
+
+    return backend.compiled(explain, model)
+
+
+# --------------------------------------------------------------------------------------------- attention
+
+
+def attention_maps(model, images) -> dict[str, np.ndarray]:
+    """How much each token takes from each other one, in every head of every attention layer.
+
+    Returns:
+        {layer: float32, N x heads x tokens x tokens}, in the order of the computation; rows sum to 1.
+        In our Vision Transformers token 0 is the class token, the others are the patches, row by row.
+
+    Raises:
+        ValueError: the model has no `keras.layers.MultiHeadAttention`.
+    """
+    images = _pictures(model, images)
+    _attention_layers(model)
+    return _in_batches(_attention_maps(model), images)
+
+
+@lru_cache(maxsize=8)
+def _attention_maps(model):
+    def explain(images):
+        found = {}
+
+        def visit(step):
+            if step.is_attention:
+                found[step.path] = ops.cast(_attention_of(step), "float32")
+            return step.outputs
+
+        _run(model, images, visit)
+        return found
+
+    return backend.compiled(explain, model)
+
+
+def attention_rollout(model, images, classes=None) -> np.ndarray:
+    """How much of each patch reaches the class token through all layers (Abnar & Zuidema 2020, section 3).
+
+    Heads are averaged, half of every token is taken to come past the attention (the residual path), and the
+    layers' matrices are multiplied. It does not depend on the class: `classes` is there for the methods to
+    be called alike.
+
+    Returns:
+        float32, N x height x width; the strongest patch of a picture is 1.
+
+    Raises:
+        ValueError: no attention, or tokens that are not a class token and a square of patches.
+    """
+    images, _ = _pictures(model, images), _class_indices(model, classes, len(images))
+    return _at_picture_size(_in_batches(_attention_rollout(model), images), images)
+
+
+@lru_cache(maxsize=8)
+def _attention_rollout(model):
+    tokens = _tokens(model)
+
+    def explain(images):
+        rolled = [ops.eye(tokens)]
+
+        def visit(step):
+            if step.is_attention:
+                attention = ops.mean(ops.cast(_attention_of(step), "float32"), axis=1) + ops.eye(tokens)
+                rolled.append(ops.matmul(attention / ops.sum(attention, axis=-1, keepdims=True), rolled[-1]))
+            return step.outputs
+
+        _run(model, images, visit)
+        return _patches(rolled[-1])
+
+    return backend.compiled(explain, model)
+
+
+def gradient_rollout(model, images, classes=None) -> np.ndarray:
+    """Rollout of the attention that speaks for a class (Chefer, Gur & Wolf 2021, ICCV, equations 5 and 6).
+
+    Each head's attention is multiplied by the gradient of the class's score with respect to it; what is
+    positive is averaged over the heads and added, layer by layer, to what the tokens hold already.
+
+    Args:
+        model, images, classes: see `grad_cam`.
+
+    Returns:
+        float32, N x height x width; the strongest patch of a picture is 1.
+
+    Raises:
+        ValueError: no attention, or tokens that are not a class token and a square of patches.
+    """
+    images, classes = _pictures(model, images), _class_indices(model, classes, len(images))
+    return _at_picture_size(_in_batches(_gradient_rollout(model), images, classes), images)
+
+
+@lru_cache(maxsize=8)
+def _gradient_rollout(model):
+    tokens = _tokens(model)
+    heads = {step.path: step.operation.num_heads for step in _attention_layers(model)}
+
+    def explain(images, classes):
+        def score(shifts):
+            found = {}
+
+            def visit(step):
+                if not step.is_attention:
+                    return step.outputs
+                attention = _attention_of(step)
+                found[step.path] = ops.cast(attention, "float32")
+                # What the layer does with its map, done again here, so that the map can be differentiated by.
+                value = step.operation.value_dense(step.argument(1, "value"))
+                shifted = attention + ops.cast(shifts[step.path], attention.dtype)
+                outputs = step.operation.output_dense(ops.einsum("nhts,nshd->nthd", shifted, value))
+                return (outputs, attention) if isinstance(step.outputs, tuple | list) else outputs
+
+            return _score(model, images, classes, visit), found
+
+        batch = ops.shape(images)[0]
+        zeros = {path: ops.zeros((batch, number, tokens, tokens)) for path, number in heads.items()}
+        _, attention, gradients = backend.gradients(score, zeros)
+        relevance = ops.eye(tokens)
+        for path in heads:
+            positive = ops.mean(ops.relu(attention[path] * gradients[path]), axis=1)
+            relevance = relevance + ops.matmul(positive, relevance)
+        return _patches(relevance)
+
+    return backend.compiled(explain, model)
+
+
+def _attention_of(step):
+    """The map of an attention layer, whether or not the model asked for it."""
+    if isinstance(step.outputs, tuple | list):
+        return step.outputs[1]
+    return step.operation(*step.args, **{**step.kwargs, "return_attention_scores": True})[1]
+
+
+def _attention_layers(model):
+    found = [step for step in _steps(model).values() if step.is_attention]
+    if not found:
+        raise ValueError(
+            f"The model {model.name!r} has no MultiHeadAttention layer, so it has no attention maps; "
+            "for a convolutional model use grad_cam."
+        )
+    return found
+
+
+def _tokens(model):
+    """Number of tokens, the same in all attention layers: a class token and a square of patches."""
+    sides = ((0, "query"), (1, "value"))
+    counts = {step.argument(*side).shape[1] for step in _attention_layers(model) for side in sides}
+    tokens = next(iter(counts))
+    if len(counts) > 1 or tokens not in (1 + grid**2 for grid in range(1, tokens or 0)):
+        raise ValueError(
+            f"The attention layers of {model.name!r} see {', '.join(map(str, counts))} tokens; rollout "
+            "needs a class token and a square of patches, the same in all layers."
+        )
+    return tokens
+
+
+def _patches(relevance):
+    """What the class token takes from the patches, as a square."""
+    grid = math.isqrt(relevance.shape[-1] - 1)
+    return ops.reshape(relevance[:, 0, 1:], (-1, grid, grid))
+
+
+# --------------------------------------------------------------------------------------------- baselines
+
+
+def random_map(model, images, classes=None, seed=0, grid=8) -> np.ndarray:
+    """A map that knows nothing: noise on `grid` x `grid` cells, as smooth as real maps are.
+
+    Noise pixel by pixel would not be a fair control: it deletes a picture as a sieve does, which upsets a
+    convnet wherever the holes are.
+    """
+    noise = np.random.default_rng(seed).random((len(images), grid, grid), dtype=np.float32)
+    return _at_picture_size(noise, images)
+
+
+def centred_gaussian(model, images, classes=None, sigma=0.25) -> np.ndarray:
+    """A map that knows only that faces are centred: a Gaussian, `sigma` in shares of the picture's sides."""
+    height, width = np.shape(images)[1:3]
+    y, x = (((np.arange(side) + 0.5) / side - 0.5) / sigma for side in (height, width))
+    bell = np.exp(-(y[:, None] ** 2 + x[None] ** 2) / 2).astype(np.float32)
+    return np.tile(bell / bell.max(), (len(images), 1, 1))
+
+
+BASELINES: dict[str, Callable] = {"random": random_map, "centred gaussian": centred_gaussian}
+
+
+def methods(model) -> dict[str, Callable]:
+    """The ways of explaining that fit a model, and the baselines: {name: function(model, images, classes)}."""
+    steps = _steps(model).values()
+    fitting = {}
+    if any(isinstance(step.operation, CONVOLUTIONS) for step in steps):
+        fitting["grad-cam"] = grad_cam
+    if any(step.is_attention for step in steps):
+        fitting |= {"attention rollout": attention_rollout, "gradient rollout": gradient_rollout}
+    return fitting | BASELINES
+
+
+# ------------------------------------------------------------------------------------------ are they true?
+
+
+def deletion(model, images, maps, classes=None, steps=20, baseline="blur") -> np.ndarray:
+    """Area under the class's probability while a picture's places are removed, strongest first.
+
+    The lower, the better: what the map holds to be important was (Petsiuk et al. 2018,
+    "RISE: Randomized input sampling for explanation of black-box models").
+
+    Args:
+        model, images, classes: see `grad_cam`.
+        maps: N x height x width. Places of equal value come in random order.
+        steps: how often the probability is read along the way.
+        baseline: what removed places show: "blur", the picture without detail (a Gaussian of an eighth of
+            its side), which stays nearest to what models know; or "mean", the picture's mean colour.
+
+    Returns:
+        N values from 0 to 1.
+    """
+    images, classes = _pictures(model, images), _chosen(model, images, classes)
+    curves = _curves(model, images, _removed(images, baseline), maps, classes, steps)
+    return np.trapezoid(curves, dx=1 / steps, axis=1)
+
+
+def insertion(model, images, maps, classes=None, steps=20, baseline="blur") -> np.ndarray:
+    """Area under the class's probability while a picture's places are put back, strongest first.
+
+    The higher, the better; the counterpart of `deletion`, with the same arguments.
+    """
+    images, classes = _pictures(model, images), _chosen(model, images, classes)
+    curves = _curves(model, _removed(images, baseline), images, maps, classes, steps)
+    return np.trapezoid(curves, dx=1 / steps, axis=1)
+
+
+def _curves(model, before, after, maps, classes, steps):
+    """The classes' probabilities on the way from `before` to `after`, in the order of the maps: N x (steps + 1)."""
+    count, *size = np.shape(maps)
+    # Equal values, as Grad-CAM's zeros, in random order: row by row would be an opinion about the picture.
+    noise = np.random.default_rng(0).random((count, math.prod(size)))
+    order = np.lexsort((noise, -np.reshape(maps, (count, -1))))
+    place = np.empty_like(order)
+    np.put_along_axis(place, order, np.arange(order.shape[1])[None], axis=1)
+    share = (place.reshape(count, *size, 1) + 0.5) / order.shape[1]
+    curves = [_probabilities(model, np.where(share < step / steps, after, before)) for step in range(steps + 1)]
+    return np.stack([curve[np.arange(count), classes] for curve in curves], axis=1)
+
+
+def _removed(images, baseline):
+    """The pictures with everything removed."""
+    if baseline == "mean":
+        return np.broadcast_to(images.mean(axis=(1, 2), keepdims=True, dtype=np.float32), images.shape)
+    if baseline != "blur":
+        raise ValueError(f"Unknown baseline {baseline!r}: places are removed by 'blur' or by 'mean'.")
+    sigma = max(images.shape[1:3]) / 8
+    blurred = [cv2.GaussianBlur(image, (0, 0), sigma) for image in images.astype(np.float32)]
+    return np.reshape(blurred, images.shape)
+
+
+def energy_inside(maps, mask) -> np.ndarray:
+    """Share of each map's total that lies inside its mask (Wang et al. 2020, Score-CAM, "energy-based
+    pointing game").
+
+    A map without structure has the mask's share of the picture; a map of zeros has 0.
+
+    Args:
+        maps: N x height x width, not negative.
+        mask: bool, the same shape.
+
+    Returns:
+        N values from 0 to 1.
+    """
+    total = np.sum(maps, axis=(1, 2))
+    return np.sum(maps * mask, axis=(1, 2)) / np.where(total > 0, total, 1)
+
+
+def pointing_game(maps, mask) -> np.ndarray:
+    """1 where a map's strongest place lies inside its mask, otherwise 0 (pointing game, Zhang
+    et al. 2018, "Top-down neural attention by excitation backprop").
+
+    Arguments as of `energy_inside`. Of several equally strong places each counts with its share.
+    """
+    strongest = maps == np.max(maps, axis=(1, 2), keepdims=True)
+    return np.sum(strongest & mask, axis=(1, 2)) / np.sum(strongest, axis=(1, 2))
+
+
+def rank_correlation(maps, others) -> np.ndarray:
+    """Spearman's rank correlation of two sets of maps, picture by picture; 0 where a map is constant."""
+    ranks = [rankdata(np.reshape(some, (len(some), -1)), axis=1) for some in (maps, others)]
+    a, b = (rank - rank.mean(axis=1, keepdims=True) for rank in ranks)
+    spread = np.sqrt(np.sum(a * a, axis=1) * np.sum(b * b, axis=1))
+    return np.sum(a * b, axis=1) / np.where(spread > 0, spread, np.inf)
+
+
+@contextmanager
+def shuffled_weights(model, share=1.0, seed=0):
+    """Inside this context the model has forgotten what it learned; afterwards it has its weights back.
+
+    The numbers inside each weight tensor change places, which leaves every layer the scale that the next one
+    is used to, so that a deep net does not fall silent.
+
+    Args:
+        model: functional or Sequential.
+        share: of the layers with weights, counted from the output: 1 shuffles all, less shows the cascade of
+            Adebayo et al. (2018, "Sanity checks for saliency maps").
+        seed: of the shuffling.
+    """
+    operations = {
+        id(step.operation): step.operation
+        for step in _steps(model).values()
+        if isinstance(step.operation, layers.Layer)
+        and not isinstance(step.operation, keras.Model)
+        and step.operation.weights
+    }
+    chosen = list(operations.values())[len(operations) - math.ceil(share * len(operations)) :]
+    variables = {
+        id(variable): variable
+        for layer in chosen
+        for variable in layer.weights
+        if keras.backend.is_float_dtype(variable.dtype)
+    }.values()
+    learned = [ops.convert_to_numpy(variable).copy() for variable in variables]
+    generator = np.random.default_rng(seed)
+    try:
+        for variable, values in zip(variables, learned, strict=True):
+            variable.assign(generator.permutation(values.ravel()).reshape(values.shape))
+        yield
+    finally:
+        for variable, values in zip(variables, learned, strict=True):
+            variable.assign(values)
+
+
+def randomisation(model, images, method, classes=None, share=1.0, seed=0) -> np.ndarray:
+    """Rank correlation of a method's maps before and after the model's weights are shuffled (Adebayo et al. 2018).
+
+    It must fall towards 0: a map that stays shows the picture, not what the model learned of it.
+
+    Args:
+        model, images, classes: see `grad_cam`; the class predicted is that of the model before shuffling.
+        method: function(model, images, classes), as in `methods`.
+        share, seed: see `shuffled_weights`.
+
+    Returns:
+        N values from -1 to 1.
+    """
+    classes = _chosen(model, images, classes)
+    maps = method(model, images, classes)
+    with shuffled_weights(model, share, seed):
+        return rank_correlation(maps, method(model, images, classes))
+
+
+def runner_up(model, images, classes=None) -> np.ndarray:
+    """The most probable class of each picture but for `classes` (None: the class predicted)."""
+    probabilities = _probabilities(model, _pictures(model, images)).copy()
+    if probabilities.shape[1] < 2:
+        raise ValueError(f"The model {model.name!r} has one class only; there is no second one to compare with.")
+    probabilities[np.arange(len(images)), _chosen(model, images, classes)] = -np.inf
+    return probabilities.argmax(axis=1)
+
+
+# ------------------------------------------------------------------------------------------------- tables
+
+
+def measure(model, images, masks=None, classes=None, chosen=None, steps=20, baseline="blur", seed=0) -> pd.DataFrame:
+    """Every check of every method, picture by picture.
+
+    Args:
+        model, images, classes: see `grad_cam`.
+        masks: ground truth, {part: bool, N x height x width}, as `synthetic.render` draws it; or None.
+        chosen: {name: function(model, images, classes)}; None takes all of `methods(model)`.
+        steps, baseline: see `deletion`.
+        seed: of the weights' shuffling.
+
+    Returns:
+        One row per method and picture, in an index of these two; columns:
+        "deletion" (low is good) and "insertion" (high is good);
+        "energy <part>" for each mask, "energy parts" and "pointing" for all of them together (high is good;
+        compare with the random map);
+        "randomised": rank correlation with the map of the same net with shuffled weights (0 is good);
+        "other class": rank correlation with the map for the runner-up class (low is good);
+        "class gain": by how much deletion is worse in the order of the runner-up's map (above 0 is good: the
+        map tells these classes apart).
+    """
+    images = _pictures(model, images)
+    classes = _chosen(model, images, classes)
+    others = runner_up(model, images, classes)
+    masks = {part: np.asarray(mask, dtype=bool) for part, mask in (masks or {}).items()}
+    tables = {}
+    for name, method in (methods(model) if chosen is None else chosen).items():
+        maps, of_others = method(model, images, classes), method(model, images, others)
+        columns = {
+            "deletion": deletion(model, images, maps, classes, steps, baseline),
+            "insertion": insertion(model, images, maps, classes, steps, baseline),
+        }
+        columns |= {f"energy {part}": energy_inside(maps, mask) for part, mask in masks.items()}
+        if masks:
+            together = np.any(list(masks.values()), axis=0)
+            columns |= {"energy parts": energy_inside(maps, together), "pointing": pointing_game(maps, together)}
+        columns["randomised"] = randomisation(model, images, method, classes, seed=seed)
+        columns["other class"] = rank_correlation(maps, of_others)
+        # A method that does not know classes has nothing to gain; its curves need not be drawn again.
+        swapped = (
+            columns["deletion"]
+            if np.array_equal(maps, of_others)
+            else deletion(model, images, of_others, classes, steps, baseline)
+        )
+        columns["class gain"] = swapped - columns["deletion"]
+        tables[name] = pd.DataFrame(columns)
+    return pd.concat(tables, names=["method", "picture"])
+
+
+def minus(measured, baseline) -> pd.DataFrame:
+    """What `measure` returned, as each method's difference from one of them on the same picture."""
+    rest = measured.drop(index=baseline, level="method")
+    return rest.sub(measured.xs(baseline, level="method"), level="picture")
+
+
+def summary(measured, seed=0) -> pd.DataFrame:
+    """Means over the pictures with 95 % bootstrap intervals.
+
+    Args:
+        measured: as of `measure` or `minus`.
+        seed: of the resampling.
+
+    Returns:
+        One row per method; for each column of `measured` three: its name, "<name>_low" and "<name>_high".
+    """
+    rows = {}
+    for name, table in measured.groupby(level="method", sort=False):
+        generator = np.random.default_rng(seed)
+        values = table.to_numpy()
+        means = np.stack(
+            [values[generator.integers(len(values), size=len(values))].mean(axis=0) for _ in range(RESAMPLES)]
+        )
+        low, high = np.quantile(means, (0.025, 0.975), axis=0)
+        ends = {"": values.mean(axis=0), "_low": low, "_high": high}
+        rows[name] = {
+            f"{column}{end}": numbers[place] for place, column in enumerate(table) for end, numbers in ends.items()
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("method")
+
+
+def compare(model, images, masks=None, **options) -> pd.DataFrame:
+    """A table of all methods that fit a model, checked: `summary(measure(...))`, arguments as of `measure`."""
+    return summary(measure(model, images, masks, **options))
+
+
+# ------------------------------------------------------------------------------------- reading the model
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation of a model on its way from picture to classes, with its arguments and outputs."""
+
+    path: str
+    operation: keras.Operation
+    args: tuple
+    kwargs: dict
+    outputs: object
+
+    @property
+    def has_map(self) -> bool:
+        """Whether the output is a feature map; one of a single place, as in squeeze-and-excitation, is none."""
+        shape = getattr(self.outputs, "shape", ())
+        return len(shape) == 4 and tuple(shape[1:3]) != (1, 1)
+
+    @property
+    def is_attention(self) -> bool:
+        # The optional output gate of newer versions of Keras comes after the map and is not modelled here.
+        return isinstance(self.operation, layers.MultiHeadAttention) and not self.operation.get_config().get("use_gate")
+
+    def argument(self, position, name):
+        return self.args[position] if len(self.args) > position else self.kwargs[name]
+
+
+def _walk(model, inputs, visit, prefix=""):
+    """Run a model operation by operation, inner models opened.
+
+    `visit(step)` is called after each operation and returns what the next ones get. It works on tensors and
+    on symbolic ones. An operation used again is called "name#2".
+    """
+    used = Counter()
+
+    def opened(operation):
+        used[operation.name] += 1
+        path = prefix + operation.name + (f"#{used[operation.name]}" if used[operation.name] > 1 else "")
+
+        def run(*args, **kwargs):
+            if isinstance(operation, keras.Model) and _has_graph(operation):
+                outputs = _walk(operation, args[0] if args else kwargs["inputs"], visit, f"{path}/")
+            else:
+                outputs = operation(*args, **kwargs)
+            return visit(Step(path, operation, args, kwargs, outputs))
+
+        return run
+
+    # Keras has no public way to run a graph with each operation replaced; this is the one behind clone_model.
+    graph = keras.Function(model.inputs, model.outputs)
+    outputs = graph._run_through_graph(keras.tree.flatten(inputs), operation_fn=opened)
+    return outputs[0] if len(outputs) == 1 else outputs
+
+
+def _run(model, images, visit):
+    """The class probabilities of pictures, with `visit` as of `_walk`."""
+    return _walk(model, ops.cast(images, model.inputs[0].dtype), visit)
+
+
+def _has_graph(model):
+    """Whether a model is functional or Sequential, and built."""
+    try:
+        return bool(model.inputs and model.outputs)
+    except AttributeError:
+        return False
+
+
+@lru_cache(maxsize=8)
+def _steps(model) -> dict[str, Step]:
+    """The model's operations by path, in the order of the computation, with symbolic arguments and outputs."""
+    if not _has_graph(model):
+        raise ValueError(
+            f"The model {model.name!r} has no graph to read: it must be a functional model, or a "
+            "Sequential one that was built (begin it with keras.Input, or call it on a picture once)."
+        )
+    shape = model.inputs[0].shape
+    if len(model.inputs) != 1 or len(shape) != 4 or len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
+        found = ", ".join(str(tuple(tensor.shape)) for tensor in (*model.inputs, *model.outputs))
+        raise ValueError(
+            f"The model {model.name!r} must take one batch of pictures and return one row of class scores "
+            f"per picture; its inputs and outputs are {found}."
+        )
+    steps = {}
+
+    def visit(step):
+        if getattr(step.operation, "data_format", None) == "channels_first":
+            raise ValueError(f"Layer {step.path!r} of {model.name!r} has channels first; only channels last is read.")
+        steps[step.path] = step
+        return step.outputs
+
+    _walk(model, keras.Input(shape[1:], dtype=model.inputs[0].dtype), visit)
+    return steps
+
+
+def _last(model):
+    """Path of the operation that puts out the model's scores; of an inner model the operation in it."""
+    return [path for path, step in _steps(model).items() if not isinstance(step.operation, keras.Model)][-1]
+
+
+def _score(model, images, classes, visit):
+    """Sum of the pictures' class scores, each before the softmax; a class of -1 is the one predicted."""
+    last, scores = _last(model), []
+
+    def noting(step):
+        outputs = visit(step)
+        if step.path == last:
+            scores.append(ops.cast(_before_softmax(step), "float32"))
+        return outputs
+
+    probabilities = _run(model, images, noting)
+    classes = ops.where(classes < 0, ops.cast(ops.argmax(probabilities, axis=-1), classes.dtype), classes)
+    return ops.sum(scores[0] * ops.one_hot(classes, scores[0].shape[-1]))
+
+
+def _before_softmax(step):
+    """What the last operation puts out, without its softmax or sigmoid."""
+    operation, inputs = step.operation, keras.tree.flatten((step.args, step.kwargs))[0]
+    squashing = getattr(operation, "activation", None) in SQUASHING
+    if type(operation).__name__ in ("Softmax", "Sigmoid") or (squashing and isinstance(operation, layers.Activation)):
+        return inputs
+    if squashing and isinstance(operation, layers.Dense):
+        scores = ops.matmul(ops.cast(inputs, "float32"), ops.cast(operation.kernel, "float32"))
+        return scores + ops.cast(operation.bias, "float32") if operation.use_bias else scores
+    return step.outputs
+
+
+def _find(model, name):
+    """The path of a layer given by path or by its own name."""
+    paths = list(_steps(model))
+    found = [path for path in paths if path == name] or [path for path in paths if path.endswith(f"/{name}")]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ValueError(
+            f"The model {model.name!r} has {len(found)} layers {name!r}; name one by its path: {', '.join(found)}."
+        )
+    near = difflib.get_close_matches(name, [*paths, *(path.rsplit("/")[-1] for path in paths)], 1, cutoff=0)
+    raise ValueError(f"The model {model.name!r} has no layer {name!r}; the nearest name is {near[0]!r}.")
+
+
+def _feature_map(model, path):
+    step = _steps(model)[path]
+    if not step.has_map:
+        shape = getattr(step.outputs, "shape", None)
+        raise ValueError(
+            f"Layer {path!r} of {model.name!r} has no feature map (its output's shape is {shape}); "
+            f"feature_layers(model) lists those that have."
+        )
+
+
+# ------------------------------------------------------------------------------------ pictures and classes
+
+
+def _pictures(model, images):
+    """The pictures as an array, checked against what the model takes."""
+    images = np.asarray(images)
+    _steps(model)
+    wanted = model.inputs[0].shape[1:]
+    if (
+        images.ndim != 4
+        or not len(images)
+        or any(side not in (None, found) for side, found in zip(wanted, images.shape[1:], strict=True))
+    ):
+        sides = " x ".join("any" if side is None else str(side) for side in wanted)
+        raise ValueError(
+            f"The model {model.name!r} takes a batch of pictures, N x {sides}; found an array of shape {images.shape}."
+        )
+    return images
+
+
+def _class_indices(model, classes, count):
+    """One class index per picture; -1, the class predicted, for None."""
+    if classes is None:
+        return np.full(count, -1, dtype=np.int32)
+    number = model.outputs[0].shape[-1]
+    indices = np.asarray(classes)
+    if not np.issubdtype(indices.dtype, np.integer) or indices.shape not in ((), (count,)):
+        raise ValueError(f"Classes are given as one index, or one for each of the {count} pictures; found {classes!r}.")
+    if np.min(indices) < 0 or np.max(indices) >= number:
+        wrong = np.ravel(indices)[np.ravel((indices < 0) | (indices >= number))][0]
+        raise ValueError(
+            f"Class index {wrong} is out of range: the model {model.name!r} has {number} classes, 0 to {number - 1}."
+        )
+    return np.broadcast_to(indices, (count,)).astype(np.int32)
+
+
+def _chosen(model, images, classes):
+    """One class index per picture; the class predicted for None."""
+    images = _pictures(model, images)
+    if classes is None:
+        return _probabilities(model, images).argmax(axis=1)
+    return _class_indices(model, classes, len(images))
+
+
+def _probabilities(model, images):
+    return _in_batches(lambda batch: model.predict_on_batch(batch), images, size=4 * BATCH)
+
+
+def _in_batches(function, *arrays, size=BATCH):
+    """`function` of rows of the arrays, batch by batch: float32 arrays, or a dict of them.
+
+    The last batch is filled up with other rows, so that one shape is compiled.
+    """
+    count = len(arrays[0])
+    size = min(size, count)
+    parts = []
+    for start in range(0, count, size):
+        rows = np.arange(start, start + size) % count
+        outputs = function(*(ops.convert_to_tensor(array[rows]) for array in arrays))
+        parts.append(keras.tree.map_structure(ops.convert_to_numpy, outputs))
+    return keras.tree.map_structure(lambda *some: np.concatenate(some)[:count], *parts)
+
+
+def _at_picture_size(maps, images):
+    """Maps stretched to the pictures' size, the strongest place of each 1."""
+    height, width = np.shape(images)[1:3]
+    smaller = maps.shape[1] > height or maps.shape[2] > width
+    resize = partial(cv2.resize, dsize=(width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+    maps = np.stack([resize(np.ascontiguousarray(one, dtype=np.float32)) for one in maps])
+    highest = maps.max(axis=(1, 2), keepdims=True)
+    return maps / np.where(highest > 0, highest, 1)
