@@ -1,0 +1,135 @@
+"""Are several models better than one? Averages of saved predictions, with members and weights chosen on validation.
+
+    build("results/fer2013", "ensemble-resnet34-efficientnetb4", ["resnet34", "efficientnetb4-functional"])
+
+writes an ordinary run folder. Nothing is trained and no model is loaded.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from emotions import comparison
+from emotions.evaluation import Predictions, measure_folder
+from emotions.training import git_commit, now, write
+
+ROUNDS = 50  # of greedy selection; weights are multiples of one part in so many
+
+
+def average(runs: Mapping[str, Predictions], weights: Mapping[str, float] | None = None) -> Predictions:
+    """The mean of the runs' probabilities.
+
+    Args:
+        runs: on the same pictures, in any order.
+        weights: by the runs' names, not negative; runs without a weight are left out. By default all weigh the same.
+    """
+    weights = dict.fromkeys(runs, 1.0) if weights is None else weights
+    if unknown := set(weights) - set(runs):
+        raise ValueError(f"There is a weight for {sorted(unknown)[0]}, which is none of the runs {', '.join(runs)}.")
+    if not weights or min(weights.values()) < 0 or not sum(weights.values()):
+        raise ValueError(f"The weights are {dict(weights)}; they must not be negative, and not all zero.")
+    runs = comparison.align({name: runs[name] for name in weights})
+    stacked = np.stack([run.probabilities for run in runs.values()])
+    return replace(next(iter(runs.values())), probabilities=np.average(stacked, axis=0, weights=list(weights.values())))
+
+
+def select(validation: Mapping[str, Predictions], rounds: int = ROUNDS) -> dict[str, float]:
+    """Choose members and weights by greedy forward selection with replacement (Caruana et al. 2004, section 2).
+
+    Starting from the best single run, each round adds the run that lowers the log loss of the average most,
+    also one that is in already; the weights count how often each was taken, up to the best round.
+
+    Args:
+        validation: predictions for the validation split, never for test.
+
+    Returns:
+        the weights of the chosen runs, the largest first; they sum to 1.
+    """
+    runs = comparison.align(validation)
+    labels = next(iter(runs.values())).labels
+    # Log loss needs no more than the probability of the true class, and averages member by member.
+    true = np.stack([run.probabilities[np.arange(len(labels)), labels] for run in runs.values()])
+    taken, losses, total = [], [], np.zeros(len(labels))
+    for size in range(1, rounds + 1):
+        candidates = -np.log(np.clip((total + true) / size, np.finfo(float).eps, None)).mean(axis=1)
+        taken.append(int(candidates.argmin()))
+        losses.append(candidates.min())
+        total += true[taken[-1]]
+    kept = taken[: int(np.argmin(losses)) + 1]
+    counts = np.bincount(kept, minlength=len(runs)) / len(kept)
+    order = sorted(zip(runs, counts.tolist(), strict=True), key=lambda item: -item[1])
+    return {name: weight for name, weight in order if weight}
+
+
+def build(
+    folder: str | Path, name: str, members: Sequence[str], *, weighted: bool = False, title: str | None = None
+) -> dict:
+    """Average saved runs into a new run folder: predictions of validation and test, and `metrics.json`.
+
+    Args:
+        folder: `results/<data set>`, which holds the members.
+        name: of the new run, "ensemble-…".
+        members: names of runs. Plain: each weighs the same. Weighted: the candidates of `select`, which leaves
+            some out; flip-averaged predictions get the same weights.
+        title: for tables and figures.
+
+    Returns:
+        the content of `metrics.json`: as of any run, with `members`, the weights by name. Parameters and
+        times are sums over the members, since each of them has to run.
+    """
+    folder = Path(folder)
+    if not name.startswith("ensemble-"):
+        raise ValueError(f'The ensemble is named {name!r}; let its name begin with "ensemble-".')
+    if len(set(members)) < 2 or name in members:
+        raise ValueError(
+            f"An ensemble needs two other runs or more, and its members are {', '.join(members) or 'none'}."
+        )
+    validation = comparison.read(folder, members, "predictions_validation.csv")
+    weights = select(validation) if weighted else dict.fromkeys(members, 1 / len(members))
+    target = folder / name
+    target.mkdir(exist_ok=True)
+    for end in ("", "_tta"):
+        for file in (f"predictions_validation{end}.csv", f"predictions{end}.csv"):
+            if end and not all((folder / member / file).exists() for member in weights):
+                (target / file).unlink(missing_ok=True)
+            else:
+                average(comparison.read(folder, weights, file), weights).save(target / file)
+    return _report(target, weights, title or f"{'Weighted' if weighted else 'Plain'} average of {len(weights)}")
+
+
+def _report(folder: Path, weights: dict[str, float], title: str) -> dict:
+    """Write `metrics.json` in the form of `evaluation.report`, with facts drawn from the members'."""
+    members = [json.loads((folder.parent / name / "metrics.json").read_text()) for name in weights]
+
+    def together(fact: str) -> str:
+        return "; ".join(dict.fromkeys(member[fact] for member in members))
+
+    def total(fact: str) -> float | None:
+        values = [member.get(fact) for member in members]
+        return None if None in values else sum(values)
+
+    found = {
+        "dataset": members[0]["dataset"],
+        "model": folder.name,
+        "class_names": members[0]["class_names"],
+        "split_sizes": members[0]["split_sizes"],
+        "seed": None,
+        "backend": together("backend"),
+        "hardware": together("hardware"),
+        "training_seconds": total("training_seconds"),
+        "git_commit": git_commit(),
+        "evaluated": now(),
+        "title": title,
+        "parameters": total("parameters"),
+        "seconds_per_picture": total("seconds_per_picture"),
+        "members": weights,
+        **measure_folder(folder),
+        "training": {},
+    }
+    write(folder / "metrics.json", json.dumps(found, indent=2) + "\n")
+    return found

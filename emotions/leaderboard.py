@@ -1,0 +1,267 @@
+"""Who is ahead, and is it sure? The leaderboard of a data set, computed from the predictions of its runs.
+
+    print(to_markdown("fer2013", table(read("results/fer2013"))))
+
+`results/<data set>/leaderboard.csv` has every column, `leaderboard.md` and README the main ones. Neither is
+typed: `python -m emotions leaderboard` writes them, `--check` and a test tell when they are out of date.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from emotions import comparison, published
+from emotions.evaluation import measure_folder
+from emotions.runs import BASELINE
+
+MARKED = re.compile(
+    r"(?P<open><!-- leaderboard:(?P<name>\S+) -->\n)(?P<table>.*?)(?P<close><!-- /leaderboard:(?P=name) -->)", re.DOTALL
+)
+
+
+# ------------------------------------------------------------------------------------------------- the table
+
+
+def read(folder: str | Path) -> list[dict]:
+    """The runs of a data set: of each the content of `metrics.json`, with every figure computed anew.
+
+    Args:
+        folder: `results/<data set>`; its sub-folders with a `predictions.csv` are the runs.
+
+    Raises:
+        FileNotFoundError: a file that evaluation writes is missing.
+        ValueError: the runs were not tested on the same pictures.
+    """
+    folder = Path(folder)
+    names = list(comparison.read(folder))
+    if names and not (folder / "copied_in_training.csv").exists():
+        raise FileNotFoundError(
+            f"{folder} has no copied_in_training.csv, which says what is leak-free: evaluate one of its runs again."
+        )
+    return [_facts(folder / name) | measure_folder(folder / name) for name in names]
+
+
+def _facts(folder: Path) -> dict:
+    file = folder / "metrics.json"
+    if not file.exists():
+        raise FileNotFoundError(f"{folder} has predictions but no metrics.json: evaluate that run again, or remove it.")
+    saved = json.loads(file.read_text())
+    return {key: value for key, value in saved.items() if key.split("_")[0] not in ("validation", "test")}
+
+
+WHOLE = ("parameters", "training_pictures", "epochs", "seed")  # columns of integers, with gaps
+
+
+def table(found: list[dict], models: str | Path | None = None) -> pd.DataFrame:
+    """One row per run, the highest test accuracy first, indexed by the run's name.
+
+    Args:
+        found: what `read` returns.
+        models: the folder of `<run>-<data set>.keras` files, for their size.
+
+    Returns:
+        every column of `leaderboard.csv`. Shares are 0-1; `<figure>_low` and `<figure>_high` are the ends of
+        95 % intervals; log_loss in nats; megabytes of 10^6 bytes; None where a run does not have it.
+    """
+    board = pd.DataFrame([_row(run, models) for run in found]).set_index("model").astype(dict.fromkeys(WHOLE, "Int64"))
+    return board.sort_index().sort_values("accuracy", ascending=False, kind="stable")
+
+
+def _row(run: dict, models: str | Path | None) -> dict:
+    test, clean, flipped, training = run["test"], run["test_leak_free"], run.get("test_tta"), run["training"]
+    file = Path(models) / f"{run['model']}-{run['dataset']}.keras" if models else None
+    elsewhere = published.of(run["dataset"], run["model"])
+    copies = test["n"] - clean["n"]
+    # The baseline keeps no record of its training, and learns from the whole split.
+    unrecorded = run["split_sizes"]["train"] if run["model"] == BASELINE else None
+    size = training.get("input_size") or training.get("picture_size")
+    return {
+        "model": run["model"],
+        "title": run["title"],
+        "n": test["n"],
+        **_with_interval("accuracy", test),
+        "n_leak_free": clean["n"],
+        **_with_interval("accuracy", clean, "leak_free_"),
+        # All right answers are those on copies and those on the rest.
+        "copies_accuracy": (test["n"] * test["accuracy"] - clean["n"] * clean["accuracy"]) / copies if copies else None,
+        "flip_averaged_accuracy": flipped and flipped["accuracy"],
+        "flip_averaged_leak_free_accuracy": flipped and run["test_leak_free_tta"]["accuracy"],
+        "validation_accuracy": run["validation"]["accuracy"],
+        **_with_interval("macro_f1", test),
+        **_with_interval("mcc", test),
+        **_with_interval("log_loss", test),
+        **_with_interval("ece", test),
+        "top_2": test.get("top_2"),
+        "top_3": test.get("top_3"),
+        "roc_auc": test["roc_auc"],
+        "parameters": run.get("parameters"),
+        "megabytes": file.stat().st_size / 1e6 if file and file.exists() else None,
+        "milliseconds": run.get("seconds_per_picture") and 1000 * run["seconds_per_picture"],
+        "timed_on": run.get("timed_on", run["hardware"]),
+        "training_minutes": run.get("training_seconds") and run["training_seconds"] / 60,
+        "training_pictures": training.get("training_pictures") or unrecorded,
+        "input_size": size and "x".join(map(str, size)),
+        "epochs": training.get("epochs_trained"),
+        "members": " + ".join(run["members"]) if "members" in run else None,
+        "seed": run["seed"],
+        "hardware": run["hardware"],
+        "backend": run["backend"],
+        "published_accuracy": elsewhere and elsewhere.accuracy,
+        "published_protocol": elsewhere and elsewhere.protocol,
+        "published_source": elsewhere and elsewhere.source,
+    }
+
+
+def _with_interval(figure: str, measured: dict, prefix: str = "") -> dict:
+    low, high = measured[f"{figure}_interval"]
+    return {f"{prefix}{figure}": measured[figure], f"{prefix}{figure}_low": low, f"{prefix}{figure}_high": high}
+
+
+# --------------------------------------------------------------------------------------------- as text
+
+
+def to_csv(board: pd.DataFrame) -> str:
+    """The whole table; figures have six significant digits, so that machines agree on the last one."""
+    return board.to_csv(float_format="%.6g")
+
+
+def to_markdown(dataset: str, board: pd.DataFrame, most_frequent: tuple[str, float]) -> str:
+    """The main columns, for people.
+
+    Args:
+        dataset: its name.
+        board: what `table` returns.
+        most_frequent: the most frequent class of the test split and its share.
+    """
+    first, (label, share) = board.iloc[0], most_frequent
+    rows = [[cell(row) for cell in COLUMNS.values()] for _, row in board.reset_index().iterrows()]
+    lines = [
+        f"Test split of `{dataset}`, {first['n']:,} pictures; leak-free: the {first['n_leak_free']:,} of them without "
+        f"a copy in training. In brackets 95 % intervals. Always saying “{label}” would give {share:.3f}.",
+        "",
+        "| " + " | ".join(COLUMNS) + " |",
+        "|---|" + "---:|" * (len(COLUMNS) - 3) + "---|---|",
+        *("| " + " | ".join(row) + " |" for row in rows),
+        "",
+        "Single pass, but for the flip-averaged column (mean over each picture and its mirror image). "
+        "MB: the saved model. ms: one picture alone, on a CPU.",
+    ]
+    if BASELINE not in board.index:
+        lines += ["", f"The trivial baseline, `{BASELINE}`, has not been run on this data set yet."]
+    for model, row in comparison.over_seeds(board).iterrows():
+        accuracy, macro_f1 = (
+            f"{row[f'{name}_mean']:.3f} ± {row[f'{name}_sd']:.3f}" for name in ("accuracy", "macro_f1")
+        )
+        lines += ["", f"`{model}`, {row['seeds']:.0f} seeds, mean ± sd: accuracy {accuracy}, macro F1 {macro_f1}."]
+    if others := published.others(dataset):
+        others = [f"{it.system} {it.accuracy:.3f} ({it.protocol}; {it.source})" for it in others]
+        lines += ["", f"Published elsewhere, for orientation: {'; '.join(others)}."]
+    return "\n".join(lines) + "\n"
+
+
+def _number(value, form: str) -> str:
+    return "-" if pd.isna(value) else format(value, form)
+
+
+def _bracketed(row: pd.Series, figure: str) -> str:
+    return f"{row[figure]:.3f} [{row[f'{figure}_low']:.3f}, {row[f'{figure}_high']:.3f}]"
+
+
+def _trained(row: pd.Series) -> str:
+    """On what and how long: so that a small run is never read as a full one."""
+    if pd.notna(row["members"]):
+        return f"average of {row['members']}"
+    parts = [
+        f"{row['training_pictures']:,.0f} pictures" if pd.notna(row["training_pictures"]) else "",
+        f"{row['input_size']} px" if pd.notna(row["input_size"]) else "",
+        f"{row['epochs']:.0f} epochs" if pd.notna(row["epochs"]) else "",
+        f"{row['training_minutes']:.1f} min" if pd.notna(row["training_minutes"]) else "",
+    ]
+    return ", ".join(filter(None, parts)) or "-"
+
+
+def _on_cpu(row: pd.Series) -> bool:
+    return all(machine.startswith("CPU") for machine in row["timed_on"].split("; "))
+
+
+def _published(row: pd.Series) -> str:
+    accuracy = _number(row["published_accuracy"], ".3f")
+    return accuracy if accuracy == "-" else f"{accuracy} {row['published_protocol']}"
+
+
+COLUMNS = {
+    "Model": lambda row: f"{row['title']} (`{row['model']}`)",
+    "Accuracy": lambda row: _bracketed(row, "accuracy"),
+    "Leak-free": lambda row: _bracketed(row, "leak_free_accuracy"),
+    "Flip-averaged": lambda row: _number(row["flip_averaged_accuracy"], ".3f"),
+    "Macro F1": lambda row: _number(row["macro_f1"], ".3f"),
+    "Parameters (M)": lambda row: _number(row["parameters"] / 1e6, ".2f"),
+    "MB": lambda row: _number(row["megabytes"], ".1f"),
+    "ms": lambda row: _number(row["milliseconds"], ".1f") if _on_cpu(row) else "-",
+    "Trained on": _trained,
+    "Published": _published,
+}
+
+
+def fill(text: str, tables: dict[str, str]) -> str:
+    """Put tables between their markers, `<!-- leaderboard:NAME -->` and `<!-- /leaderboard:NAME -->`.
+
+    Args:
+        text: Markdown.
+        tables: Markdown by name of the data set; the others' places stay as they are.
+
+    Raises:
+        ValueError: a marker without its other half.
+    """
+    opened, closed = (sorted(re.findall(rf"<!-- {mark}leaderboard:(\S+) -->", text)) for mark in ("", "/"))
+    if opened != closed or len(MARKED.findall(text)) != len(opened):
+        raise ValueError(f"Markers for leaderboards do not pair up: opened for {opened}, closed for {closed}.")
+    return MARKED.sub(lambda place: place["open"] + tables.get(place["name"], place["table"]) + place["close"], text)
+
+
+# ------------------------------------------------------------------------------------------------ as files
+
+
+def contents(root: str | Path, data: str | None = None) -> dict[Path, str]:
+    """What the generated files must hold, computed from the predictions.
+
+    Args:
+        root: the folder that holds `results/` and `models/`, and README.md where that has places for tables.
+        data: only this data set; by default all that have a run.
+
+    Returns:
+        text by file: both leaderboards of each data set, and README.md where it shows one of them.
+    """
+    root = Path(root)
+    names = sorted({path.parents[1].name for path in (root / "results").glob("*/*/predictions.csv")})
+    if data and data not in names:
+        there = ", ".join(names) or "nothing"
+        raise FileNotFoundError(f"{root / 'results'} has no run on {data}; there are runs on {there}.")
+    files, tables = {}, {}
+    for name in [data] if data else names:
+        found = read(root / "results" / name)
+        board = table(found, root / "models")
+        support = {label: figures["support"] for label, figures in found[0]["test"]["per_class"].items()}
+        most = max(support, key=support.get)
+        tables[name] = to_markdown(name, board, (most, support[most] / found[0]["test"]["n"]))
+        files[root / "results" / name / "leaderboard.csv"] = to_csv(board)
+        files[root / "results" / name / "leaderboard.md"] = tables[name]
+    readme = root / "README.md"
+    if readme.exists():
+        text = readme.read_text()
+        shown = {place["name"] for place in MARKED.finditer(text)}
+        if unknown := shown - set(names):
+            raise ValueError(f"{readme} has a place for the leaderboard of {min(unknown)}, on which there is no run.")
+        filled = fill(text, tables)
+        if shown & set(tables):
+            files[readme] = filled
+    return files
+
+
+def stale(files: dict[Path, str]) -> list[Path]:
+    """Which of the files that `contents` tells are missing or hold something else."""
+    return [path for path, text in files.items() if not path.exists() or path.read_text() != text]

@@ -1,0 +1,131 @@
+"""Calibration: temperature, reliability, coverage, against brute force and scikit-learn."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import log_loss
+from synthetic_runs import make_predictions
+
+from emotions import calibration
+from emotions.evaluation import Predictions, calibration_error
+
+
+def drawn(n, temperature=1.0, seed=0):
+    """Labels drawn from the probabilities themselves, which makes these calibrated; then distorted by a temperature."""
+    random = np.random.default_rng(seed)
+    probabilities = random.dirichlet((1, 1, 1, 1), n)
+    labels = (probabilities.cumsum(axis=1) < random.random((n, 1))).sum(axis=1)
+    run = Predictions(tuple("abcd"), np.arange(n).astype(str), labels, probabilities)
+    return calibration.temper(run, temperature)
+
+
+def brute_force_ece(run, bins=15):
+    """Guo et al. 2017, equation 3, literally: a loop over bins and pictures."""
+    total = 0
+    for k in range(bins):
+        inside = [
+            (p.max(), p.argmax() == label)
+            for p, label in zip(run.probabilities, run.labels, strict=True)
+            if k / bins < p.max() <= (k + 1) / bins
+        ]
+        if inside:
+            confidence, right = np.mean(inside, axis=0)
+            total += len(inside) / len(run) * abs(right - confidence)
+    return total
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_ece_agrees_with_brute_force(seed):
+    run = make_predictions(400, seed=seed)
+    assert calibration_error(run.labels, run.probabilities) == pytest.approx(brute_force_ece(run), abs=1e-12)
+    table = calibration.reliability(run)
+    from_table = (table["n"] * (table["accuracy"] - table["confidence"]).abs()).sum() / table["n"].sum()
+    assert from_table == pytest.approx(brute_force_ece(run), abs=1e-12)
+
+
+def test_reliability_agrees_with_scikit_learn():
+    run = make_predictions(500)
+    right, confidence = calibration_curve(run.predicted == run.labels, run.probabilities.max(axis=1), n_bins=10)
+    table = calibration.reliability(run, bins=10)
+    assert len(table) == 10
+    assert table["n"].sum() == 500
+    assert (table["n"] == 0).any()  # three classes leave no confidence below 1/3
+    filled = table[table["n"] > 0]
+    np.testing.assert_allclose(filled["accuracy"], right)
+    np.testing.assert_allclose(filled["confidence"], confidence)
+    assert (filled["confidence"] > filled["low"]).all()
+    assert (filled["confidence"] <= filled["high"]).all()
+
+
+def test_a_confidence_of_one_falls_into_the_last_bin():
+    run = Predictions(("a", "b"), np.array(["1", "2"]), np.array([0, 0]), np.array([[1.0, 0], [0, 1.0]]))
+    table = calibration.reliability(run)
+    assert table["n"].tolist() == [0] * 14 + [2]
+    assert table["accuracy"].iloc[-1] == 0.5
+
+
+@pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5])
+def test_the_temperature_of_a_distortion_is_found(temperature):
+    # Tempering by 1 / T after the distortion by T gives the calibrated probabilities back.
+    assert calibration.fit_temperature(drawn(20_000, temperature)) == pytest.approx(1 / temperature, rel=0.04)
+
+
+def test_the_temperature_is_that_of_least_log_loss():
+    run = make_predictions(500, skill=3)
+    found = calibration.fit_temperature(run)
+    tried = (found, *np.geomspace(0.1, 10, 400))
+    losses = {t: log_loss(run.labels, calibration.temper(run, t).probabilities) for t in tried}
+    assert losses[found] <= min(losses.values()) + 1e-9
+
+
+def test_tempering_keeps_what_is_predicted_and_ends_where_it_should():
+    run = make_predictions()
+    for temperature in (0.1, 3):
+        changed = calibration.temper(run, temperature)
+        np.testing.assert_array_equal(changed.predicted, run.predicted)
+        np.testing.assert_allclose(changed.probabilities.sum(axis=1), 1)
+    np.testing.assert_allclose(calibration.temper(run, 1).probabilities, run.probabilities, atol=1e-12)
+    np.testing.assert_allclose(calibration.temper(run, 1e9).probabilities, 1 / 3, atol=1e-6)
+    with pytest.raises(ValueError, match="must be positive"):
+        calibration.temper(run, 0)
+
+
+def test_a_probability_of_zero_is_no_trouble():
+    run = Predictions(("a", "b"), np.array(["1", "2", "3"]), np.array([0, 1, 0]), np.array([[1.0, 0]] * 3))
+    found = calibration.calibrate(run, run)
+    assert all(np.isfinite(value) for value in found.values())
+    assert found["temperature"] > 1
+
+
+def test_scaling_helps_on_pictures_it_was_not_fitted_on():
+    found = calibration.calibrate(drawn(5000, 0.4, seed=1), drawn(5000, 0.4, seed=2))
+    assert found["ece_before"] > 0.1
+    assert found["ece_after"] < 0.03
+    assert found["log_loss_after"] < found["log_loss_before"] - 0.1
+
+
+def test_accuracy_against_coverage_by_hand():
+    confidence = np.array([0.9, 0.8, 0.8, 0.6])
+    probabilities = np.stack([confidence, 1 - confidence], axis=1)
+    run = Predictions(("a", "b"), np.array(list("wxyz")), np.array([0, 1, 0, 1]), probabilities)
+    curve = calibration.coverage(run)
+    # The two at 0.8 are answered together or not at all.
+    assert curve["threshold"].tolist() == [0.9, 0.8, 0.6]
+    assert curve["coverage"].tolist() == [0.25, 0.75, 1]
+    np.testing.assert_allclose(curve["accuracy"], [1, 2 / 3, 0.5])
+    assert calibration.aurc(run) == pytest.approx(0.25 * 0 + 0.5 / 3 + 0.25 * 0.5)
+    assert calibration.accuracy_at(run, 0.5) == pytest.approx(2 / 3)
+    assert calibration.accuracy_at(run, 1) == 0.5
+    with pytest.raises(ValueError, match="above 0"):
+        calibration.accuracy_at(run, 0)
+
+
+def test_aurc_agrees_with_its_definition_and_with_its_limits():
+    run = make_predictions(400)
+    wrong = (run.predicted != run.labels)[np.argsort(-run.probabilities.max(axis=1))]
+    assert calibration.aurc(run) == pytest.approx(np.mean([wrong[:k].mean() for k in range(1, 401)]))
+    constant = replace(run, probabilities=np.tile([0.5, 0.3, 0.2], (400, 1)))
+    assert calibration.aurc(constant) == pytest.approx((constant.labels != 0).mean())
+    assert calibration.aurc(run) < wrong.mean()

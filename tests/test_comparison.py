@@ -1,0 +1,170 @@
+"""Paired tests: they agree with other people's code, and refuse what is not paired."""
+
+from dataclasses import replace
+from itertools import pairwise
+from math import comb
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import accuracy_score, f1_score
+from statsmodels.stats.contingency_tables import mcnemar as their_mcnemar
+from statsmodels.stats.multitest import multipletests
+from synthetic_runs import CLASSES, make_predictions, write_run
+
+from emotions import comparison
+
+
+def test_mcnemar_agrees_with_statsmodels_and_with_counting():
+    for seed in range(5):
+        first, second = (np.random.default_rng((seed, k)).random(60) < share for k, share in ((0, 0.8), (1, 0.6)))
+        only_first, only_second, p = comparison.mcnemar(first, second)
+        table = pd.crosstab(first, second).to_numpy()
+        assert (only_first, only_second) == (table[1, 0], table[0, 1])
+        assert p == pytest.approx(their_mcnemar(table, exact=True).pvalue, abs=1e-12)
+        n, least = only_first + only_second, min(only_first, only_second)
+        by_hand = min(1, 2 * sum(comb(n, k) for k in range(least + 1)) / 2**n)
+        assert p == pytest.approx(by_hand, abs=1e-12)
+
+
+def test_models_that_agree_on_every_picture_do_not_differ():
+    run = make_predictions()
+    found = comparison.compare(run, run)
+    assert found["accuracy_difference"] == found["accuracy_low"] == found["accuracy_high"] == 0
+    assert found["accuracy_p"] == found["macro_f1_p"] == found["mcnemar_p"] == 1
+
+
+@pytest.mark.parametrize(
+    "p_values", [[0.01, 0.04, 0.03, 0.005], [0.5, 0.9, 0.02], [0.2], [0.03, 0.03, 0.5, 0.001, 0.03]]
+)
+def test_holm_agrees_with_statsmodels(p_values):
+    np.testing.assert_allclose(comparison.holm(p_values), multipletests(p_values, method="holm")[1], atol=1e-12)
+
+
+def test_resampling_is_paired_and_measures_what_scikit_learn_measures():
+    run, other = make_predictions(80), make_predictions(80, seed=1)
+    found, again, others = (comparison.resampled(p, resamples=20) for p in (run, run, other))
+    random = np.random.default_rng(0)
+    for k in range(20):
+        chosen = random.integers(80, size=80)
+        for predictions, samples in ((run, found), (other, others)):
+            labels, predicted = predictions.labels[chosen], predictions.predicted[chosen]
+            assert samples["accuracy"][k] == pytest.approx(accuracy_score(labels, predicted))
+            wanted = f1_score(labels, predicted, labels=range(3), average="macro", zero_division=0)
+            assert samples["macro_f1"][k] == pytest.approx(wanted)
+    np.testing.assert_array_equal(found["accuracy"], again["accuracy"])
+
+
+def test_interval_of_a_difference_agrees_with_theory():
+    # The variance of a paired difference of accuracies is that of the mean of (first right) - (second right).
+    first, second = make_predictions(2000, skill=2), make_predictions(2000, skill=1.7, seed=1)
+    found = comparison.compare(first, second)
+    difference = (first.predicted == first.labels).astype(float) - (second.predicted == second.labels)
+    error = 1.96 * difference.std() / np.sqrt(2000)
+    assert found["accuracy_difference"] == pytest.approx(difference.mean())
+    assert found["accuracy_low"] == pytest.approx(difference.mean() - error, abs=0.15 * error)
+    assert found["accuracy_high"] == pytest.approx(difference.mean() + error, abs=0.15 * error)
+
+
+def test_p_values_are_uniform_where_there_is_nothing_to_find():
+    """Two models of the same skill: 5 % of tests may say otherwise, and the sign is even."""
+    found = []
+    for k in range(60):
+        first, second = (make_predictions(200, seed=2 * k + model, pictures=k) for model in (0, 1))
+        found.append(comparison.compare(first, second, resamples=200))
+    assert sum(row["accuracy_p"] < 0.05 for row in found) <= 9
+    assert sum(row["mcnemar_p"] < 0.05 for row in found) <= 9
+    assert 15 <= sum(row["accuracy_difference"] > 0 for row in found) <= 45
+
+
+def test_a_better_model_is_found_better():
+    found = comparison.compare(make_predictions(800, skill=3), make_predictions(800, skill=1, seed=1))
+    assert 0 < found["accuracy_low"] < found["accuracy_difference"] < found["accuracy_high"]
+    assert found["mcnemar_p"] < 1e-6
+    assert found["accuracy_p"] == found["macro_f1_p"] == pytest.approx(2 / 2001)
+    assert found["only_first"] > found["only_second"]
+
+
+def test_matrix_of_all_pairs():
+    runs = {
+        name: make_predictions(skill=skill, seed=k)
+        for k, (name, skill) in enumerate([("a", 3), ("b", 1.5), ("c", 1.4)])
+    }
+    pairs = comparison.compare_all(runs, resamples=200)
+    assert len(pairs) == 3
+    np.testing.assert_allclose(pairs["mcnemar_p_holm"], multipletests(pairs["mcnemar_p"], method="holm")[1])
+    table = comparison.matrix(pairs, "accuracy_difference")
+    assert list(table.index) == list(table.columns) == list("abc")
+    assert table.loc["a", "b"] == -table.loc["b", "a"] > 0
+    p_values = comparison.matrix(pairs)
+    assert p_values.loc["a", "b"] == p_values.loc["b", "a"] < 0.01
+    assert np.isnan(np.diag(p_values)).all()
+
+
+def test_pictures_in_another_order_are_the_same_pictures():
+    first, second = make_predictions(seed=1), make_predictions(seed=2)
+    shuffled = second.take(np.random.default_rng(0).permutation(len(second)))
+    assert comparison.compare(first, shuffled) == comparison.compare(first, second)
+
+
+def broken(change):
+    run = make_predictions(seed=1)
+    return {
+        "fewer": run.take(np.arange(200)),
+        "others": replace(run, ids=np.char.add("x", run.ids)),
+        "twice": replace(run, ids=np.where(run.ids == "test_1", "test_0", run.ids)),
+        "labels": replace(run, labels=np.where(run.ids == "test_7", (run.labels + 1) % 3, run.labels)),
+        "classes": replace(run, class_names=("angry", "happy", "neutral")),
+    }[change]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("fewer", "one and two predict different pictures: 300 and 200, of which 200 are the same"),
+        ("others", "300 and 300, of which 0 are the same"),
+        ("twice", "two predicts the picture test_0 twice"),
+        ("labels", "different labels to 1 pictures, as test_7"),
+        ("classes", "different classes"),
+    ],
+)
+def test_what_is_not_paired_is_an_error(change, message):
+    with pytest.raises(ValueError, match=message):
+        comparison.compare_all({"one": make_predictions(), "two": broken(change)})
+
+
+def test_one_run_is_no_comparison():
+    with pytest.raises(ValueError, match="needs two runs"):
+        comparison.compare_all({"one": make_predictions()})
+
+
+def test_runs_are_read_from_their_folders(tmp_path):
+    write_run(tmp_path / "lenet")
+    write_run(tmp_path / "resnet34", seed=1, flip=False)
+    (tmp_path / "half-trained").mkdir()
+    assert list(comparison.read(tmp_path)) == ["lenet", "resnet34"]
+    assert list(comparison.read(tmp_path, file="predictions_tta.csv")) == ["lenet"]
+    with pytest.raises(FileNotFoundError, match=r"no vgg16/predictions\.csv; there are lenet, resnet34"):
+        comparison.read(tmp_path, ["lenet", "vgg16"])
+
+
+def test_mean_and_deviation_over_seeds():
+    scores = {"a-s0": 0.5, "a-s1": 0.6, "a-s2": 0.7, "a": 0.1, "b": 0.3, "b-s1": 0.5, "c-s0": 0.9, "d": 0.4}
+    table = pd.DataFrame({"accuracy": scores})
+    found = comparison.over_seeds(table, ["accuracy"])
+    # "a" has an a-s0, so it is something else; "b" has no b-s0, so it is that; one run has no spread.
+    assert list(found.index) == ["a", "b"]
+    assert list(found["seeds"]) == [3, 2]
+    assert found.loc["a", "accuracy_mean"] == pytest.approx(0.6)
+    assert found.loc["a", "accuracy_sd"] == pytest.approx(0.1)
+    assert found.loc["b", "accuracy_mean"] == pytest.approx(0.4)
+    assert comparison.over_seeds(table.loc[["c-s0", "d"]], ["accuracy"]).empty
+
+
+def test_recall_by_class():
+    runs = {"weak": make_predictions(skill=0.5), "strong": make_predictions(skill=4)}
+    table = comparison.recall_by_class(runs)
+    for name, run in runs.items():
+        for k, label in enumerate(CLASSES):
+            assert table.loc[name, label] == pytest.approx((run.predicted[run.labels == k] == k).mean())
+    assert all(weak < strong for weak, strong in pairwise(table.mean(axis=1)))

@@ -1,0 +1,134 @@
+"""Ensembles: ordinary run folders, chosen without a look at the test split."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic_runs import make_predictions, write_run
+
+from emotions import ensembles, evaluation
+from emotions.evaluation import Predictions
+
+
+def loss(run):
+    return -np.log(run.probabilities[np.arange(len(run)), run.labels]).mean()
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    for seed, (name, skill) in enumerate({"weak": 0.2, "good": 2, "other": 1.9, "third": 1.8}.items()):
+        write_run(folder / "faces" / name, skill=skill, seed=seed)
+    return folder / "faces"
+
+
+@pytest.fixture
+def folder(runs, tmp_path):
+    return Path(shutil.copytree(runs, tmp_path / "faces"))
+
+
+def test_the_average_is_the_average():
+    first, second = make_predictions(seed=1), make_predictions(seed=2)
+    runs = {"first": first, "second": second.take(np.arange(len(second))[::-1])}
+    np.testing.assert_allclose(ensembles.average(runs).probabilities, (first.probabilities + second.probabilities) / 2)
+    weighted = ensembles.average(runs, {"first": 3, "second": 1})
+    np.testing.assert_allclose(weighted.probabilities, 0.75 * first.probabilities + 0.25 * second.probabilities)
+    np.testing.assert_allclose(ensembles.average(runs, {"second": 1}).probabilities[::-1], second.probabilities)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [({"third": 1}, "none of the runs"), ({"first": -1, "second": 2}, "negative"), ({"first": 0}, "all zero")],
+)
+def test_impossible_weights_are_an_error(weights, message):
+    with pytest.raises(ValueError, match=message):
+        ensembles.average({"first": make_predictions(), "second": make_predictions(seed=1)}, weights)
+
+
+def test_selection_beats_the_best_member_and_leaves_a_useless_one_out():
+    skills = {"noise": -1, "a": 2, "b": 2}
+    runs = {name: make_predictions(1000, skill, seed) for seed, (name, skill) in enumerate(skills.items())}
+    weights = ensembles.select(runs)
+    assert set(weights) == {"a", "b"}
+    assert sum(weights.values()) == pytest.approx(1)
+    assert list(weights.values()) == sorted(weights.values(), reverse=True)
+    assert loss(ensembles.average(runs, weights)) < min(loss(run) for run in runs.values())
+
+
+def test_selection_comes_close_to_the_best_weights_there_are():
+    runs = {"a": make_predictions(1000, 2.2, 1), "b": make_predictions(1000, 1.6, 2)}
+    best = min(loss(ensembles.average(runs, {"a": share, "b": 1 - share})) for share in np.linspace(0, 1, 201))
+    assert loss(ensembles.average(runs, ensembles.select(runs))) < best + 1e-4
+
+
+def test_a_model_that_nothing_helps_stays_alone():
+    perfect = make_predictions(skill=50)
+    assert ensembles.select({"perfect": perfect, "noise": make_predictions(skill=0, seed=1)}) == {"perfect": 1.0}
+
+
+def test_a_plain_ensemble_is_a_run_like_any_other(folder):
+    found = ensembles.build(folder, "ensemble-good-other", ["good", "other"], title="Two nets")
+    saved = json.loads((folder / "ensemble-good-other" / "metrics.json").read_text())
+    assert saved == found
+    assert len(list((folder / "good").glob("*.csv"))) == 4
+    for file in [path.name for path in (folder / "good").glob("*.csv")]:
+        members = [Predictions.read(folder / name / file).probabilities for name in ("good", "other")]
+        averaged = Predictions.read(folder / "ensemble-good-other" / file)
+        np.testing.assert_allclose(averaged.probabilities, np.mean(members, axis=0), atol=1e-5)
+    assert found["members"] == {"good": 0.5, "other": 0.5}
+    assert found["parameters"] == 2 * 1_234_567
+    assert found["seconds_per_picture"] == pytest.approx(2 * 0.0123)
+    assert found["training_seconds"] == 180
+    alone = [json.loads((folder / name / "metrics.json").read_text())["test"]["log_loss"] for name in ("good", "other")]
+    assert found["test"]["log_loss"] < min(alone)
+
+
+def test_metrics_have_the_form_that_evaluation_gives_them(folder, easy_dataset, tmp_path):
+    """Whatever reads a run's metrics.json can read an ensemble's."""
+    ensemble = ensembles.build(folder, "ensemble-x", ["good", "other"])
+    run = tmp_path / "elsewhere" / "run"
+    run.mkdir(parents=True)
+    for file in folder.glob("good/predictions*.csv"):
+        (run / file.name).write_text(file.read_text())
+    reported = evaluation.report(run, easy_dataset, title="Run", parameters=1, seconds_per_picture=1.0)
+    assert list(ensemble) == [*list(reported)[:13], "members", *list(reported)[13:]]
+    assert list(ensemble["split_sizes"]) == list(reported["split_sizes"])
+    assert evaluation.card(ensemble)["title"] == "Plain average of 2"
+
+
+def test_members_and_weights_do_not_depend_on_the_test_split(folder):
+    before = ensembles.build(folder, "ensemble-before", ["weak", "good", "other", "third"], weighted=True)["members"]
+    assert "weak" not in before
+    for name in ("weak", "good", "other", "third"):
+        for file in ("predictions.csv", "predictions_tta.csv"):
+            run = Predictions.read(folder / name / file)
+            random = np.random.default_rng(len(name)).dirichlet((1, 1, 1), len(run))
+            Predictions(run.class_names, run.ids, run.labels, random).save(folder / name / file)
+    after = ensembles.build(folder, "ensemble-after", ["weak", "good", "other", "third"], weighted=True)["members"]
+    assert before == after
+
+
+def test_no_flip_averaged_ensemble_of_members_without(folder):
+    ensembles.build(folder, "ensemble-x", ["good", "other"])
+    (folder / "other" / "predictions_tta.csv").unlink()
+    found = ensembles.build(folder, "ensemble-x", ["good", "other"])
+    assert "test_tta" not in found
+    assert not (folder / "ensemble-x" / "predictions_tta.csv").exists()
+    assert (folder / "ensemble-x" / "predictions.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "members", "error", "message"),
+    [
+        ("both", ["good", "other"], ValueError, 'begin with "ensemble-"'),
+        ("ensemble-x", ["good"], ValueError, "two other runs or more"),
+        ("ensemble-x", ["good", "good"], ValueError, "two other runs or more"),
+        ("ensemble-x", ["good", "missing"], FileNotFoundError, "no missing/predictions_validation.csv; there are good"),
+    ],
+)
+def test_impossible_ensembles_are_errors(folder, name, members, error, message):
+    with pytest.raises(error, match=message):
+        ensembles.build(folder, name, members)
+    assert not (folder / name).exists()

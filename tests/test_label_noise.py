@@ -1,0 +1,131 @@
+"""Confident learning finds labels that are known to be wrong."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import beta
+from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.model_selection import cross_val_predict
+from sklearn.pipeline import make_pipeline
+from synthetic_runs import CLASSES
+
+from emotions import label_noise, synthetic
+from emotions.evaluation import Predictions
+
+
+def noisy(n=4000, share=0.15, seed=0):
+    """Calibrated predictions of true labels, of which a share is then given as "angry" -> "sad"."""
+    random = np.random.default_rng(seed)
+    probabilities = random.dirichlet((0.2, 0.2, 0.2), n)
+    true = (probabilities.cumsum(axis=1) < random.random((n, 1))).sum(axis=1)
+    given = np.where((true == 0) & (random.random(n) < share), 2, true)
+    return Predictions(CLASSES, np.arange(n).astype(str), given, probabilities), true
+
+
+def test_scores_by_hand():
+    probabilities = np.array([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6], [0.2, 0.5, 0.3]])
+    run = Predictions(CLASSES, np.array(list("xyz")), np.array([0, 1, 0]), probabilities)
+    np.testing.assert_allclose(label_noise.self_confidence(run), [0.7, 0.3, 0.2])
+    np.testing.assert_allclose(label_noise.normalized_margin(run), [0.75, 0.35, 0.35])
+    np.testing.assert_allclose(label_noise.thresholds(run), [0.45, 0.3, np.inf])
+    assert label_noise.rank(run, "self_confidence").tolist() == [2, 1, 0]
+    assert label_noise.rank(run).tolist() == [1, 2, 0]
+    with pytest.raises(ValueError, match="no score named 'entropy'; there are normalized_margin, self_confidence"):
+        label_noise.suspicious(run, "entropy")
+
+
+def test_the_confident_joint_by_hand():
+    # "w" is confidently b and "z" confidently a, against their labels; "x" reaches neither threshold.
+    probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.55, 0.45], [0.2, 0.8], [0.1, 0.9], [0.7, 0.3]])
+    run = Predictions(("a", "b"), np.array(list("uvwxstz")), np.array([0, 0, 0, 0, 1, 1, 1]), probabilities)
+    np.testing.assert_allclose(label_noise.thresholds(run), [2.35 / 4, 2 / 3])
+    np.testing.assert_allclose(label_noise.joint(run), np.array([[8, 4], [3, 6]]) / 21)
+    table = label_noise.suspicious(run)
+    assert table["id"].tolist()[:2] == ["w", "z"]
+    assert set(table.loc[table["confident"], "id"]) == {"w", "z"}
+    assert table.set_index("id").loc["w", ["label", "suggested"]].tolist() == ["a", "b"]
+    assert table.set_index("id").loc["x", ["label", "suggested"]].tolist() == ["a", "a"]
+
+
+def test_planted_noise_is_found_and_its_amount_and_kind_estimated():
+    run, true = noisy()
+    wrong = run.labels != true
+    for score in label_noise.SCORES:
+        found = label_noise.precision_at(100, label_noise.rank(run, score), wrong)
+        assert found["precision"] > 5 * found["chance"]
+    joint = label_noise.joint(run)
+    assert joint.to_numpy().sum() == pytest.approx(1)
+    np.testing.assert_allclose(joint.sum(axis=1), np.bincount(run.labels) / len(run))
+    off = joint.to_numpy() * (1 - np.eye(3))
+    assert np.unravel_index(off.argmax(), off.shape) == (2, 0)  # given sad, truly angry
+    assert off[2, 0] == pytest.approx(wrong.mean(), abs=0.02)
+
+
+def test_clean_labels_are_estimated_clean():
+    run, true = noisy(share=0)
+    sure = Predictions(CLASSES, run.ids, true, 0.98 * np.eye(3)[true] + 0.02 / 3)
+    joint = label_noise.joint(sure).to_numpy()
+    assert (joint * (1 - np.eye(3))).sum() == 0
+    assert not label_noise.suspicious(sure)["confident"].any()
+
+
+def test_precision_at_has_an_exact_interval_and_the_chance_level():
+    truth = np.zeros(1000, bool)
+    truth[:80] = True
+    found = label_noise.precision_at(100, np.arange(20, 1020) % 1000, truth)
+    assert (found["found"], found["precision"], found["chance"]) == (60, 0.6, 0.08)
+    np.testing.assert_allclose(found["interval"], [beta.ppf(0.025, 60, 41), beta.ppf(0.975, 61, 40)])
+    for k in (0, 1001):
+        with pytest.raises(ValueError, match=f"k is {k}"):
+            label_noise.precision_at(k, np.arange(1000), truth)
+
+
+def test_a_random_ranking_finds_the_chance_level():
+    run, true = noisy()
+    found = label_noise.precision_at(2000, np.random.default_rng(0).permutation(len(run)), run.labels != true)
+    assert found["interval"][0] < found["chance"] < found["interval"][1]
+
+
+def test_votes_for_the_given_label():
+    run = Predictions(CLASSES, np.array(list("wxyz")), np.array([0, 1, 2, 2]), np.full((4, 3), 1 / 3))
+    votes = pd.DataFrame(
+        0,
+        index=range(4),
+        columns=[
+            "neutral",
+            "happiness",
+            "surprise",
+            "sadness",
+            "anger",
+            "disgust",
+            "fear",
+            "contempt",
+            "unknown",
+            "NF",
+        ],
+    )
+    votes["anger"], votes["happiness"], votes["sadness"] = [9, 0, 5, 5], [1, 1, 3, 5], [0, 9, 2, 0]
+    assert label_noise.few_votes(run, votes).tolist() == [False, True, False, True]
+    assert label_noise.few_votes(run, votes, most=2).tolist() == [False, True, True, True]
+    named = votes[["anger", "happiness", "sadness"]].set_axis(CLASSES, axis=1)
+    assert label_noise.few_votes(run, named).tolist() == [False, True, False, True]
+    with pytest.raises(ValueError, match="no column for sad"):
+        label_noise.few_votes(run, votes.drop(columns="sadness"))
+    with pytest.raises(ValueError, match="votes on 3 pictures and predictions for 4"):
+        label_noise.few_votes(run, votes.iloc[:3])
+
+
+def test_flipped_labels_of_drawn_faces_are_found():
+    """Cross-validated discriminant analysis of pixels, on faces whose labels were flipped knowingly."""
+    names = ("angry", "happy", "surprise")
+    drawn = synthetic.load(600, 6, 6, size=32, difficulty=0.2, label_noise=0.1, class_names=names)
+    split = drawn.train
+    wrong = split.labels != synthetic.drawn_labels(split, names)
+    assert wrong.mean() == pytest.approx(0.1)
+    pixels = np.asarray(split.images, "float32").mean(axis=-1).reshape(len(split), -1) / 255
+    model = make_pipeline(PCA(30, random_state=0), LinearDiscriminantAnalysis())
+    probabilities = cross_val_predict(model, pixels, split.labels, cv=3, method="predict_proba")
+    run = Predictions(names, split.ids, split.labels, probabilities)
+    found = label_noise.precision_at(40, label_noise.rank(run), wrong)
+    assert found["interval"][0] > 2 * found["chance"]

@@ -1,0 +1,45 @@
+"""Committed results do not drift: every figure in them follows from the committed predictions."""
+
+import json
+from functools import cache
+
+import pytest
+
+from emotions import leaderboard, runs
+
+RUNS = sorted(path.parent for path in (runs.root() / "results").glob("*/*/predictions.csv"))
+if not RUNS:
+    pytest.skip("results/ holds no evaluated run yet, so nothing can have drifted", allow_module_level=True)
+
+
+@cache
+def measured(folder):
+    return {run["model"]: run for run in leaderboard.read(folder)}
+
+
+def assert_same(found, saved, where):
+    if isinstance(saved, dict):
+        assert sorted(found) == sorted(saved), where
+        for key, value in saved.items():
+            assert_same(found[key], value, f"{where}: {key}")
+    elif isinstance(saved, list):
+        assert len(found) == len(saved), where
+        for k, value in enumerate(saved):
+            assert_same(found[k], value, f"{where}[{k}]")
+    elif isinstance(saved, float):
+        assert found == pytest.approx(saved, rel=1e-9, abs=1e-9), where
+    else:
+        assert found == saved, where
+
+
+@pytest.mark.parametrize("folder", RUNS, ids=lambda folder: f"{folder.parent.name}/{folder.name}")
+def test_metrics_follow_from_the_predictions(folder):
+    saved = json.loads((folder / "metrics.json").read_text())
+    assert (saved["dataset"], saved["model"]) == (folder.parent.name, folder.name)
+    assert_same(measured(folder.parent)[folder.name], saved, f"{folder / 'metrics.json'}")
+
+
+def test_leaderboards_and_readme_follow_from_the_predictions(monkeypatch):
+    monkeypatch.setattr(leaderboard, "read", lambda folder: list(measured(folder).values()))
+    outdated = leaderboard.stale(leaderboard.contents(runs.root()))
+    assert not outdated, f"out of date, run python -m emotions leaderboard: {', '.join(map(str, outdated))}"
