@@ -24,6 +24,12 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("--suffix", default="", help="added to the name of the run")
     add.add_argument("--log", action="store_true", help="one line per epoch instead of a progress bar")
     add.set_defaults(run=train)
+
+    add = commands.add_parser("leaderboard", help="compute the leaderboards anew", description=leaderboard.__doc__)
+    add.add_argument("--data", help="only this data set's; default: all that have a run")
+    add.add_argument("--profile", default="full", choices=("full", "quick"), help="quick: those under build/")
+    add.add_argument("--check", action="store_true", help="write nothing; exit status 1 if a file is out of date")
+    add.set_defaults(run=leaderboard)
     return top
 
 
@@ -61,6 +67,25 @@ def train(options: argparse.Namespace) -> None:
     low, high = found["test"]["accuracy_interval"]
     print(f"{found['title']} on {dataset.name}: test accuracy {found['test']['accuracy']:.3f} "
           f"(95 % interval {low:.3f} to {high:.3f}, n = {found['test']['n']:,})")
+
+
+def leaderboard(options: argparse.Namespace) -> int:
+    """Compute results/<data set>/leaderboard.{csv,md} and README's tables from the runs' predictions."""
+    from emotions import leaderboard, runs, training
+
+    files = leaderboard.contents(runs.root(options.profile), options.data)
+    if not files:
+        raise FileNotFoundError(f"{runs.root(options.profile) / 'results'} has no run yet: train a model first.")
+    outdated = leaderboard.stale(files)
+    if options.check:
+        for path in outdated:
+            print(f"{path} is out of date: run python -m emotions leaderboard", file=sys.stderr)
+        return int(bool(outdated))
+    for path in outdated:
+        training.write(path, files[path])
+    for path, text in files.items():
+        print(text if path.name == "leaderboard.md" else path)
+    return 0
 
 
 def main(arguments: list[str] | None = None) -> int:
