@@ -36,7 +36,8 @@ def measure(images) -> pd.DataFrame:
         `brightness` (mean grey, 0-255), `sharpness` (variance of the Laplacian of the grey picture) and
         `contrast` (brightest minus darkest value, 0 for a constant picture).
     """
-    rows = [_measure(picture) for start in range(0, len(images), 512) for picture in np.asarray(images[start:start + 512])]
+    batches = (np.asarray(images[start:start + 512]) for start in range(0, len(images), 512))
+    rows = [_measure(picture) for batch in batches for picture in batch]
     table = pd.DataFrame(rows, columns=["digest", "hash", "brightness", "sharpness", "contrast"])
     return table.astype({"hash": np.uint64, "brightness": float, "sharpness": float, "contrast": int})
 

@@ -10,23 +10,20 @@
 from __future__ import annotations
 
 import difflib
-import io
 import os
 import re
 import zipfile
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageOps
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.neighbors import NearestNeighbors
 
 from emotions import audit
+from emotions.pictures import SUFFIXES, Store, Streamed, common_size, decode, fit_all, grey_view, in_threads, shape_of
 
 FER2013_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # codes 0 to 6
 FER2013_PARTS = {"Training": "train", "PublicTest": "validation", "PrivateTest": "test"}
@@ -35,8 +32,6 @@ FERPLUS_VOTES = {"anger": "angry", "disgust": "disgust", "fear": "fear", "happin
 THREE_CLASSES = ("angry", "happy", "sad")
 PARTS = {"train": "train", "training": "train", "val": "validation", "valid": "validation",
          "validation": "validation", "test": "test", "testing": "test"}
-PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"}
-LARGEST_SIDE = 256  # pixels, of pictures that have no size in common
 HELP = "data/README.md says what to put where."
 
 
@@ -158,11 +153,11 @@ def load(name: str = "synthetic", path: str | Path | None = None, *, keep_copies
     if name.startswith("folder:"):
         name, path = _named(Path(name.removeprefix("folder:")))
     source = SOURCES.get(name) or _folder_source(name, path)
-    if soft_labels and not source.votes:
+    if soft_labels and (not source.votes or source.classes):
         raise ValueError(f"There are soft labels for fer2013 only, not for {name}.")
     pictures = _locate(name, source, path, size, memory_limit)
     if size and pictures.images.shape[1:3] != size:
-        pictures.images = _fit_all(pictures.images, size)
+        pictures.images = fit_all(pictures.images, size)
     votes = _votes(pictures, path, needed=soft_labels) if source.votes and (soft_labels or clean) else None
     dataset = _assemble(name, source, pictures, votes if soft_labels else None, keep_copies, seed)
     if clean:
@@ -209,6 +204,7 @@ class Source:
         pool: ignore the distributor's splits.
         grouped: keep copies on one side of a split that is drawn here, and out of training where they are
             in the distributor's validation or test split.
+        published: how many pictures each of the distributor's splits should hold.
     """
 
     read: Callable[[Path, tuple[int, int] | None, float], Pictures]
@@ -219,22 +215,25 @@ class Source:
     folds: int = 5
     pool: bool = False
     grouped: bool = True
+    published: dict[str, int] = field(default_factory=dict)
 
 
 def _named(path: Path) -> tuple[str, Path]:
     if not path.exists():
         raise FileNotFoundError(f"There is no folder {path}.")
-    return path.resolve().stem if path.is_file() else path.resolve().name, path
+    return path.resolve().name.removesuffix(".zip"), path
 
 
 def _folder_source(name: str, path: str | Path | None) -> Source:
-    if path is None:
-        known = list(NAMES) + [entry.stem for place in _places() for entry in place.iterdir()
-                                 if entry.is_dir() or entry.suffix == ".zip"]
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1, cutoff=0)[0]
-            raise ValueError(f'Unknown data set "{name}"; did you mean "{near}"? There are {", ".join(NAMES)}, '
-                             f'"folder:PATH", and the folders of class sub-folders in data/.')
+    """Class sub-folders in a folder of that name, or in the path given."""
+    places = [Path(path)] if path else _places()
+    entries = [entry for place in places for entry in (place, *(place.iterdir() if place.is_dir() else ()))]
+    own = [entry.name.removesuffix(".zip") for entry in entries if entry.is_dir() or entry.suffix == ".zip"]
+    known = [*NAMES, *own]
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1, cutoff=0)[0]
+        raise ValueError(f'Unknown data set "{name}"; did you mean "{near}"? There are {", ".join(NAMES)}, '
+                         '"folder:PATH", and the names of folders in data/ that hold class sub-folders.')
     return Source(read_folder, (name, f"{name}.zip"))
 
 
@@ -298,157 +297,34 @@ def _locate(name: str, source: Source, path: str | Path | None, size, memory_lim
                             f"to the folder that holds it, or give its path. {HELP}")
 
 
-class Store:
-    """The files of a folder or of a zip archive, read in place: nothing is unpacked, so nothing can land elsewhere."""
-
-    def __init__(self, path: str | Path):
-        self.path = Path(path)
-        if self.path.is_dir():
-            names = [entry.relative_to(self.path).as_posix() + "/" * entry.is_dir() for entry in self.path.rglob("*")]
-        elif zipfile.is_zipfile(self.path):
-            names = self._zip.namelist()
-        else:
-            raise NotThisOne("neither a folder nor a zip archive")
-        names = [name for name in sorted(names) if not re.search(r"(^|/)(\.|__MACOSX)", name)]
-        self.files = [name for name in names if not name.endswith("/")]
-        self.folders = [name.rstrip("/") for name in names if name.endswith("/")]
-
-    @cached_property
-    def _zip(self) -> zipfile.ZipFile:
-        return zipfile.ZipFile(self.path)
-
-    def open(self, name: str):
-        return self._zip.open(name) if self.path.is_file() else (self.path / name).open("rb")
-
-    def read(self, name: str) -> bytes:
-        with self.open(name) as file:
-            return file.read()
-
-
-# Pictures
-
-
-def decode(data: bytes, size: tuple[int, int] | None = None) -> np.ndarray:
-    """An encoded picture as uint8, H x W x 3, RGB, 0-255, upright; transparency lies on white.
-
-    Args:
-        data: the file's bytes: JPEG, PNG, BMP, WebP, TIFF or GIF; grey, palette, CMYK, 16-bit, alpha.
-        size: height and width to resize to, antialiased.
-
-    Raises:
-        OSError and others: the bytes are no complete picture.
-    """
-    with Image.open(io.BytesIO(data)) as picture:
-        picture = ImageOps.exif_transpose(picture)
-        if picture.mode.startswith("I"):  # 16-bit grey: keep the upper byte
-            picture = Image.fromarray((np.asarray(picture).clip(0, 65535) // 257).astype(np.uint8))
-        if "A" in picture.mode or "transparency" in picture.info:
-            picture = picture.convert("RGBA")
-            picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-        return fit(np.asarray(picture.convert("RGB")), size)
-
-
-def fit(picture: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
-    """Resize a picture (uint8, H x W x 3) to `size` (height, width), antialiased."""
-    if size is None or picture.shape[:2] == tuple(size):
-        return picture
-    return np.asarray(Image.fromarray(picture).resize(size[::-1], Image.Resampling.BICUBIC))
-
-
-def _fit_all(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    return _grey_view(np.stack([fit(np.ascontiguousarray(picture), size) for picture in images]))
-
-
-def _shape(data: bytes) -> tuple[int, int]:
-    """Height and width from a picture's header, upright."""
-    with Image.open(io.BytesIO(data)) as picture:
-        width, height = picture.size
-        turned = picture.getexif().get(0x0112, 1) >= 5  # orientation: 5 to 8 lie on their side
-        return (width, height) if turned else (height, width)
-
-
-def _grey_view(images: np.ndarray) -> np.ndarray:
-    """Keep one channel where all three are equal."""
-    if (images[..., :1] == images[..., 1:]).all():
-        return np.broadcast_to(images[..., :1].copy(), images.shape)
-    return images
-
-
-class Streamed:
-    """Pictures on disk that look like one array: what is indexed is decoded.
-
-    Attributes:
-        shape: (N, H, W, 3).
-        dtype: uint8.
-    """
-
-    dtype = np.dtype(np.uint8)
-    ndim = 4
-
-    def __init__(self, store: Store, files, size: tuple[int, int]):
-        self.store, self.files, self.size = store, np.asarray(files, str), tuple(size)
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        return (len(self.files), *self.size, 3)
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def take(self, indices) -> Streamed:
-        return Streamed(self.store, self.files[indices], self.size)
-
-    def __getitem__(self, indices) -> np.ndarray:
-        """uint8 pictures at an integer, a slice, integers or a mask."""
-        files = self.files[indices]
-        if files.ndim == 0:
-            return decode(self.store.read(str(files)), self.size)
-        images = np.empty((len(files), *self.size, 3), np.uint8)
-        for image, decoded in zip(images, _in_threads(lambda file: decode(self.store.read(file), self.size), files),
-                                  strict=True):
-            if isinstance(decoded, Exception):  # it decoded when the set was loaded
-                raise decoded
-            image[...] = decoded
-        return images
-
-    def __array__(self, dtype=None, copy=None) -> np.ndarray:
-        return np.asarray(self[:], dtype)
-
-
-def _in_threads(task, items):
-    """`task` of each item in order, or the exception it raised, a thousand at a time."""
-    def run(item):
-        try:
-            return task(item)
-        except Exception as reason:  # one bad picture must not lose the others; the caller lists it
-            return reason
-
-    with ThreadPoolExecutor() as threads:
-        for start in range(0, len(items), 1000):
-            yield from threads.map(run, items[start:start + 1000])
+# Reading
 
 
 def _read(store: Store, listing: pd.DataFrame, size, memory_limit: float) -> Pictures:
     """Decode the files of a listing (`file`, `part`, `label`); or check them, to stream them later."""
     files = listing["file"].to_numpy(str)
-    shapes = list(_in_threads(lambda file: _shape(store.read(file)), files))
+    shapes = list(in_threads(lambda file: shape_of(store.read(file)), files))
     readable = np.array([isinstance(shape, tuple) for shape in shapes], bool)
+    if len(files) and not readable.any():
+        raise ValueError(f"None of the {len(files)} pictures in {store.path} decodes; the first is {files[0]} "
+                         f"({shapes[0]}).")
     shapes = [shape for shape in shapes if isinstance(shape, tuple)]
     size = size or common_size(shapes)
     stream = len(shapes) * size[0] * size[1] * 3 > memory_limit
     images = np.empty((0 if stream else len(shapes), *size, 3), np.uint8)
     digests = []
     rows = np.flatnonzero(readable)
-    for row, picture in zip(rows, _in_threads(lambda file: decode(store.read(file), size), files[rows]), strict=True):
+    for row, picture in zip(rows, in_threads(lambda file: decode(store.read(file), size), files[rows]), strict=True):
         if isinstance(picture, Exception):
             readable[row] = False
             continue
         if not stream:
             images[len(digests)] = picture
         digests.append(audit.digest(picture))
-    images = Streamed(store, files[readable], size) if stream else _grey_view(images[:len(digests)])
+    images = Streamed(store, files[readable], size) if stream else grey_view(images[:len(digests)])
 
-    table = listing[readable].reset_index(drop=True).assign(group=digests).rename(columns={"file": "id"})
+    table = listing.loc[readable, ["file", "part", "label"]].rename(columns={"file": "id"}).reset_index(drop=True)
+    table["group"] = digests
     notes, dropped = [], {}
     if not readable.all():
         dropped["unreadable"] = tuple(files[~readable])
@@ -468,15 +344,6 @@ def _some(ids, most: int = 5) -> str:
     return ", ".join(list(ids)[:most]) + (f" and {len(ids) - most} more" if len(ids) > most else "")
 
 
-def common_size(shapes: list[tuple[int, int]]) -> tuple[int, int]:
-    """The one size of all pictures, if it is at most 256 pixels; otherwise a square of their median shorter side."""
-    if not shapes:
-        return (1, 1)
-    if len(set(shapes)) == 1 and max(shapes[0]) <= LARGEST_SIDE:
-        return shapes[0]
-    return (min(int(np.median([min(shape) for shape in shapes])), LARGEST_SIDE),) * 2
-
-
 # Folders of class sub-folders
 
 
@@ -486,7 +353,7 @@ def _listing(store: Store) -> tuple[pd.DataFrame, list[str], int]:
     Returns:
         A table of `file`, `part`, `label`; the class folders found, empty ones too; the number of pictures outside.
     """
-    files = [name for name in store.files if Path(name).suffix.lower() in PICTURES]
+    files = [name for name in store.files if Path(name).suffix.lower() in SUFFIXES]
     folders = store.folders + [name.rpartition("/")[0] for name in store.files if "/" in name]
     tops = {folder.split("/")[0] for folder in folders if folder}
     depth = 0
@@ -512,8 +379,8 @@ def read_folder(path: Path, size=None, memory_limit: float = 4e9) -> Pictures:
     store = Store(path)
     listing, classes, outside = _listing(store)
     if not classes:
-        raise ValueError(f"There is no class folder in {path} ({outside} pictures lie directly in it): put the pictures "
-                         "of each class into a sub-folder named like the class.")
+        raise ValueError(f"There is no class folder in {path} ({outside} pictures lie directly in it): put the "
+                         "pictures of each class into a sub-folder named like the class.")
     if len(classes) == 1:
         raise ValueError(f'{path} holds one class only, "{classes[0]}": add a folder for at least one other.')
     pictures = _read(store, listing, size, memory_limit)
@@ -530,7 +397,7 @@ def read_folder(path: Path, size=None, memory_limit: float = 4e9) -> Pictures:
 
 def read_fer2013(path: Path, size=None, memory_limit: float = 4e9) -> Pictures:
     """Read FER2013 from its CSV (plain or compressed), Kaggle's folders, or a zip of either."""
-    if path.is_file() and not zipfile.is_zipfile(path) or path.name.endswith(".csv.zip"):
+    if path.name.endswith(".csv.zip") or (path.is_file() and not zipfile.is_zipfile(path)):
         if ".csv" not in path.suffixes:
             raise NotThisOne("neither a CSV nor a zip archive")
         return _read_csv(path)
@@ -545,7 +412,8 @@ def read_fer2013(path: Path, size=None, memory_limit: float = 4e9) -> Pictures:
     found = found[found["label"].isin(FER2013_CLASSES)]
     if found.empty:
         raise NotThisOne("no fer2013.csv and no train|test/<class>/Training_*, PublicTest_*, PrivateTest_* in it")
-    pictures = _read(store, found.assign(part=found["part"].map(FER2013_PARTS)).reset_index(drop=True), size, memory_limit)
+    found["part"] = found["part"].map(FER2013_PARTS)
+    pictures = _read(store, found, size, memory_limit)
     pictures.table["id"] = [Path(file).stem for file in pictures.table["id"]]
     return pictures
 
@@ -575,13 +443,13 @@ def read_recut(path: Path, size=None, memory_limit: float = 4e9) -> Pictures:
     """Read the re-cut of FER2013, `train|validation/<class>`: its `validation` is the test split."""
     store = Store(path)
     pattern = rf"^(?P<file>(?:.*/)?(?P<part>train|validation)/(?P<label>{'|'.join(FER2013_CLASSES)})/[^/]+)$"
-    found = pd.Series(store.files, dtype=str).str.extract(pattern).dropna().drop_duplicates().reset_index(drop=True)
+    found = pd.Series(store.files, dtype=str).str.extract(pattern).dropna()
     if set(found["part"]) != {"train", "validation"}:
         raise NotThisOne("no train|validation/<class> folders in it")
     if found["file"].str.contains("/images/images/").any():  # Kaggle's archive holds all of it twice
-        found = found[~found["file"].str.contains("/images/images/")].reset_index(drop=True)
+        found = found[~found["file"].str.contains("/images/images/")]
     pictures = _read(store, found.assign(part=found["part"].replace("validation", "test")), size, memory_limit)
-    pictures.notes.append("The re-cut's validation folder is the test split; validation is held out of its train folder.")
+    pictures.notes.append("The re-cut's validation folder is the test split; validation is held out of its training.")
     return pictures
 
 
@@ -593,7 +461,8 @@ def _votes(pictures: Pictures, path: str | Path | None, needed: bool) -> pd.Data
 
     Joined by the CSV's rows; pictures from folders are looked up in the CSV first, by their pixels.
     """
-    places = ([Path(path), Path(path).parent] if path else []) + _places()
+    beside = [Path(path), Path(path).parent] if path else []
+    places = [place for place in beside if place.is_dir()] + _places()
     found = [match for place in places for match in sorted(place.glob("fer2013new.csv"))]
     if not found and not needed:
         return None
@@ -602,21 +471,22 @@ def _votes(pictures: Pictures, path: str | Path | None, needed: bool) -> pd.Data
                                 f"get it from https://github.com/microsoft/FERPlus. {HELP}")
     table = pictures.table
     if "row" not in table:
-        csv = next((_read_csv(match) for place in places for match in _candidates(place, FER2013_CSV)), None)
+        csv = next((_read_csv(match) for place in places for pattern in FER2013_CSV
+                    for match in place.glob(pattern)), None)
         if csv is None and not needed:
             return None
         if csv is None:
-            raise FileNotFoundError("FER+'s votes follow the rows of fer2013.csv, so soft labels for FER2013 in folders need "
-                                    f"that CSV as well, to find the pictures in it. {HELP}")
+            raise FileNotFoundError("FER+'s votes follow the rows of fer2013.csv: soft labels for FER2013 in folders "
+                                    f"need that CSV as well, to find the pictures in it. {HELP}")
         table = table.assign(row=_same_picture(pictures, csv))
-        pictures.notes.append(f"{(table['row'] >= 0).sum()} of {len(table)} pictures were found in the CSV by their pixels; "
-                              "the others keep their label.")
+        pictures.notes.append(f"{(table['row'] >= 0).sum()} of {len(table)} pictures were found in the CSV by their "
+                              "pixels, which gives their FER+ votes; the others keep their label.")
     votes = pd.read_csv(found[0]).rename(columns=str.strip).rename(columns=FERPLUS_VOTES)
     known = table["row"].between(0, len(votes) - 1)
     aligned = votes["Usage"].map(FER2013_PARTS).reindex(table["row"]).to_numpy() == table["part"].to_numpy()
     if not aligned[known].all() or not known.any():
-        raise ValueError(f"{found[0]} does not follow the rows of this FER2013 (row {int(np.argmin(aligned))} is in another "
-                         "split): both must have the competition's 35,887 rows in their original order.")
+        raise ValueError(f"{found[0]} does not follow the rows of this FER2013 (row {int(np.argmin(aligned))} is in "
+                         "another split): both must have the competition's 35,887 rows in their original order.")
     counts = votes.drop(columns=["Usage", "Image name"])
     shares = counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
     return shares.reindex(table["row"].where(known, -1)).reset_index(drop=True)
@@ -625,8 +495,8 @@ def _votes(pictures: Pictures, path: str | Path | None, needed: bool) -> pd.Data
 def _same_picture(pictures: Pictures, csv: Pictures, side: int = 12, tolerance: float = 4) -> np.ndarray:
     """The CSV's row of each picture, -1 where there is none: the nearest thumbnail of the same split and label.
 
-    Kaggle's JPEG files differ from the CSV by at most 1.6 grey levels on average, any two pictures of
-    which neither is a copy by more than `tolerance`.
+    Kaggle's JPEG files differ from the CSV by at most 1.6 grey levels, averaged over a picture; `tolerance` is
+    in the same unit.
     """
     def thumbnails(images):
         cells = images[..., 0].reshape(len(images), side, 48 // side, side, 48 // side)
@@ -640,7 +510,8 @@ def _same_picture(pictures: Pictures, csv: Pictures, side: int = 12, tolerance: 
         reference = thumbnails(csv.images[theirs[key]])
         nearest = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(reference)
         found = theirs[key][nearest.kneighbors(thumbnails(pictures.images[mine]), return_distance=False)[:, 0]]
-        difference = np.abs(csv.images[found][..., 0].astype(np.int16) - pictures.images[mine][..., 0]).mean(axis=(1, 2))
+        one, other = csv.images[found, ..., 0], pictures.images[mine][..., 0]
+        difference = np.abs(one.astype(np.int16) - other).mean(axis=(1, 2))
         rows[mine] = np.where(difference <= tolerance, found, -1)
     return rows
 
@@ -666,22 +537,23 @@ def read_human_emotions(path: Path, size=None, memory_limit: float = 4e9) -> Pic
     store = Store(path)
     pattern = rf"^(?P<file>(?P<root>(?:.*/)?)(?P<part>train|test)/(?P<label>{'|'.join(THREE_CLASSES)})/[^/]+)$"
     found = pd.Series(store.files, dtype=str).str.extract(pattern, flags=re.IGNORECASE).dropna()
-    found = found[[Path(file).suffix.lower() in PICTURES for file in found["file"]]]
+    found = found[[Path(file).suffix.lower() in SUFFIXES for file in found["file"]]]
     found = found.assign(part=found["part"].str.lower(), label=found["label"].str.lower())
     whole = found.groupby("root").filter(lambda part: part.groupby(["part", "label"]).ngroups == 2 * len(THREE_CLASSES))
     if whole.empty:
         raise NotThisOne(f"no train|test/{'|'.join(THREE_CLASSES)} folders in it")
     roots = sorted(whole["root"].unique(), key=lambda root: ("split" in root.lower(), root))
-    pictures = _read(store, whole[whole["root"] == roots[0]].drop(columns="root").reset_index(drop=True), size, memory_limit)
+    pictures = _read(store, whole[whole["root"] == roots[0]], size, memory_limit)
     if len(roots) > 1:
-        pictures.notes.append(f'Read "{roots[0]}"; {path} also holds "{", ".join(roots[1:])}": to use that, give its path.')
+        others = ", ".join(f'"{root}"' for root in roots[1:])
+        pictures.notes.append(f'Read "{roots[0]}"; {path} also holds {others}: to use that, give its path.')
     photos = pictures.table["label"] + "/" + pictures.table["id"].map(source_photo)
     links = [audit.linked(photos), audit.linked(pictures.table["group"]), audit.near_duplicates(pictures.images)]
     groups = audit.group(np.concatenate(links), len(photos))
     sizes = np.bincount(groups)
     pictures.notes.append(
-        f"{len(groups)} pictures come from {len(sizes)} photos, as far as names and looks tell; at most {sizes.max()} from one."
-        if sizes.max() > 1 else "No two pictures were found to come from the same photo, so grouping them changed nothing.")
+        f"{len(groups)} pictures come from {len(sizes)} photos, by names and looks; at most {sizes.max()} from one."
+        if sizes.max() > 1 else "No two pictures were found to come from one photo: grouping changed nothing.")
     pictures.table["group"] = groups
     return pictures
 
@@ -709,7 +581,7 @@ def _assemble(name: str, source: Source, pictures: Pictures, votes: pd.DataFrame
     given = set(part) - {""}
     part = np.where(part == "", "train", part).astype("U10")
     if "train" not in part:
-        raise ValueError(f"{name} has no training pictures: put them into a folder train/ beside {' and '.join(given)}/.")
+        raise ValueError(f"{name} has no training pictures: put them into train/, beside {' and '.join(given)}/.")
 
     def leave_out(mask, reason):
         if mask.any():
@@ -717,6 +589,9 @@ def _assemble(name: str, source: Source, pictures: Pictures, votes: pd.DataFrame
             dropped[reason] = tuple(table["id"][mask])
             notes.append(f"{mask.sum()} training pictures were left out: {reason}.")
 
+    sizes = {split: int((part == split).sum()) for split in source.published}
+    if sizes != source.published:
+        notes.append(f"This copy holds {sizes} pictures; published are {source.published}.")
     train = part == "train"
     copied = (part == "test") & np.isin(groups, groups[train])
     leaked = train & np.isin(groups, groups[~train])
@@ -731,10 +606,9 @@ def _assemble(name: str, source: Source, pictures: Pictures, votes: pd.DataFrame
     for split in ("test", "validation"):
         if split not in given:
             rows = np.flatnonzero(part == "train")
-            held = hold_out(labels[rows], groups[rows] if source.grouped else np.arange(len(rows)), source.folds, seed,
-                            [class_names[label] for label in range(len(class_names))])
+            held = hold_out(labels[rows], groups[rows] if source.grouped else rows, source.folds, seed, class_names)
             part[rows[held]] = split
-            notes.append(f"1/{source.folds} of the training pictures was held out for {split}, stratified (seed {seed}).")
+            notes.append(f"1/{source.folds} of training was held out for {split}, stratified by class (seed {seed}).")
 
     targets = None
     if votes is not None:
@@ -742,7 +616,8 @@ def _assemble(name: str, source: Source, pictures: Pictures, votes: pd.DataFrame
         leave_out((part == "train") & outside & votes["NF"].notna().to_numpy(), "no FER+ vote for one of the classes")
     whole = Split(pictures.images, labels, table["id"].to_numpy(str), targets)
     splits = {split: whole.take(part == split) for split in ("train", "validation", "test")}
-    return Dataset(name, class_names, **splits, copied=frozenset(whole.ids[copied]), notes=tuple(notes), dropped=dropped)
+    return Dataset(name, class_names, **splits, copied=frozenset(whole.ids[copied]), notes=tuple(notes),
+                   dropped=dropped)
 
 
 def hold_out(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int, class_names) -> np.ndarray:
@@ -753,8 +628,8 @@ def hold_out(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int, clas
     """
     distinct = pd.DataFrame({"label": labels, "group": groups}).groupby("label")["group"].nunique()
     if distinct.min() < folds:
-        raise ValueError(f'The class "{class_names[distinct.idxmin()]}" has only {distinct.min()} distinct pictures to split, '
-                         f"and needs at least {folds}: add some, or bring your own train, validation and test folders.")
+        raise ValueError(f'The class "{class_names[distinct.idxmin()]}" has only {distinct.min()} distinct pictures to '
+                         f"split, and needs at least {folds}: add some, or bring train, validation and test folders.")
     folder = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     return next(folder.split(labels, labels, groups))[1]
 
@@ -777,16 +652,19 @@ def _clean(dataset: Dataset, votes: pd.DataFrame | None, pictures: Pictures) -> 
 
 
 FER2013_CSV = ("fer2013.csv*", "icml_face_data.csv*", "fer2013/fer2013.csv*")
-FER2013 = Source(read_fer2013, (*FER2013_CSV, "fer2013*", "archive.zip"), kaggle="msambare/fer2013", votes=True)
-HUMAN_EMOTIONS = Source(read_human_emotions, ("human-emotions*", "Emotions Dataset*", "EmotionsDataset*", "archive.zip"),
-                        kaggle="muhammadhananasghar/human-emotions-datasethes")
+FER2013 = Source(read_fer2013, (*FER2013_CSV, "fer2013*", "archive.zip"), kaggle="msambare/fer2013", votes=True,
+                 published={"train": 28709, "validation": 3589, "test": 3589})
+HUMAN_EMOTIONS = Source(
+    read_human_emotions, ("human-emotions*", "Emotions Dataset*", "EmotionsDataset*", "archive.zip"),
+    kaggle="muhammadhananasghar/human-emotions-datasethes")
 SOURCES = {
     "fer2013": FER2013,
     "fer2013-3": replace(FER2013, classes=THREE_CLASSES),
     # 1/8 of its training pictures is about what FER2013's own validation split holds.
     "fer2013-recut": Source(read_recut, ("fer2013-recut*", "face-expression-recognition*", "archive.zip"),
-                            kaggle="jonathanoheix/face-expression-recognition-dataset", folds=8),
+                            kaggle="jonathanoheix/face-expression-recognition-dataset", folds=8,
+                            published={"train": 28821, "test": 7066}),
     "human-emotions": replace(HUMAN_EMOTIONS, pool=True),
-    "human-emotions-as-distributed": replace(HUMAN_EMOTIONS, grouped=False),
+    "human-emotions-as-distributed": replace(HUMAN_EMOTIONS, grouped=False, published={"train": 6799, "test": 2278}),
 }
 NAMES = ("synthetic", *SOURCES)

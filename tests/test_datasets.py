@@ -1,0 +1,634 @@
+"""Loading: every shape of every data set, on pictures made here; on the real ones where EMOTIONS_DATA has them."""
+
+import os
+import sys
+import types
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from emotions import datasets
+from emotions.datasets import FER2013_CLASSES, FER2013_PARTS, Split, load, select, take
+from emotions.pictures import Store, Streamed, decode, fit, shape_of
+
+REAL = next((Path(place) for place in os.environ.get("EMOTIONS_DATA", "").split(os.pathsep)
+             if place and (Path(place) / "fer2013.csv.xz").is_file()), None)
+USAGES = {part: usage for usage, part in FER2013_PARTS.items()}
+
+
+@pytest.fixture(autouse=True)
+def nowhere(monkeypatch, tmp_path):
+    """No data but what a test makes: no EMOTIONS_DATA, an empty current directory, Kaggle out of reach."""
+    def unreachable(handle):
+        raise ConnectionError(f"no network for {handle}")
+
+    monkeypatch.delenv("EMOTIONS_DATA", raising=False)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setattr(datasets, "_places", _places_without_repository(datasets._places))
+    monkeypatch.setitem(sys.modules, "kagglehub", types.SimpleNamespace(dataset_download=unreachable))
+
+
+def _places_without_repository(places):
+    own = Path(datasets.__file__).parents[1] / "data"
+    return lambda: [place for place in places() if place != own]
+
+
+def face(seed: int, size=(48, 48)) -> np.ndarray:
+    """A smooth random picture, unlike any of another seed."""
+    noise = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
+    return cv2.resize(noise, size[::-1], interpolation=cv2.INTER_CUBIC)
+
+
+def write(path: Path, picture: np.ndarray, **options) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture).save(path, **options)
+
+
+def class_folders(root: Path, classes=("calm", "cross"), count=10, size=(40, 40)) -> Path:
+    for code, name in enumerate(classes):
+        for index in range(count):
+            write(root / name / f"{index}.png", face(1000 * code + index, size))
+    return root
+
+
+@pytest.fixture
+def fer2013() -> pd.DataFrame:
+    """A FER2013 of 70 rows; training rows 0 and 1 are copies of a validation and a test picture."""
+    rng = np.random.default_rng(0)
+    usage = np.repeat(list(FER2013_PARTS), [42, 14, 14])
+    pictures = np.stack([face(seed)[..., 0] for seed in range(70)])
+    emotion = np.arange(70) % 7
+    pictures[[0, 1]] = pictures[[42 + 7, 56 + 8]]
+    order = rng.permutation(70)  # rows of the three splits may come in any order
+    rows = [" ".join(map(str, picture.ravel())) for picture in pictures]
+    return pd.DataFrame({"emotion": emotion, "pixels": rows, "Usage": usage}).iloc[order].reset_index(drop=True)
+
+
+def as_folders(frame: pd.DataFrame, root: Path, quality: int = 95) -> Path:
+    for row, (emotion, pixels, usage) in enumerate(frame.itertuples(index=False)):
+        folder = root / ("train" if usage == "Training" else "test") / FER2013_CLASSES[emotion]
+        picture = np.array(pixels.split(), np.uint8).reshape(48, 48)
+        write(folder / f"{usage}_{(row * 7919) % 1000}.jpg", picture, quality=quality)
+    return root
+
+
+def zipped(folder: Path, target: Path) -> Path:
+    with zipfile.ZipFile(target, "w") as archive:
+        for file in sorted(folder.rglob("*")):
+            archive.write(file, file.relative_to(folder))
+    return target
+
+
+# FER2013
+
+
+def test_csv_gives_the_three_splits_and_drops_copies_from_training_only(fer2013, tmp_path):
+    fer2013.to_csv(tmp_path / "fer2013.csv", index=False)
+    dataset = load("fer2013", tmp_path)
+    assert dataset.class_names == tuple(sorted(FER2013_CLASSES))
+    assert [len(split) for split in dataset.splits().values()] == [40, 14, 14]
+    assert dataset.train.images.shape == (40, 48, 48, 3) and dataset.train.images.dtype == np.uint8
+    assert len(dataset.dropped["copy of a validation or test picture"]) == 2
+    assert len(dataset.copied) == 1 and dataset.copied <= set(dataset.test.ids)
+    for split in dataset.splits().values():
+        for picture, label, name in zip(split.images, split.labels, split.ids, strict=True):
+            usage, row = name.split("_")
+            assert usage == fer2013["Usage"][int(row)]
+            assert dataset.class_names[label] == FER2013_CLASSES[fer2013["emotion"][int(row)]]
+            assert " ".join(map(str, picture[..., 1].ravel())) == fer2013["pixels"][int(row)]
+
+
+def test_the_codes_of_the_csv_are_fer2013s(fer2013, tmp_path):
+    fer2013.to_csv(tmp_path / "fer2013.csv", index=False)
+    test = load("fer2013", tmp_path).test
+    codes = [fer2013["emotion"][int(name.split("_")[1])] for name in test.ids]
+    names = {0: "angry", 1: "disgust", 2: "fear", 3: "happy", 4: "sad", 5: "surprise", 6: "neutral"}
+    alphabetical = ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
+    assert [alphabetical[label] for label in test.labels] == [names[code] for code in codes]
+
+
+def test_copies_stay_in_training_on_request(fer2013, tmp_path):
+    fer2013.to_csv(tmp_path / "fer2013.csv", index=False)
+    dataset = load("fer2013", tmp_path, keep_copies=True)
+    assert len(dataset.train) == 42 and len(dataset.copied) == 1
+
+
+@pytest.mark.parametrize("name", ["fer2013.csv", "fer2013.csv.gz", "fer2013.csv.xz", "fer2013.csv.zip"])
+def test_csv_loads_plain_and_compressed(fer2013, tmp_path, name):
+    fer2013.to_csv(tmp_path / name, index=False)
+    assert load("fer2013", tmp_path).describe().equals(load("fer2013", tmp_path / name).describe())
+    assert load("fer2013", tmp_path).describe().to_numpy().sum() == 68
+
+
+def test_kaggles_csv_has_blanks_in_its_header_and_another_order_of_columns(fer2013, tmp_path):
+    fer2013.rename(columns={"Usage": " Usage", "pixels": " pixels"})[["emotion", " Usage", " pixels"]].to_csv(
+        tmp_path / "icml_face_data.csv", index=False)
+    assert load("fer2013", tmp_path).describe().to_numpy().sum() == 68
+
+
+@pytest.mark.parametrize("shape", ["folders", "zip of folders", "zip of folders in a folder", "zip of a CSV"])
+def test_folders_and_zips_give_the_same_splits_and_labels_as_the_csv(fer2013, tmp_path, shape):
+    csv, other = tmp_path / "csv" / "fer2013.csv", tmp_path / "other"
+    csv.parent.mkdir()
+    fer2013.to_csv(csv, index=False)
+    if shape == "zip of a CSV":
+        path = zipped(csv.parent, tmp_path / "archive.zip")
+    elif shape == "folders":
+        path = as_folders(fer2013, other)
+    else:
+        as_folders(fer2013, other / ("fer2013" if "in a folder" in shape else ""))
+        path = zipped(other, tmp_path / "archive.zip")
+    one, two = load("fer2013", csv), load("fer2013", path)
+    assert one.describe().equals(two.describe())
+    assert len(one.copied) == len(two.copied)
+    for mine, theirs in zip(one.splits().values(), two.splits().values(), strict=True):
+        difference = np.abs(mine.images[:, None].astype(int) - theirs.images[None]).mean(axis=(2, 3, 4))
+        nearest = difference.argmin(axis=1)
+        assert difference.min(axis=1).max() < 3
+        assert sorted(nearest) == list(range(len(theirs)))
+        assert (mine.labels == theirs.labels[nearest]).all()
+
+
+def test_fer2013_3_is_the_angry_happy_and_sad_part(fer2013, tmp_path):
+    fer2013.to_csv(tmp_path / "fer2013.csv", index=False)
+    seven, three = load("fer2013", tmp_path), load("fer2013-3", tmp_path)
+    assert three.name == "fer2013-3"
+    assert three.describe().equals(seven.describe()[["angry", "happy", "sad"]])
+    assert three.copied <= set(three.test.ids)
+
+
+def test_the_recut_takes_its_validation_folder_as_test_and_holds_validation_out(tmp_path):
+    for part, count, start in (("train", 16, 0), ("validation", 4, 500)):
+        class_folders(tmp_path / "images" / part, ("angry", "happy"), count)
+        for index in range(count):
+            write(tmp_path / "images" / part / "angry" / f"{index}.png", face(start + index))
+            write(tmp_path / "images" / part / "happy" / f"{index}.png", face(start + index + 5000))
+    dataset = load("fer2013-recut", tmp_path)
+    assert dataset.describe().to_numpy().tolist() == [[14, 14], [2, 2], [4, 4]]
+    assert all("validation/" in name for name in dataset.test.ids)
+
+
+def test_a_row_of_the_wrong_length_is_named(fer2013, tmp_path):
+    fer2013.loc[3, "pixels"] += " 7"
+    fer2013.to_csv(tmp_path / "fer2013.csv", index=False)
+    with pytest.raises(ValueError, match=r"Row 3 of .* has 2305 pixels"):
+        load("fer2013", tmp_path)
+
+
+# FER+
+
+
+def ferplus(frame: pd.DataFrame) -> pd.DataFrame:
+    """Eight votes for the label and two for unknown; row 5 and the first test row: not a face."""
+    columns = {"angry": "anger", "happy": "happiness", "sad": "sadness"}
+    votes = pd.DataFrame(0, index=frame.index, columns=["neutral", "happiness", "surprise", "sadness", "anger",
+                                                        "disgust", "fear", "contempt", "unknown", "NF"])
+    for row, emotion in enumerate(frame["emotion"]):
+        name = FER2013_CLASSES[emotion]
+        votes.loc[row, columns.get(name, name)] = 6
+        votes.loc[row, "fear" if name != "fear" else "disgust"] += 2
+        votes.loc[row, "unknown"] = 2
+    nobody = _not_faces(frame)
+    votes.loc[nobody] = 0
+    votes.loc[nobody, "NF"] = 10
+    names = pd.Series([f"fer{row:07d}.png" for row in frame.index], name="Image name")
+    return pd.concat([frame["Usage"], names, votes], axis=1)
+
+
+def _not_faces(frame):
+    return [np.flatnonzero(frame["Usage"] == usage)[4] for usage in ("Training", "PrivateTest")]
+
+
+@pytest.mark.parametrize("shape", ["csv", "folders"])
+def test_soft_labels_are_shares_of_the_votes(fer2013, tmp_path, shape):
+    fer2013.to_csv(tmp_path / "fer2013.csv", index=False)
+    ferplus(fer2013).to_csv(tmp_path / "fer2013new.csv", index=False)
+    path = tmp_path if shape == "csv" else as_folders(fer2013, tmp_path / "folders")
+    dataset = load("fer2013", path, soft_labels=True)
+    plain = load("fer2013", path)
+    missing = set(plain.train.ids) - set(dataset.train.ids)
+    assert len(missing) == 1 and len(dataset.test) == 14
+    assert dataset.train.targets.dtype == np.float32 and dataset.train.targets.shape == (39, 7)
+    rows = np.arange(39)
+    assert np.allclose(dataset.train.targets[rows, dataset.train.labels], 0.75)
+    assert np.allclose(dataset.train.targets.sum(axis=1), 1)
+    assert sorted(dataset.test.targets.max(axis=1))[-1] == 1  # no vote for a class: its label
+
+
+def test_soft_labels_are_refused_where_votes_cannot_be_joined(fer2013, tmp_path):
+    fer2013.to_csv(tmp_path / "fer2013.csv", index=False)
+    with pytest.raises(FileNotFoundError, match=r"need FER\+'s fer2013new.csv"):
+        load("fer2013", tmp_path, soft_labels=True)
+    ferplus(fer2013).iloc[::-1].to_csv(tmp_path / "fer2013new.csv", index=False)
+    with pytest.raises(ValueError, match="does not follow the rows"):
+        load("fer2013", tmp_path, soft_labels=True)
+    alone = as_folders(fer2013, tmp_path / "elsewhere" / "deeper" / "folders")
+    ferplus(fer2013).to_csv(alone / "fer2013new.csv", index=False)
+    with pytest.raises(FileNotFoundError, match="need that CSV as well"):
+        load("fer2013", alone, soft_labels=True)
+    with pytest.raises(ValueError, match="soft labels for fer2013 only"):
+        load("fer2013-3", tmp_path, soft_labels=True)
+
+
+def test_cleaning_lists_what_it_drops_and_touches_training_only(fer2013, tmp_path):
+    train = np.flatnonzero(fer2013["Usage"] == "Training")
+    test = np.flatnonzero(fer2013["Usage"] == "PrivateTest")
+    nobody = _not_faces(fer2013)[0]
+    # a constant picture in training and in test, two copies with one label, two with different ones
+    one, two, three, four, five, six = [row for row in train[5:] if row != nobody][:6]
+    fer2013.loc[one, "pixels"], fer2013.loc[test[5], "pixels"] = " ".join(["9"] * 2304), " ".join(["8"] * 2304)
+    fer2013.loc[two, ["pixels", "emotion"]] = fer2013.loc[three, ["pixels", "emotion"]]
+    fer2013.loc[four, "pixels"] = fer2013.loc[five, "pixels"]
+    fer2013.loc[[four, five], "emotion"] = [0, 3]
+    fer2013.loc[six, "pixels"] = " ".join(map(str, np.random.default_rng(5).integers(0, 256, 2304)))  # noise: too sharp
+    fer2013.to_csv(tmp_path / "fer2013.csv", index=False)
+    ferplus(fer2013).to_csv(tmp_path / "fer2013new.csv", index=False)
+    plain, clean = load("fer2013", tmp_path), load("fer2013", tmp_path, clean=True)
+
+    def rows(reason):
+        return sorted(int(name.split("_")[1]) for name in clean.dropped[reason])
+
+    assert rows("constant") == [one]
+    assert rows("copy within training") == [max(two, three), max(four, five)]
+    assert rows("copies with conflicting labels") == [min(four, five)]
+    assert six in rows("outlier in sharpness")
+    assert nobody in rows("not a face, say at least half of FER+'s votes")
+    listed = sum(map(len, clean.dropped.values())) - sum(map(len, plain.dropped.values()))
+    assert len(plain.train) - len(clean.train) == listed
+    assert np.array_equal(plain.test.ids, clean.test.ids) and np.array_equal(plain.validation.ids, clean.validation.ids)
+
+
+# Human Emotions
+
+
+def human_emotions(root: Path) -> Path:
+    """As its author made it: each photo with turned and darkened copies, a quarter of the files moved to test."""
+    rng = np.random.default_rng(0)
+    for code, name in enumerate(("angry", "happy", "sad")):
+        for photo in range(12):
+            picture = face(100 * code + photo, (64, 64))
+            copies = {f"p{photo}.jpg": picture}
+            for turn in (1, 2):
+                copies[f"p{photo}.jpg_rotation_{turn}.jpg"] = np.rot90(picture, turn).copy()
+                copies[f"p{photo}.jpg_brightness_{turn}.jpg"] = (picture * (1 - 0.2 * turn)).astype(np.uint8)
+            for file, copy in copies.items():
+                write(root / ("test" if rng.random() < 0.25 else "train") / name / file, copy)
+    return root
+
+
+def test_human_emotions_keeps_all_copies_of_a_photo_on_one_side(tmp_path):
+    human_emotions(tmp_path / "Emotions Dataset" / "Emotions Dataset")
+    dataset = load("human-emotions", tmp_path)
+    assert dataset.class_names == ("angry", "happy", "sad")
+    counts = dataset.describe().sum(axis=1)
+    assert counts.sum() == 180
+    assert counts["test"] == pytest.approx(36, abs=6) and counts["validation"] == pytest.approx(29, abs=6)
+    photos = {split: {(name.split("/")[-2], datasets.source_photo(name)) for name in part.ids}
+              for split, part in dataset.splits().items()}
+    assert not photos["train"] & photos["test"]
+    assert not photos["train"] & photos["validation"]
+    assert not photos["validation"] & photos["test"]
+    assert any("180 pictures come from 36 photos" in note for note in dataset.notes)
+
+
+def test_human_emotions_finds_renamed_copies_by_their_looks(tmp_path):
+    for code, name in enumerate(("angry", "happy", "sad")):
+        for photo in range(10):
+            picture = face(100 * code + photo, (64, 64))
+            write(tmp_path / "train" / name / f"a{photo}.jpg", picture)
+            write(tmp_path / "test" / name / f"b{photo}.jpg", (picture * 0.8).astype(np.uint8))
+    assert any("60 pictures come from 30 photos" in note for note in load("human-emotions", tmp_path).notes)
+
+
+def test_human_emotions_says_when_no_copy_was_found(tmp_path):
+    for part, start in (("train", 0), ("test", 5000)):
+        for code, name in enumerate(("angry", "happy", "sad")):
+            for photo in range(8):
+                write(tmp_path / part / name / f"{part}{photo}.jpg", face(start + 100 * code + photo, (64, 64)))
+    assert any("grouping changed nothing" in note for note in load("human-emotions", tmp_path).notes)
+
+
+def test_human_emotions_as_distributed_keeps_the_test_folder_and_knows_its_copies(tmp_path):
+    human_emotions(tmp_path)
+    dataset = load("human-emotions-as-distributed", tmp_path)
+    assert {name.split("/")[0] for name in dataset.test.ids} == {"test"}
+    assert {name.split("/")[0] for split in (dataset.train, dataset.validation) for name in split.ids} == {"train"}
+    assert len(dataset.validation) == pytest.approx(0.2 * (len(dataset.train) + len(dataset.validation)), abs=1)
+    photos = {(name.split("/")[1], datasets.source_photo(name)) for split in (dataset.train, dataset.validation)
+              for name in split.ids}
+    assert dataset.copied == {name for name in dataset.test.ids
+                              if (name.split("/")[1], datasets.source_photo(name)) in photos}
+    assert len(dataset.copied) > 30
+
+
+def test_human_emotions_never_pools_the_two_copies_of_the_download(tmp_path):
+    download = Path("data/human-emotions")
+    human_emotions(download / "EmotionsDataset_Splitted" / "data")
+    human_emotions(download / "Emotions Dataset" / "Emotions Dataset")
+    dataset = load("human-emotions")
+    assert dataset.describe().to_numpy().sum() == 180
+    assert all("Splitted" not in name for split in dataset.splits().values() for name in split.ids)
+    assert any("EmotionsDataset_Splitted/data/" in note for note in dataset.notes)
+    other = load("human-emotions", download / "EmotionsDataset_Splitted" / "data")
+    assert other.describe().to_numpy().sum() == 180
+
+
+@pytest.mark.parametrize("name, photo", [
+    ("p.jpg", "p"), ("p.jpg_rotation_1.jpg", "p"), ("x/P.JPG_brightness_22.jpg", "p"),
+    ("p_rotation_1.jpg_brightness_2.jpg", "p"), ("my_rotation.png", "my_rotation")])
+def test_source_photo_strips_what_augmentation_added(name, photo):
+    assert datasets.source_photo(name) == photo
+
+
+# Folders
+
+
+def test_class_folders_are_split_by_class_with_copies_on_one_side(tmp_path):
+    root = class_folders(tmp_path / "mine", ("calm", "cross", "keen"), 25)
+    for index in range(6):
+        write(root / "calm" / f"copy{index}.png", face(index, (40, 40)))
+    dataset = load(f"folder:{root}")
+    assert dataset.name == "mine" and dataset.class_names == ("calm", "cross", "keen")
+    assert dataset.train.images.shape[1:] == (40, 40, 3)
+    assert dataset.describe().to_numpy().sum() == 81
+    seen = {}
+    for split, part in dataset.splits().items():
+        assert (np.bincount(part.labels) >= 3).all()
+        for picture in part.images:
+            assert seen.setdefault(picture.tobytes(), split) == split
+    again = load(f"folder:{root}")
+    assert all(np.array_equal(one.ids, two.ids)
+               for one, two in zip(dataset.splits().values(), again.splits().values(), strict=True))
+    other = load(f"folder:{root}", seed=1)
+    assert not np.array_equal(dataset.test.ids, other.test.ids)
+
+
+def test_given_splits_are_respected_and_leaking_training_pictures_dropped(tmp_path):
+    root = class_folders(tmp_path / "mine" / "train", count=12).parent
+    for code, name in enumerate(("calm", "cross")):
+        for index in range(4):
+            write(root / "Val" / name / f"{index}.png", face(7000 + 100 * code + index, (40, 40)))
+            write(root / "test" / name / f"{index}.png", face(8000 + 100 * code + index, (40, 40)))
+    write(root / "train" / "calm" / "leak.png", face(8000, (40, 40)))
+    dataset = load(f"folder:{root}")
+    assert dataset.describe().to_numpy().tolist() == [[12, 12], [4, 4], [4, 4]]
+    assert dataset.dropped["copy of a validation or test picture"] == ("train/calm/leak.png",)
+    assert dataset.copied == {"test/calm/0.png"}
+    assert len(load(f"folder:{root}", keep_copies=True).train) == 25
+
+
+def test_a_folder_in_data_loads_by_its_name(tmp_path):
+    class_folders(Path("data/mine"))
+    assert load("mine").describe().to_numpy().sum() == 20
+    zipped(Path("data/mine"), Path("data/packed.zip"))
+    Path("data/mine").rename("moved")
+    assert load("packed").describe().equals(load("folder:moved").describe())
+    with pytest.raises(ValueError, match="Unknown data set"):
+        load("mine")
+
+
+def test_mixed_sizes_come_out_as_one(tmp_path):
+    root = class_folders(tmp_path / "mine", size=(40, 40))
+    write(root / "calm" / "large.png", face(1, (400, 300)))
+    write(root / "calm" / "small.png", face(2, (20, 24)))
+    dataset = load(f"folder:{root}")
+    assert dataset.train.images.shape[1:] == (40, 40, 3)
+    assert any("3 sizes" in note for note in dataset.notes) and any("1 pictures are tiny" in n for n in dataset.notes)
+    assert load(f"folder:{root}", size=24).test.images.shape[1:] == (24, 24, 3)
+    assert load(f"folder:{root}", size=(24, 30)).test.images.shape[1:] == (24, 30, 3)
+
+
+def test_a_folder_larger_than_the_limit_is_streamed_and_reads_the_same(tmp_path):
+    root = class_folders(tmp_path / "mine", count=12)
+    write(root / "calm" / "bad.png", face(1))
+    (root / "calm" / "bad.png").write_bytes(b"not a picture")
+    memory, disk = load(f"folder:{root}"), load(f"folder:{root}", memory_limit=1000)
+    assert any("streamed" in note for note in disk.notes)
+    for one, two in zip(memory.splits().values(), disk.splits().values(), strict=True):
+        assert isinstance(two.images, Streamed) and two.images.shape == one.images.shape
+        assert two.images.dtype == np.uint8 and len(two.images) == len(one.images)
+        assert np.array_equal(one.ids, two.ids) and np.array_equal(one.images, np.asarray(two.images))
+        mask = two.labels == 0
+        for index in (0, slice(1, 3), [2, 0], mask, np.array([], int)):
+            assert np.array_equal(one.images[index], two.images[index])
+        assert isinstance(two.take(mask).images, Streamed)
+        assert np.array_equal(one.take(mask).images, two.take(mask).images[:])
+    assert isinstance(select(disk, ("cross",)).train.images, Streamed)
+
+
+# Wrong input: one clear sentence, nothing lost
+
+
+def test_pictures_that_do_not_decode_are_skipped_counted_and_listed(tmp_path):
+    root = class_folders(tmp_path / "mine", count=10, size=(64, 64))
+    write(root / "calm" / "half.jpg", face(77, (64, 64)))
+    whole = (root / "calm" / "half.jpg").read_bytes()
+    (root / "calm" / "half.jpg").write_bytes(whole[:len(whole) // 2])
+    (root / "cross" / "text.jpg").write_text("I am no picture")
+    (root / "cross" / "empty.png").write_bytes(b"")
+    (root / "cross" / "notes.txt").write_text("not meant as a picture")
+    dataset = load(f"folder:{root}")
+    assert dataset.describe().to_numpy().sum() == 20
+    assert dataset.dropped["unreadable"] == ("calm/half.jpg", "cross/empty.png", "cross/text.jpg")
+    assert any("3 of 23 pictures" in note and "cross/text.jpg" in note for note in dataset.notes)
+
+
+def test_an_empty_class_is_an_error(tmp_path):
+    root = class_folders(tmp_path / "mine")
+    (root / "keen").mkdir()
+    with pytest.raises(ValueError, match=r'class folder "keen" .* holds no readable picture'):
+        load(f"folder:{root}")
+    (root / "keen" / "text.jpg").write_text("I am no picture")
+    with pytest.raises(ValueError, match=r'class folder "keen" .* holds no readable picture'):
+        load(f"folder:{root}")
+
+
+def test_a_folder_without_class_folders_is_an_error(tmp_path):
+    write(tmp_path / "mine" / "a.png", face(0))
+    with pytest.raises(ValueError, match=r"no class folder in .* \(1 pictures lie directly in it\)"):
+        load(f"folder:{tmp_path / 'mine'}")
+
+
+def test_one_class_only_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match='one class only, "calm"'):
+        load(f"folder:{class_folders(tmp_path / 'mine', ('calm',))}")
+
+
+def test_a_class_too_small_to_split_is_an_error(tmp_path):
+    root = class_folders(tmp_path / "mine")
+    for index in range(3):
+        write(root / "keen" / f"{index}.png", face(1, (40, 40)))
+    with pytest.raises(ValueError, match='class "keen" has only 1 distinct'):
+        load(f"folder:{root}")
+
+
+def test_test_pictures_without_training_pictures_are_an_error(tmp_path):
+    class_folders(tmp_path / "mine" / "test")
+    with pytest.raises(ValueError, match="no training pictures"):
+        load(f"folder:{tmp_path / 'mine'}")
+
+
+def test_an_unknown_name_gets_the_nearest_one(tmp_path):
+    with pytest.raises(ValueError, match='did you mean "fer2013"'):
+        load("fer2103")
+    class_folders(Path("data/students"))
+    with pytest.raises(ValueError, match='did you mean "students"'):
+        load("student")
+
+
+def test_not_found_says_what_was_tried(monkeypatch, tmp_path):
+    Path("data").mkdir()
+    with pytest.raises(FileNotFoundError) as error:
+        load("fer2013")
+    for part in ("EMOTIONS_DATA (not set)", str(Path("data").resolve()), "Kaggle, msambare/fer2013", "no network",
+                 "data/README.md"):
+        assert part in str(error.value)
+    with pytest.raises(FileNotFoundError, match="does not hold fer2013"):
+        load("fer2013", tmp_path / "here")
+    with pytest.raises(FileNotFoundError, match="There is no"):
+        load("fer2013", tmp_path / "missing.csv")
+    monkeypatch.setenv("EMOTIONS_DATA", str(tmp_path / "missing"))
+    with pytest.raises(FileNotFoundError, match=r"EMOTIONS_DATA names .*missing, which does not exist"):
+        load("fer2013")
+
+
+def test_places_are_looked_at_in_order(fer2013, monkeypatch, tmp_path):
+    sizes = {}
+    for place, rows in (("path", 70), ("first", 69), ("second", 68), ("here/data", 67), ("kaggle", 66)):
+        (tmp_path / place).mkdir()
+        fer2013.iloc[:rows].to_csv(tmp_path / place / "fer2013.csv", index=False)
+        sizes[place] = rows
+
+    def pictures(**options):
+        return load("fer2013", keep_copies=True, **options).describe().to_numpy().sum()
+
+    monkeypatch.setitem(sys.modules, "kagglehub", types.SimpleNamespace(dataset_download=lambda _: tmp_path / "kaggle"))
+    monkeypatch.setenv("EMOTIONS_DATA", os.pathsep.join([str(tmp_path / "first"), str(tmp_path / "second")]))
+    assert pictures(path=tmp_path / "path") == sizes["path"]
+    assert pictures() == sizes["first"]
+    (tmp_path / "first" / "fer2013.csv").unlink()
+    assert pictures() == sizes["second"]
+    monkeypatch.delenv("EMOTIONS_DATA")
+    assert pictures() == sizes["here/data"]
+    (tmp_path / "here" / "data" / "fer2013.csv").unlink()
+    assert pictures() == sizes["kaggle"]
+
+
+def test_an_archive_with_paths_outside_writes_nothing(tmp_path):
+    root = class_folders(tmp_path / "mine")
+    with zipfile.ZipFile(tmp_path / "here" / "evil.zip", "w") as archive:
+        for file in sorted(root.rglob("*.png")):
+            archive.write(file, file.relative_to(root))
+        archive.writestr("../outside.png", (root / "calm" / "0.png").read_bytes())
+    before = sorted(tmp_path.rglob("*"))
+    assert load(f"folder:{tmp_path / 'here' / 'evil.zip'}").describe().to_numpy().sum() >= 20
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+# Pictures
+
+
+@pytest.mark.parametrize("mode, suffix", [
+    ("L", "png"), ("L", "jpg"), ("LA", "png"), ("P", "png"), ("P", "gif"), ("1", "png"), ("CMYK", "jpg"),
+    ("CMYK", "tiff"), ("RGBA", "png"), ("I;16", "png"), ("I;16", "tiff"), ("RGB", "webp"), ("RGB", "bmp")])
+def test_every_kind_of_picture_loads_as_rgb(tmp_path, mode, suffix):
+    """Left half dark, right half light, whatever the file's mode."""
+    grey = np.full((32, 40), 30, np.uint8)
+    grey[:, 20:] = 220
+    make = {"I;16": lambda: Image.fromarray(grey.astype(np.uint16) * 256 + 77),
+            "P": lambda: Image.fromarray(grey).convert("RGB").quantize(4),
+            "1": lambda: Image.fromarray(grey > 128)}
+    make.get(mode, lambda: Image.fromarray(grey).convert("RGB").convert(mode))().save(tmp_path / f"a.{suffix}")
+    image = decode((tmp_path / f"a.{suffix}").read_bytes())
+    assert image.shape == (32, 40, 3) and image.dtype == np.uint8
+    tolerance = 35 if mode == "1" else 12
+    assert np.abs(image[:, :16].astype(int) - 30).max() <= tolerance
+    assert np.abs(image[:, 24:].astype(int) - 220).max() <= tolerance
+
+
+def test_16_bit_colour_and_colour_order(tmp_path):
+    red = np.zeros((8, 8, 3), np.uint16)
+    red[..., 2] = 65535  # OpenCV's order: blue, green, red
+    assert decode(cv2.imencode(".png", red)[1].tobytes())[4, 4].tolist() == [255, 0, 0]
+
+
+def test_transparency_lies_on_white(tmp_path):
+    write(tmp_path / "a.png", np.zeros((8, 8, 4), np.uint8))
+    assert (decode((tmp_path / "a.png").read_bytes()) == 255).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_turned_by_exif_load_upright(tmp_path, orientation):
+    upright = np.zeros((24, 40, 3), np.uint8)
+    upright[:8, :8, 0] = 255
+    stored = {1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1],
+              5: upright.transpose(1, 0, 2), 6: np.rot90(upright, 1), 7: upright[::-1, ::-1].transpose(1, 0, 2),
+              8: np.rot90(upright, 3)}[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    write(tmp_path / "a.png", np.ascontiguousarray(stored), exif=exif)
+    data = (tmp_path / "a.png").read_bytes()
+    assert np.array_equal(decode(data), upright)
+    assert shape_of(data) == (24, 40)
+
+
+def test_resizing_is_antialiased():
+    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes[:, ::2] = 255
+    assert np.abs(fit(stripes, (16, 16)).astype(int) - 128).max() < 20
+
+
+def test_store_ignores_hidden_files_and_other_files_are_an_error(tmp_path):
+    class_folders(tmp_path / "mine", count=1)
+    (tmp_path / "mine" / ".cache").mkdir()
+    (tmp_path / "mine" / ".cache" / "x.png").write_bytes(b"x")
+    assert Store(tmp_path / "mine").files == ["calm/0.png", "cross/0.png"]
+    (tmp_path / "x.rar").write_bytes(b"x")
+    with pytest.raises(ValueError, match="neither a folder nor a zip"):
+        Store(tmp_path / "x.rar")
+
+
+# Splits
+
+
+def test_take_keeps_a_grey_set_one_channel(fer2013, tmp_path):
+    fer2013.to_csv(tmp_path / "fer2013.csv", index=False)
+    dataset = load("fer2013", tmp_path)
+    for images in (dataset.train.images, take(dataset.train.images, [1, 2]), take(dataset.train.images, slice(3))):
+        assert images.strides[-1] == 0
+    part = dataset.train.take([3, 1])
+    assert isinstance(part, Split) and list(part.ids) == list(dataset.train.ids[[3, 1]])
+    assert np.array_equal(part.images, dataset.train.images[[3, 1]])
+    assert load("fer2013", tmp_path, size=24).train.images.shape == (40, 24, 24, 3)
+
+
+def test_synthetic_is_the_default(monkeypatch):
+    from emotions import synthetic
+    small = synthetic.load(10, 10, 10, size=16)
+    asked = {}
+    monkeypatch.setattr(synthetic, "load", lambda **options: asked.update(options) or small)
+    assert load(size=16, seed=3) is small
+    assert asked == {"seed": 3, "size": 16}
+
+
+# The real data
+
+
+@pytest.mark.skipif(REAL is None, reason="EMOTIONS_DATA names no folder with fer2013.csv.xz")
+def test_real_fer2013_is_the_same_from_csv_and_folders():
+    one, two = load("fer2013", REAL / "fer2013.csv.xz"), load("fer2013", REAL / "fer2013_kaggle_folders.zip")
+    assert [len(split) for split in one.splits().values()] == [28006, 3589, 3589]
+    assert one.describe().equals(two.describe())
+    assert len(one.copied) == len(two.copied) == 288
+    for split in ("validation", "test"):
+        mine, theirs = one.splits()[split], two.splits()[split]
+        csv, folders = (datasets.Pictures(part.images, pd.DataFrame({"part": split, "label": part.labels}))
+                        for part in (mine, theirs))
+        rows = datasets._same_picture(folders, csv)  # the nearest picture of the same label, if near enough
+        assert (rows >= 0).all()
