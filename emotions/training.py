@@ -35,34 +35,31 @@ class Batches(keras.utils.PyDataset):
     """A split in batches of `(pictures, one-hot labels, weights)`.
 
     The order of an epoch, and the pairs that mixup blends, follow from (seed, epoch) alone, so that a
-    resumed training sees what an uninterrupted one would have seen.
+    resumed training sees what an uninterrupted one would have seen. `begin` starts an epoch.
 
     Args:
         split: the pictures; a grey set (a broadcast view) is fed as one channel.
         classes: number of classes.
         batch_size: pictures per batch; the last batch may be smaller.
         seed: shuffles anew each epoch; None keeps the order.
-        epoch: the first epoch that will be asked for.
         class_weights: float, one per class, or None for no weights. A soft label weighs the mean of
             its classes' weights.
         mixup: alpha of the Beta distribution; 0 blends nothing. Otherwise the pictures come with the share
             that `Blend` leaves of each, which is 1 where there is no seed.
     """
 
-    def __init__(
-        self, split: Split, classes: int, batch_size: int, *, seed=None, epoch=0, class_weights=None, mixup=0.0
-    ):
+    def __init__(self, split: Split, classes: int, batch_size: int, *, seed=None, class_weights=None, mixup=0.0):
         super().__init__()
-        self.split, self.batch_size, self.seed, self.epoch, self.mixup = split, batch_size, seed, epoch, mixup
+        self.split, self.batch_size, self.seed, self.mixup = split, batch_size, seed, mixup
         self.targets = np.eye(classes, dtype="float32")[split.labels] if split.targets is None else split.targets
         self.class_weights = class_weights
         self.images = split.images[..., :1] if is_grey(split) else split.images
-        self._shuffle()
+        self.begin(0)
 
-    def _shuffle(self):
-        self.order = np.arange(len(self.split))
+    def begin(self, epoch: int) -> None:
+        self.epoch, self.order = epoch, np.arange(len(self.split))
         if self.seed is not None:
-            np.random.default_rng((self.seed, self.epoch)).shuffle(self.order)
+            np.random.default_rng((self.seed, epoch)).shuffle(self.order)
 
     def __len__(self):
         return math.ceil(len(self.split) / self.batch_size)
@@ -80,10 +77,6 @@ class Batches(keras.utils.PyDataset):
         if self.class_weights is None:
             return images, targets
         return images, targets, targets @ np.asarray(self.class_weights, "float32")
-
-    def on_epoch_end(self):
-        self.epoch += 1
-        self._shuffle()
 
 
 def is_grey(split: Split) -> bool:
@@ -240,6 +233,22 @@ class Keeper(keras.callbacks.Callback):
                 old.unlink()
 
 
+class Fresh(keras.callbacks.Callback):
+    """Begins each epoch with an order of pictures, and random numbers of dropout and augmentation, that follow
+    from (seed, epoch) alone: saved weights hold neither."""
+
+    def __init__(self, batches: Batches, seed: int):
+        super().__init__()
+        self.batches, self.seed = batches, seed
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.batches.begin(epoch)
+        random = np.random.default_rng((self.seed, epoch))
+        for variable in self.model.variables:
+            if variable.name == "seed_generator_state":
+                variable.assign(random.integers(0, 2**32, size=2, dtype=np.uint32))
+
+
 class Replay(keras.callbacks.Callback):
     """Tells other callbacks of the epochs before an interruption, so that they count on, not anew.
 
@@ -380,7 +389,6 @@ def fit_phase(model, dataset, recipe, phase, number, begin, history, folder, see
         classes,
         recipe.batch_size,
         seed=seed,
-        epoch=initial,
         class_weights=weights,
         mixup=recipe.augmentation.mixup,
     )
@@ -407,9 +415,17 @@ def fit_phase(model, dataset, recipe, phase, number, begin, history, folder, see
     graph.fit(
         training,
         validation_data=validation,
+        shuffle=False,  # Batches does, in a way that can be repeated
         initial_epoch=initial,
         epochs=begin + phase.epochs,
-        callbacks=[*keepers, *watchers, Replay(watchers, done), Keeper(folder, history, number), *callbacks],
+        callbacks=[
+            Fresh(training, seed),
+            *keepers,
+            *watchers,
+            Replay(watchers, done),
+            Keeper(folder, history, number),
+            *callbacks,
+        ],
         verbose=verbose,
     )
 

@@ -1,0 +1,54 @@
+"""What several test files share: small data sets of random pictures, and a way to run under another backend."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import numpy as np
+import pytest
+
+from emotions.datasets import Dataset, Split
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def blobs(count: int, classes: int, size: int, seed: int) -> Split:
+    """Grey noise with a bright square whose place tells the class: easy to learn, quick to draw."""
+    random = np.random.default_rng(seed)
+    labels = np.arange(count) % classes
+    images = random.integers(0, 120, (count, size, size, 1), dtype=np.uint8)
+    side = size // classes
+    for image, label in zip(images, labels, strict=True):
+        image[label * side : (label + 1) * side, : size // 2] += 100
+    images = np.broadcast_to(images, (count, size, size, 3))
+    return Split(images, labels, np.array([f"picture_{seed}_{i:04d}" for i in range(count)]))
+
+
+@pytest.fixture
+def easy_dataset() -> Dataset:
+    """Three classes of 24-pixel pictures: 96 to train on, 32 to validate and 40 to test."""
+    return Dataset(
+        "easy",
+        ("angry", "happy", "sad"),
+        train=blobs(96, 3, 24, seed=1),
+        validation=blobs(32, 3, 24, seed=2),
+        test=blobs(40, 3, 24, seed=3),
+        copied=frozenset({"picture_3_0000", "picture_3_0007"}),
+    )
+
+
+def run_under(backend: str, program: str, *arguments: str) -> str:
+    """Run a Python program under another Keras backend and return what it printed; skip where it is missing."""
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    environment = os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": str(REPOSITORY), "JAX_PLATFORMS": "cpu"}
+    finished = subprocess.run(
+        [sys.executable, "-c", program, *map(str, arguments)], capture_output=True, text=True, env=environment
+    )
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    return finished.stdout
