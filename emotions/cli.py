@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
+import json
+import os
 import sys
 
 
@@ -24,6 +27,17 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("--suffix", default="", help="added to the name of the run")
     add.add_argument("--log", action="store_true", help="one line per epoch instead of a progress bar")
     add.set_defaults(run=train)
+
+    add = commands.add_parser("predict", help="say which emotion each face shows", description=predict.__doc__)
+    add.add_argument("paths", nargs="+", metavar="PATH", help="a picture, or a folder with all in it")
+    add.add_argument("--model", metavar="NAME_OR_FILE", help="a name in models/, or a file; default: the champion")
+    add.add_argument("--classes", metavar="A,B,…", help="for a file without class names: those of its outputs, in order")
+    add.add_argument("--no-faces", action="store_true", help="look for no faces: every picture as a whole is one")
+    add.add_argument("--unsure-below", type=float, default=0.0, metavar="P", help='a lower confidence becomes "unsure"')
+    form = add.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print JSON, errors included, instead of a table")
+    form.add_argument("--annotate", metavar="FOLDER", help="write copies with boxes and emotions, instead of a table")
+    add.set_defaults(run=predict)
 
     add = commands.add_parser("leaderboard", help="compute the leaderboards anew", description=leaderboard.__doc__)
     add.add_argument("--data", help="only this data set's; default: all that have a run")
@@ -86,6 +100,37 @@ def leaderboard(options: argparse.Namespace) -> int:
     for path, text in files.items():
         print(text if path.name == "leaderboard.md" else path)
     return 0
+
+
+def predict(options: argparse.Namespace) -> int:
+    """Say which emotion each face shows: a table, JSON, or annotated copies. Exit status 1: some pictures failed."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up messages would drown ours
+    import keras
+
+    from emotions import inference
+
+    classifier = inference.load(options.model or inference.DEFAULT, options.classes and options.classes.split(","))
+    names = [name for name, _ in inference.listed(options.paths)]
+    copies = inference.places_for_copies(names, options.annotate) if options.annotate else {}
+    rows = []
+    with contextlib.redirect_stdout(sys.stderr):  # the progress bar; results alone go to standard output
+        bar = keras.utils.Progbar(len(names), unit_name="picture", verbose=int(sys.stderr.isatty()))
+        for found in classifier.stream(options.paths, faces=not options.no_faces, unsure_below=options.unsure_below):
+            rows += found
+            if options.annotate and not found[0]["error"]:
+                inference.save_copy(found[0]["picture"], classifier.table(found), copies[found[0]["picture"]])
+            bar.add(1)
+    table = classifier.table(rows)
+    failed = table["error"].notna()
+    if options.json:
+        print(json.dumps(json.loads(table.to_json(orient="records", double_precision=5)), indent=2, ensure_ascii=False))
+    elif options.annotate:
+        print(f"Copies of {table['picture'][~failed].nunique()} pictures are in {options.annotate}.")
+    elif not failed.all():
+        print(table[~failed].drop(columns=["detected", "error"]).to_string(index=False, float_format="{:.2f}".format))
+    for error in table["error"][failed]:
+        print(f"emotions: {error}", file=sys.stderr)
+    return int(failed.any())
 
 
 def main(arguments: list[str] | None = None) -> int:
