@@ -1,0 +1,400 @@
+"""The Vision Transformer: its shape, its file, its weights from Hugging Face, and the look inside."""
+
+import importlib.util
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from safetensors.numpy import save_file
+
+from emotions import vit
+
+SMALL = {"size": 24, "patch": 8, "width": 12, "depth": 2, "heads": 3, "mlp": 20}
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return np.random.default_rng(0).integers(0, 256, (2, 24, 24, 3)).astype("float32")
+
+
+def run(model, pictures):
+    return ops.convert_to_numpy(model(pictures))
+
+
+def tokens_of(model):
+    """The model up to its final norm, which is what checkpoints are compared by."""
+    return keras.Model(model.input, model.get_layer("final_norm").output)
+
+
+# A checkpoint of random numbers, and an independent forward pass
+
+
+def write_checkpoint(folder, prefix="", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), **changes):
+    """A random ViT in the files of Hugging Face; returns its tensors by their names without prefix."""
+    rng = np.random.default_rng(1)
+    width, mlp, patch, depth, grid = 12, 20, 8, 2, 3
+    shapes = {
+        "embeddings.cls_token": (1, 1, width),
+        "embeddings.position_embeddings": (1, grid * grid + 1, width),
+        "embeddings.patch_embeddings.projection.weight": (width, 3, patch, patch),
+        "embeddings.patch_embeddings.projection.bias": (width,),
+        "layernorm.weight": (width,),
+        "layernorm.bias": (width,),
+    }
+    for number in range(depth):
+        block = f"encoder.layer.{number}"
+        denses = {f"attention.attention.{part}": (width, width) for part in ("query", "key", "value")}
+        denses |= {
+            "attention.output.dense": (width, width),
+            "intermediate.dense": (mlp, width),
+            "output.dense": (width, mlp),
+        }
+        for name, shape in denses.items():
+            shapes |= {f"{block}.{name}.weight": shape, f"{block}.{name}.bias": shape[:1]}
+        for name in ("layernorm_before", "layernorm_after"):
+            shapes |= {f"{block}.{name}.weight": (width,), f"{block}.{name}.bias": (width,)}
+    tensors = {name: rng.normal(0, 0.3, shape).astype("float32") for name, shape in shapes.items()}
+
+    config = {
+        "model_type": "vit",
+        "image_size": grid * patch,
+        "patch_size": patch,
+        "hidden_size": width,
+        "num_hidden_layers": depth,
+        "num_attention_heads": 3,
+        "intermediate_size": mlp,
+        "layer_norm_eps": 0.01,
+    }
+    scaling = {"rescale_factor": 1 / 255, "image_mean": mean, "image_std": std}
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config | changes))
+    (folder / "preprocessor_config.json").write_text(json.dumps(scaling))
+    save_file({prefix + name: tensor for name, tensor in tensors.items()}, folder / "model.safetensors")
+    return tensors
+
+
+def reference(tensors, pictures, mean=0.5, std=0.5, heads=3, epsilon=0.01):
+    """Hidden states and attention maps of a ViT (Dosovitskiy et al. 2021, equations 1-4), in NumPy."""
+
+    def dense(x, name):
+        return x @ tensors[f"{name}.weight"].T + tensors[f"{name}.bias"]
+
+    def norm(x, name):
+        x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + epsilon)
+        return x * tensors[f"{name}.weight"] + tensors[f"{name}.bias"]
+
+    def split(x):  # (N, tokens, width) -> (N, heads, tokens, width / heads)
+        return x.reshape(*x.shape[:2], heads, -1).transpose(0, 2, 1, 3)
+
+    x = (pictures / 255 - mean) / std
+    filters = tensors["embeddings.patch_embeddings.projection.weight"]
+    side = filters.shape[-1]
+    grid = x.shape[1] // side
+    rows = []
+    for row in range(grid):
+        for column in range(grid):
+            patch = x[:, row * side : (row + 1) * side, column * side : (column + 1) * side]
+            rows.append(np.einsum("nyxc,dcyx->nd", patch, filters))
+    x = np.stack(rows, axis=1) + tensors["embeddings.patch_embeddings.projection.bias"]
+    x = np.concatenate([np.repeat(tensors["embeddings.cls_token"], len(x), axis=0), x], axis=1)
+    x = x + tensors["embeddings.position_embeddings"]
+    maps = []
+    for number in range(2):
+        block = f"encoder.layer.{number}"
+        y = norm(x, f"{block}.layernorm_before")
+        query, key, value = (split(dense(y, f"{block}.attention.attention.{p}")) for p in ("query", "key", "value"))
+        scores = np.exp(query @ key.transpose(0, 1, 3, 2) / math.sqrt(query.shape[-1]))
+        scores /= scores.sum(-1, keepdims=True)
+        maps.append(scores)
+        y = (scores @ value).transpose(0, 2, 1, 3).reshape(x.shape)
+        x = x + dense(y, f"{block}.attention.output.dense")
+        y = dense(norm(x, f"{block}.layernorm_after"), f"{block}.intermediate.dense")
+        y = y * (1 + np.vectorize(math.erf)(y / math.sqrt(2))) / 2
+        x = x + dense(y, f"{block}.output.dense")
+    return norm(x, "layernorm"), np.stack(maps, axis=1)
+
+
+# The model
+
+
+@pytest.mark.parametrize(
+    ("shape", "parameters"),
+    [("custom-vit", 1_969_159), ("custom-vit-48", 818_183), ("vit-tiny", 5_525_383), ("vit-base", 85_802_503)],
+)
+def test_parameters_of_every_shape(shape, parameters):
+    assert vit.build(7, **vit.SHAPES[shape]).count_params() == parameters
+
+
+def test_every_shape_has_its_parameters_asserted():
+    (mark,) = test_parameters_of_every_shape.pytestmark
+    assert {shape for shape, _ in mark.args[1]} == set(vit.SHAPES)
+
+
+def test_vit_base_has_the_parameters_of_keras_hub_but_for_two_rows():
+    model = vit.build(7, **vit.SHAPES["vit-base"])
+    backbone = model.count_params() - model.get_layer("head").count_params()
+    # keras-hub keeps the class token and the projection's bias, 768 numbers each, apart from the positions.
+    assert backbone == 85_798_656 - 2 * 768
+
+
+def test_probabilities_for_pictures_of_any_size(pictures):
+    model = vit.build(4, **SMALL)
+    for size in ((24, 24), (48, 48), (31, 70)):
+        found = run(model, np.resize(pictures, (2, *size, 3)))
+        assert found.shape == (2, 4)
+        np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
+
+
+def test_probabilities_are_float32_under_mixed_precision(pictures):
+    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        model = vit.build(3, **SMALL)
+        assert model.get_layer("block_00_mlp_in").compute_dtype == "bfloat16"
+        assert run(model, pictures).dtype == "float32"
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+
+
+def test_every_weight_learns(pictures):
+    model = vit.build(3, **SMALL, dropout=0.1)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    before = [weight.copy() for weight in model.get_weights()]
+    model.fit(pictures, np.array([0, 1]), epochs=2, verbose=0)
+    for variable, old in zip(model.weights, before, strict=True):
+        # The bias of the keys shifts all scores of a row alike, and softmax does not see it.
+        if "key/bias" not in variable.path:
+            assert np.abs(ops.convert_to_numpy(variable) - old).max() > 0, variable.path
+
+
+@pytest.mark.parametrize(("change", "message"), [({"size": 25}, "multiple of 8"), ({"heads": 5}, "multiple of 5")])
+def test_a_shape_that_does_not_divide_is_an_error(change, message):
+    with pytest.raises(ValueError, match=message):
+        vit.build(3, **SMALL | change)
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+def test_the_file_needs_no_code_of_ours(backend, pictures, tmp_path):
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    model = vit.build(3, **SMALL)
+    model.save(tmp_path / "vit.keras")
+    np.savez(tmp_path / "here.npz", x=pictures, p=run(model, pictures), maps=run(vit.attention(model), pictures))
+    script = """
+import keras, numpy as np, sys
+here = np.load("here.npz")
+model = keras.models.load_model("vit.keras", safe_mode=True)
+assert "emotions" not in sys.modules
+np.testing.assert_allclose(model.predict(here["x"], verbose=0), here["p"], atol=1e-5)
+scores = keras.Model(model.input, model.get_layer("block_01_attention").output[1])
+np.testing.assert_allclose(scores.predict(here["x"], verbose=0), here["maps"][:, 1], atol=1e-5)
+print("same on", keras.backend.backend())
+"""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env=environment | {"KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert f"same on {backend}" in done.stdout, done.stderr
+
+
+# Weights from Hugging Face
+
+
+@pytest.mark.parametrize("prefix", ["", "vit."])
+def test_a_checkpoint_converts_exactly(prefix, pictures, tmp_path):
+    tensors = write_checkpoint(tmp_path, prefix)
+    model = vit.from_hugging_face(tmp_path, classes=4)
+    states, maps = reference(tensors, pictures)
+    np.testing.assert_allclose(run(tokens_of(model), pictures), states, atol=1e-4)
+    np.testing.assert_allclose(run(vit.attention(model), pictures), maps, atol=1e-5)
+    assert model.output_shape == (None, 4)
+
+
+def test_the_scaling_of_a_checkpoint_is_inside_the_model(pictures, tmp_path):
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    tensors = write_checkpoint(tmp_path, mean=mean, std=std)
+    states, _ = reference(tensors, pictures, np.array(mean), np.array(std))
+    np.testing.assert_allclose(run(tokens_of(vit.from_hugging_face(tmp_path, 3)), pictures), states, atol=1e-4)
+
+
+def test_position_embeddings_resize_to_another_grid(tmp_path):
+    tensors = write_checkpoint(tmp_path)
+    rows = np.repeat(np.arange(3.0), 3)  # each patch knows its row, and nothing of its column
+    tensors["embeddings.position_embeddings"][0, 1:] = rows[:, None]
+    save_file(tensors, tmp_path / "model.safetensors")
+    for size in (16, 40):
+        model = vit.from_hugging_face(tmp_path, 3, size=size)
+        positions = vit.position_embeddings(model)
+        assert positions.shape == (size // 8, size // 8, 12)
+        assert (np.diff(positions, axis=0) > 0.1).all()
+        np.testing.assert_allclose(np.diff(positions, axis=1), 0, atol=1e-5)
+        token = tensors["embeddings.cls_token"][0, 0] + tensors["embeddings.position_embeddings"][0, 0]
+        np.testing.assert_allclose(model.get_layer("patch_embedding").get_weights()[1][0], token, atol=1e-6)
+
+
+def test_a_missing_tensor_is_named_and_the_model_left_alone(tmp_path):
+    tensors = write_checkpoint(tmp_path)
+    del tensors["encoder.layer.1.output.dense.bias"]
+    save_file(tensors, tmp_path / "model.safetensors")
+    model = vit.build(3, **SMALL)
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=r"no tensor 'encoder\.layer\.1\.output\.dense\.bias'"):
+        vit.load_hugging_face(model, tmp_path)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"depth": 3}, "2 blocks of 3 heads, the model 3 of 3"),
+        ({"heads": 4}, "2 blocks of 3 heads, the model 2 of 4"),
+        ({"width": 24}, r"\(192, 12\) for patch_embedding/kernel, the model \(192, 24\)"),
+        ({"mlp": 40}, r"\(12, 20\) for block_00_mlp_in/kernel, the model \(12, 40\)"),
+    ],
+)
+def test_a_checkpoint_of_another_shape_is_an_error(change, message, tmp_path):
+    write_checkpoint(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        vit.load_hugging_face(vit.build(3, **SMALL | change), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"), [({"model_type": "swin"}, "model_type is 'swin'"), ({"hidden_act": "relu"}, "hidden_act")]
+)
+def test_a_checkpoint_of_another_kind_is_an_error(change, message, tmp_path):
+    write_checkpoint(tmp_path, **change)
+    with pytest.raises(ValueError, match=message):
+        vit.from_hugging_face(tmp_path, 3)
+
+
+def test_a_folder_without_safetensors_is_an_error(tmp_path):
+    write_checkpoint(tmp_path)
+    (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
+    with pytest.raises(FileNotFoundError, match=r"has no model\.safetensors"):
+        vit.from_hugging_face(tmp_path, 3)
+
+
+def test_a_name_is_downloaded(monkeypatch, tmp_path):
+    write_checkpoint(tmp_path)
+    asked = []
+
+    def download(name, allow_patterns):
+        asked.append((name, sorted(allow_patterns)))
+        return str(tmp_path)
+
+    monkeypatch.setitem(sys.modules, "huggingface_hub", SimpleNamespace(snapshot_download=download))
+    assert vit.from_hugging_face("someone/some-vit", 5).output_shape == (None, 5)
+    assert asked == [("someone/some-vit", ["config.json", "model.safetensors", "preprocessor_config.json"])]
+
+
+def test_a_failed_download_says_what_to_do(monkeypatch):
+    def download(name, allow_patterns):
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setitem(sys.modules, "huggingface_hub", SimpleNamespace(snapshot_download=download))
+    with pytest.raises(OSError, match=r"'someone/some-vit' is no local folder.*no route to host") as error:
+        vit.from_hugging_face("someone/some-vit", 5)
+    assert "model.safetensors" in str(error.value)
+    assert "https://huggingface.co/someone/some-vit" in str(error.value)
+
+
+@pytest.mark.parametrize("layout", ["ViTModel", "ViTForImageClassification"])
+def test_parity_with_transformers(layout, pictures, tmp_path):
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = transformers.ViTConfig(
+        image_size=24,
+        patch_size=8,
+        hidden_size=12,
+        num_hidden_layers=2,
+        num_attention_heads=3,
+        intermediate_size=20,
+        initializer_range=0.5,
+    )
+    theirs = getattr(transformers, layout)(config).eval()
+    theirs.save_pretrained(tmp_path)
+    with torch.no_grad():
+        scaled = torch.tensor(pictures / 127.5 - 1).permute(0, 3, 1, 2)
+        states = theirs(scaled, output_hidden_states=True).hidden_states[-1]
+        states = getattr(theirs, "vit", theirs).layernorm(states).numpy()
+    ours = tokens_of(vit.from_hugging_face(tmp_path, 3))
+    np.testing.assert_allclose(run(ours, pictures), states, atol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def vit_tiny():
+    """A real checkpoint: EMOTIONS_WEIGHTS names the folder that holds vit_tiny_patch16_224/."""
+    folder = Path(os.environ.get("EMOTIONS_WEIGHTS", ""), "vit_tiny_patch16_224")
+    if "EMOTIONS_WEIGHTS" not in os.environ or not folder.is_dir():
+        pytest.skip("EMOTIONS_WEIGHTS does not name a folder with vit_tiny_patch16_224")
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3)).astype("float32")
+    return folder, pictures, run(tokens_of(vit.from_hugging_face(folder, 7)), pictures)
+
+
+def test_vit_tiny_agrees_with_transformers(vit_tiny):
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    folder, pictures, states = vit_tiny
+    theirs = transformers.ViTModel.from_pretrained(folder, add_pooling_layer=False).eval()
+    with torch.no_grad():
+        wanted = theirs(torch.tensor(pictures / 127.5 - 1).permute(0, 3, 1, 2)).last_hidden_state.numpy()
+    np.testing.assert_allclose(states, wanted, atol=1e-3)
+
+
+def test_vit_tiny_agrees_with_keras_hub(vit_tiny):
+    keras_hub = pytest.importorskip("keras_hub")
+    folder, pictures, states = vit_tiny
+    theirs = keras_hub.models.ViTBackbone.from_preset(str(folder))
+    np.testing.assert_allclose(states, run(theirs, pictures / 127.5 - 1), atol=1e-3)
+
+
+# Looking inside
+
+
+def test_patches_are_the_picture_cut_up(pictures):
+    cut = vit.patches(vit.build(3, **SMALL), pictures)
+    assert cut.shape == (2, 3, 3, 8, 8, 3)
+    np.testing.assert_allclose(cut.transpose(0, 1, 3, 2, 4, 5).reshape(pictures.shape), pictures / 127.5 - 1, atol=1e-5)
+
+
+def test_filters_and_positions_are_those_of_the_checkpoint(tmp_path):
+    tensors = write_checkpoint(tmp_path)
+    model = vit.from_hugging_face(tmp_path, 3)
+    filters = tensors["embeddings.patch_embeddings.projection.weight"].transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(vit.patch_filters(model), filters, atol=1e-6)
+    positions = tensors["embeddings.position_embeddings"][0, 1:]
+    wanted = (positions - positions.mean(axis=0)).reshape(3, 3, 12)
+    np.testing.assert_allclose(vit.position_embeddings(model), wanted, atol=1e-5)
+
+
+def test_layer_numbers_rise_from_the_patches_to_the_head():
+    model = vit.build(3, **SMALL)
+    numbers = vit.layer_numbers(model)
+    assert set(numbers) == {variable.path for variable in model.trainable_variables}
+    assert numbers["patch_embedding/kernel"] == numbers["patch_embedding/bias"] == 0
+    assert numbers["block_00_attention/query/kernel"] == numbers["block_00_mlp_out/bias"] == 1
+    assert numbers["block_01_attention_norm/gamma"] == 2
+    assert numbers["final_norm/gamma"] == numbers["head/kernel"] == 3
+
+
+@pytest.mark.parametrize(
+    "look", [vit.attention, vit.patch_filters, vit.position_embeddings, vit.layer_numbers, lambda m: vit.patches(m, 0)]
+)
+def test_another_model_is_an_error(look):
+    model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2)], name="other")
+    with pytest.raises(ValueError, match="'other' has no"):
+        look(model)
