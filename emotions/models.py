@@ -72,7 +72,7 @@ def lenet(classes: int, size: int = 256, weights: None = None) -> keras.Model:
 
     6,153,119 parameters with 3 classes at 256 px, nearly all of them in the first dense layer.
     """
-    l2 = keras.regularizers.L2(1e-3)
+    l2 = keras.regularizers.L2(1e-4)
     inputs, x = picture_input(size)
     x = layers.Rescaling(1 / 255, name="scale")(x)
     x = layers.Conv2D(6, 3, activation="relu", kernel_regularizer=l2, name="conv_1")(x)
@@ -319,7 +319,10 @@ MODELS: dict[str, Architecture] = {
         size=256,
         title="LeNet",
         source="LeCun et al. 1998",
-        recipe=Recipe(phases=(Phase(epochs=20, learning_rate=1e-3, patience=6),)),
+        recipe=Recipe(
+            phases=(Phase(epochs=12, learning_rate=1e-3, patience=5),),
+            augmentation=Augmentation(flip=True, rotation=5, shift=0.05, zoom=0.05),
+        ),
     ),
     "resnet34": Architecture(
         resnet34,

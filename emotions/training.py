@@ -439,10 +439,12 @@ def set_trainable(model: keras.Model, trainable: str) -> None:
             frozen, by `trainable=False` on each: in Keras 3 `fit` overrides a base called with
             `training=False`.
     """
-    model.trainable = True
+    base = next((layer for layer in model.layers if layer.name == "base"), None)
+    # One by one: setting the model's own `trainable` does not reach the layers of a nested one.
+    for layer in [*model.layers, *(base.layers if base else [])]:
+        layer.trainable = True
     if trainable == "everything":
         return
-    base = next((layer for layer in model.layers if layer.name == "base"), None)
     if base is None:
         raise ValueError(f'{model.name} has no pretrained base, but its recipe trains {trainable!r}; say "everything".')
     names = [layer.name for layer in base.layers]
