@@ -354,6 +354,32 @@ def test_gradient_rollout_uses_the_gradient_of_the_class(images):
     np.testing.assert_allclose(explain.gradient_rollout(model, images, 1), expected, atol=2e-2)
 
 
+def test_gradient_rollout_adds_up_the_layers(images):
+    """The same transformer put together again from its layers, with the gradient of both maps at once."""
+    model = transformer()
+    kernel = model.layers[-1].kernel
+    kernel.assign(100 * kernel)  # large gradients, so that the product of the two layers weighs as much as their sum
+    norms = [layer for layer in model.layers if isinstance(layer, layers.LayerNormalization)]
+    tokens = keras.Model(model.input, norms[0].input).predict_on_batch(images)
+
+    def score(shifts):
+        x, maps = ops.convert_to_tensor(tokens), []
+        for number, shift in enumerate(shifts):
+            attention, y = model.get_layer(f"attention_{number}"), norms[number](x)
+            maps.append(attention(y, y, return_attention_scores=True)[1])
+            x = x + attention.output_dense(ops.einsum("nhts,nshd->nthd", maps[-1] + shift, attention.value_dense(y)))
+        return ops.sum(ops.matmul(norms[2](x)[:, 0], model.layers[-1].kernel)[:, 1]), tuple(maps)
+
+    _, maps, gradients = backend.gradients(score, [np.zeros((6, 2, 17, 17), np.float32)] * 2)
+    first, second = (
+        np.maximum(ops.convert_to_numpy(a) * ops.convert_to_numpy(g), 0).mean(axis=1)
+        for a, g in zip(maps, gradients, strict=True)
+    )
+    joint = (np.eye(17) + second) @ (np.eye(17) + first)
+    expected = stretched(joint[:, 0, 1:].reshape(-1, 4, 4))
+    np.testing.assert_allclose(explain.gradient_rollout(model, images, 1), expected, atol=1e-4)
+
+
 def test_only_gradient_rollout_tells_classes_apart(images):
     model = transformer()
     rolled, weighted = (
