@@ -516,6 +516,13 @@ def test_weights_come_back_after_an_error():
         np.testing.assert_array_equal(old, new)
 
 
+def test_the_runner_up_is_the_second_most_probable_class(images):
+    model = flat_model()
+    ranked = model.predict_on_batch(images).argsort(axis=1)
+    np.testing.assert_array_equal(explain.runner_up(model, images), ranked[:, -2])
+    np.testing.assert_array_equal(explain.runner_up(model, images, ranked[:, -2]), ranked[:, -1])
+
+
 def test_compare_ranks_an_explanation_that_is_true_above_the_baselines():
     model, (images, mask) = corner_model(), corner_pictures(24)
     measured = explain.measure(model, images, {"corner": mask}, steps=8)
