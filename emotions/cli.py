@@ -11,8 +11,15 @@ import sys
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="python -m emotions", description="Facial emotion recognition: data, training, evaluation, use.")
+    top = argparse.ArgumentParser(
+        prog="python -m emotions", description="Facial emotion recognition: data, training, evaluation, use."
+    )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    add = commands.add_parser("data", help="load a data set and say what is in it", description=data.__doc__)
+    data_options(add)
+    add.add_argument("--audit", action="store_true", help="look for copies, leakage, conflicting labels, bad pictures")
+    add.set_defaults(run=data)
 
     add = commands.add_parser("train", help="train, evaluate and save a model", description=train.__doc__)
     add.add_argument("model", help="a name of the registry, or logistic-regression")
@@ -28,10 +35,18 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("--log", action="store_true", help="one line per epoch instead of a progress bar")
     add.set_defaults(run=train)
 
+    add = commands.add_parser("evaluate", help="measure a saved model on a data set", description=evaluate.__doc__)
+    add.add_argument("model", metavar="NAME_OR_FILE", help="a name in models/, or a .keras file")
+    data_options(add)
+    add.add_argument("--out", metavar="FOLDER", help="write predictions.csv, metrics.json and figures there")
+    add.set_defaults(run=evaluate)
+
     add = commands.add_parser("predict", help="say which emotion each face shows", description=predict.__doc__)
     add.add_argument("paths", nargs="+", metavar="PATH", help="a picture, or a folder with all in it")
     add.add_argument("--model", metavar="NAME_OR_FILE", help="a name in models/, or a file; default: the champion")
-    add.add_argument("--classes", metavar="A,B,…", help="for a file without class names: those of its outputs, in order")
+    add.add_argument(
+        "--classes", metavar="A,B,…", help="for a file without class names: those of its outputs, in order"
+    )
     add.add_argument("--no-faces", action="store_true", help="look for no faces: every picture as a whole is one")
     add.add_argument("--unsure-below", type=float, default=0.0, metavar="P", help='a lower confidence becomes "unsure"')
     form = add.add_mutually_exclusive_group()
@@ -44,43 +59,126 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("--profile", default="full", choices=("full", "quick"), help="quick: those under build/")
     add.add_argument("--check", action="store_true", help="write nothing; exit status 1 if a file is out of date")
     add.set_defaults(run=leaderboard)
+
+    add = commands.add_parser("notebooks", help="run the notebooks", description=notebooks.__doc__)
+    add.add_argument("files", nargs="*", metavar="FILE", help="default: all of notebooks/")
+    add.add_argument("--data", help="the data set for all of them; default: each notebook's own")
+    add.add_argument("--profile", choices=("full", "quick"), help="default: each notebook's own")
+    add.add_argument("--in-place", action="store_true", help="write the outputs back, from the saved runs")
+    add.set_defaults(run=notebooks)
     return top
 
 
 def data_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--data", default="synthetic", help="a data set's name, or folder:PATH; default: synthetic")
     command.add_argument("--path", help="where the data are, if not in EMOTIONS_DATA or data/")
-    command.add_argument("--keep-copies", action="store_true", help="train on copies of test pictures too; names the run -all")
+    command.add_argument(
+        "--keep-copies", action="store_true", help="train on copies of test pictures too; names the run -all"
+    )
     command.add_argument("--clean", action="store_true", help="drop doubtful training pictures; names the run -clean")
-    command.add_argument("--soft-labels", action="store_true", help="FER+ votes as labels for training; names the run -ferplus")
+    command.add_argument(
+        "--soft-labels", action="store_true", help="FER+ votes as labels for training; names the run -ferplus"
+    )
+
+
+def load_data(options: argparse.Namespace):
+    """The data set that the options name; prints what loading found."""
+    from emotions import datasets
+
+    dataset = datasets.load(
+        options.data,
+        options.path,
+        keep_copies=options.keep_copies,
+        clean=options.clean,
+        soft_labels=options.soft_labels,
+    )
+    for note in dataset.notes:
+        print(note)
+    return dataset
+
+
+def data(options: argparse.Namespace) -> None:
+    """Load a data set, and print what loading found, its classes and splits, and with --audit what is wrong with it."""
+    from emotions import audit
+
+    dataset = load_data(options)
+    print(dataset.describe().to_string())
+    if options.audit:
+        print(audit.audit(dataset))
 
 
 def train(options: argparse.Namespace) -> None:
     """Train, evaluate and save a model: results/<data set>/<model>/ and models/<model>-<data set>.keras."""
-    from emotions import datasets, models, runs
+    from emotions import models, runs
 
-    dataset = datasets.load(
-        options.data, options.path, keep_copies=options.keep_copies, clean=options.clean, soft_labels=options.soft_labels)
-    for note in dataset.notes:
-        print(note)
-    names = {"-all": options.keep_copies, "-clean": options.clean, "-ferplus": options.soft_labels, options.suffix: options.suffix,
-             f"-s{options.seed}": options.seed is not None}
-    suffix = "".join(name for name, given in names.items() if given)
+    dataset = load_data(options)
+    variants = {"-all": options.keep_copies, "-clean": options.clean, "-ferplus": options.soft_labels}
+    suffix = "".join(name for name, chosen in variants.items() if chosen) + options.suffix
+    suffix += f"-s{options.seed}" if options.seed is not None else ""
     recipe = None
     if options.model != runs.BASELINE:
         recipe = models.find(options.model).recipe
         if options.epochs:
-            phases = [dataclasses.replace(phase, epochs=n) for phase, n in zip(recipe.phases, options.epochs, strict=True)]
+            phases = [
+                dataclasses.replace(phase, epochs=n) for phase, n in zip(recipe.phases, options.epochs, strict=True)
+            ]
             recipe = dataclasses.replace(recipe, phases=tuple(phases))
         if options.batch_size:
             recipe = dataclasses.replace(recipe, batch_size=options.batch_size)
     found = runs.run(
-        options.model, dataset, profile=options.profile, suffix=suffix, size=options.size, weights=options.weights,
-        recipe=recipe, seed=options.seed or 0, minutes=options.minutes, verbose=2 if options.log else "auto",
+        options.model,
+        dataset,
+        profile=options.profile,
+        suffix=suffix,
+        size=options.size,
+        weights=options.weights,
+        recipe=recipe,
+        seed=options.seed or 0,
+        minutes=options.minutes,
+        verbose=2 if options.log else "auto",
     )
     low, high = found["test"]["accuracy_interval"]
-    print(f"{found['title']} on {dataset.name}: test accuracy {found['test']['accuracy']:.3f} "
-          f"(95 % interval {low:.3f} to {high:.3f}, n = {found['test']['n']:,})")
+    print(
+        f"{found['title']} on {dataset.name}: test accuracy {found['test']['accuracy']:.3f} "
+        f"(95 % interval {low:.3f} to {high:.3f}, n = {found['test']['n']:,})"
+    )
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    """Measure a saved model on the test split of a data set; writes nothing unless told where."""
+    from emotions import evaluation, inference, plots
+
+    classifier = inference.load(options.model)
+    dataset = load_data(options)
+    if tuple(classifier.class_names) != tuple(dataset.class_names):
+        raise ValueError(
+            f"{options.model} knows {', '.join(classifier.class_names)}; "
+            f"{dataset.name} has {', '.join(dataset.class_names)}."
+        )
+    if options.out:
+        found = evaluation.evaluate(classifier.model, dataset, options.out)
+        plots.draw_run(options.out)
+        found = found["test"]
+    else:
+        found = evaluation.measure(evaluation.predict(classifier.model, dataset.test, dataset.class_names))
+    print(f"{dataset.name}, test, n = {found['n']:,}")
+    for name in ("accuracy", "macro_f1", "mcc", "log_loss", "ece"):
+        low, high = found[f"{name}_interval"]
+        print(f"{name:9} {found[name]:.3f} (95 % interval {low:.3f} to {high:.3f})")
+
+
+def notebooks(options: argparse.Namespace) -> None:
+    """Run notebooks in order; executed copies land in build/notebooks/, or with --in-place where they were."""
+    from emotions import execute, runs
+
+    if options.in_place and (options.data or options.profile):
+        raise ValueError(
+            "--in-place runs every notebook with its own data set and profile; leave out --data and --profile."
+        )
+    files = options.files or sorted((runs.root() / "notebooks").glob("*.ipynb"))
+    execute.execute(files, options.data, options.profile, in_place=options.in_place)
+    if options.data and options.profile:
+        print(execute.summary(options.data, options.profile))
 
 
 def leaderboard(options: argparse.Namespace) -> int:

@@ -17,7 +17,7 @@ import pandas as pd
 from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, f1_score, recall_score
 
-from emotions.evaluation import RESAMPLES, Predictions
+from emotions.evaluation import RESAMPLES, Predictions, resampled
 
 FIGURES = ("accuracy", "macro_f1")  # what pairs are compared by
 
@@ -90,25 +90,6 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> tuple[int, int, float]:
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     discordant = only_first + only_second
     return only_first, only_second, float(binomtest(only_first, discordant).pvalue) if discordant else 1.0
-
-
-def resampled(predictions: Predictions, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, np.ndarray]:
-    """Accuracy and macro F1 on bootstrap samples of the pictures.
-
-    For runs on the same pictures the same seed draws the same samples, so that differences between what two
-    runs get are paired (Efron & Tibshirani 1993, chapters 13 and 16).
-
-    Returns:
-        float, `resamples`, by the names in FIGURES.
-    """
-    n, classes = len(predictions), len(predictions.class_names)
-    random = np.random.default_rng(seed)
-    cells = predictions.labels * classes + predictions.predicted
-    drawn = np.stack([np.bincount(cells[random.integers(n, size=n)], minlength=classes**2) for _ in range(resamples)])
-    drawn = drawn.reshape(-1, classes, classes)  # confusion matrices
-    hits = drawn.diagonal(axis1=1, axis2=2)
-    f1 = 2 * hits / np.maximum(drawn.sum(axis=1) + drawn.sum(axis=2), 1)
-    return {"accuracy": hits.sum(axis=1) / n, "macro_f1": f1.mean(axis=1)}
 
 
 def compare(first: Predictions, second: Predictions, resamples: int = RESAMPLES, seed: int = 0) -> dict:

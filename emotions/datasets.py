@@ -149,7 +149,8 @@ def load(name: str = "synthetic", path: str | Path | None = None, *, keep_copies
     size = (size, size) if isinstance(size, int) else size
     if name == "synthetic":
         from emotions import synthetic
-        return synthetic.load(seed=seed) if size is None else synthetic.load(seed=seed, size=size[0])
+        dataset = synthetic.load(seed=seed) if size is None else synthetic.load(seed=seed, size=size[0])
+        return _clean(dataset) if clean else dataset
     if name.startswith("folder:"):
         name, path = _named(Path(name.removeprefix("folder:")))
     source = SOURCES.get(name) or _folder_source(name, path)
@@ -634,7 +635,7 @@ def hold_out(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int, clas
     return next(folder.split(labels, labels, groups))[1]
 
 
-def _clean(dataset: Dataset, votes: pd.DataFrame | None, pictures: Pictures) -> Dataset:
+def _clean(dataset: Dataset, votes: pd.DataFrame | None = None, pictures: Pictures | None = None) -> Dataset:
     """Leave suspect pictures out of training, each counted under the first reason that holds."""
     train = dataset.train
     reasons = audit.suspects(audit.measure(train.images), train.labels)

@@ -107,7 +107,7 @@ def _report(folder: Path, weights: dict[str, float], title: str) -> dict:
     members = [json.loads((folder.parent / name / "metrics.json").read_text()) for name in weights]
 
     def together(fact: str) -> str:
-        return "; ".join(dict.fromkeys(member[fact] for member in members))
+        return "; ".join(dict.fromkeys(member[fact] for member in members if fact in member))
 
     def total(fact: str) -> float | None:
         values = [member.get(fact) for member in members]
@@ -127,6 +127,7 @@ def _report(folder: Path, weights: dict[str, float], title: str) -> dict:
         "title": title,
         "parameters": total("parameters"),
         "seconds_per_picture": total("seconds_per_picture"),
+        "timed_on": together("timed_on"),
         "members": weights,
         **measure_folder(folder),
         "training": {},

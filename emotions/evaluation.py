@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import keras
@@ -148,9 +149,8 @@ def measure(predictions: Predictions, resamples: int = RESAMPLES, seed: int = 0)
         "roc_auc": float(np.mean(known)) if known else None,
         "ece": calibration_error(labels, probabilities),
     }
-    found |= {
-        f"{name}_interval": interval for name, interval in _intervals(predictions, confusion, resamples, seed).items()
-    }
+    for name, values in resampled(predictions, resamples, seed).items():
+        found[f"{name}_interval"] = np.percentile(values, [2.5, 97.5]).tolist()
     found["per_class"] = {
         name: {
             "precision": float(precision[k]),
@@ -177,35 +177,58 @@ def calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int =
 
 
 def _bin_gaps(confidence, correct, bins):
-    """Sum of (correct - confidence) in each bin; a confidence on an edge falls into the bin below it."""
-    places = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    return np.bincount(places, weights=correct - confidence, minlength=bins)
+    """Sum of (correct - confidence) in each bin."""
+    return np.bincount(_bins(confidence, bins), weights=correct - confidence, minlength=bins)
 
 
-def _intervals(predictions: Predictions, confusion: np.ndarray, resamples: int, seed: int) -> dict[str, list[float]]:
-    """Percentile bootstrap over pictures (Efron & Tibshirani 1993, chapter 13)."""
+def _bins(confidence, bins):
+    """Positions of the bins; a confidence on an edge falls into the bin below it."""
+    return np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+
+
+@lru_cache(maxsize=3)  # validation, test and its leak-free part: the same for every run of a data set
+def draws(n: int, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
+    """How often each of `n` pictures is in each bootstrap sample: float, resamples x n."""
     random = np.random.default_rng(seed)
-    n, classes = len(predictions), len(confusion)
-    # Resampling pictures resamples the cells of the confusion matrix multinomially: no loop over pictures.
-    drawn = random.multinomial(n, confusion.ravel() / n, size=resamples).reshape(-1, classes, classes)
-    hits = drawn.diagonal(axis1=1, axis2=2)
-    true, predicted = drawn.sum(axis=2), drawn.sum(axis=1)
-    f1 = 2 * hits / np.maximum(true + predicted, 1)
-    numerator = n * hits.sum(axis=1) - (true * predicted).sum(axis=1)
-    denominator = np.sqrt((n**2 - (predicted**2.0).sum(axis=1)) * (n**2 - (true**2.0).sum(axis=1)))
-    samples = {
-        "accuracy": hits.sum(axis=1) / n,
-        "macro_f1": f1.mean(axis=1),
-        "mcc": np.divide(numerator, denominator, out=np.zeros(resamples), where=denominator > 0),
-    }
+    drawn = np.empty((resamples, n))
+    for sample in drawn:
+        sample[:] = np.bincount(random.integers(n, size=n), minlength=n)
+    return drawn
+
+
+def resampled(predictions: Predictions, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, np.ndarray]:
+    """Figures on bootstrap samples of the pictures (Efron & Tibshirani 1993, chapter 13).
+
+    For runs on the same pictures the same seed draws the same samples, so that differences between what two
+    runs get are paired.
+
+    Returns:
+        float, `resamples`, for accuracy, macro_f1, mcc, log_loss and ece.
+    """
+    n, classes = len(predictions), len(predictions.class_names)
     confidence = predictions.probabilities.max(axis=1)
-    correct = predictions.predicted == predictions.labels
     likelihood = predictions.probabilities[np.arange(n), predictions.labels]
-    loss = -np.log(np.clip(likelihood, np.finfo(likelihood.dtype).eps, None))
-    picked = [random.integers(n, size=n) for _ in range(resamples)]
-    samples["log_loss"] = [loss[chosen].mean() for chosen in picked]
-    samples["ece"] = [np.abs(_bin_gaps(confidence[chosen], correct[chosen], BINS)).sum() / n for chosen in picked]
-    return {name: [float(end) for end in np.percentile(values, [2.5, 97.5])] for name, values in samples.items()}
+    # What each picture adds to: a cell of the confusion matrix, a bin's gap, the log loss. Sums over a sample are
+    # then one product with how often each picture was drawn.
+    added = np.zeros((n, classes**2 + BINS + 1))
+    added[np.arange(n), predictions.labels * classes + predictions.predicted] = 1
+    gaps = (predictions.predicted == predictions.labels) - confidence
+    added[np.arange(n), classes**2 + _bins(confidence, BINS)] = gaps
+    added[:, -1] = -np.log(np.clip(likelihood, np.finfo(likelihood.dtype).eps, None))
+    sums = draws(n, resamples, seed) @ added
+
+    confusion = sums[:, : classes**2].reshape(-1, classes, classes)
+    hits = confusion.diagonal(axis1=1, axis2=2)
+    true, predicted = confusion.sum(axis=2), confusion.sum(axis=1)
+    numerator = n * hits.sum(axis=1) - (true * predicted).sum(axis=1)
+    denominator = np.sqrt((n**2 - (predicted**2).sum(axis=1)) * (n**2 - (true**2).sum(axis=1)))
+    return {
+        "accuracy": hits.sum(axis=1) / n,
+        "macro_f1": (2 * hits / np.maximum(true + predicted, 1)).mean(axis=1),
+        "mcc": np.divide(numerator, denominator, out=np.zeros(resamples), where=denominator > 0),
+        "log_loss": sums[:, -1] / n,
+        "ece": np.abs(sums[:, classes**2 : -1]).sum(axis=1) / n,
+    }
 
 
 # -------------------------------------------------------------------------------------------- evaluating
@@ -234,7 +257,12 @@ def evaluate(
         predict(model, dataset.test, names, flip=averaged).save(folder / f"predictions{end}")
     seconds = seconds_per_picture(model, dataset.test)
     return report(
-        folder, dataset, title=title or folder.name, parameters=model.count_params(), seconds_per_picture=seconds
+        folder,
+        dataset,
+        title=title or folder.name,
+        parameters=model.count_params(),
+        seconds_per_picture=seconds,
+        timed_on=backend.hardware(),
     )
 
 
@@ -276,7 +304,9 @@ def measure_folder(folder: str | Path) -> dict[str, dict]:
     """
     folder = Path(folder)
     copied_file = folder.parent / "copied_in_training.csv"
-    copied = set(pd.read_csv(copied_file, dtype=str)["id"]) if copied_file.exists() else set()
+    if not copied_file.exists():
+        raise FileNotFoundError(f"{copied_file} is missing, which says what is leak-free: evaluate a run there again.")
+    copied = set(pd.read_csv(copied_file, dtype=str)["id"])
     found = {}
     for end in ("", "_tta"):
         if not (folder / f"predictions{end}.csv").exists():
@@ -318,5 +348,6 @@ def card(found: dict) -> dict:
             name: found["training"].get(name) for name in ("seed", "epochs_trained", "input_size", "finished")
         },
         "versions": {"backend": found["backend"], "keras": found["training"].get("keras")},
-        "limits": "Posed and web-scraped faces; labels are about 10 % noise; no demographic labels. Not for decisions about people.",
+        "limits": "Posed and web-scraped faces, about 10 % wrong labels, no demographic labels: "
+        "not for decisions about people.",
     }

@@ -28,6 +28,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from emotions.layers import input_size
 from emotions.models import CARD, read_card
 from emotions.pictures import SUFFIXES, Store, decode, fit, in_threads, shape_of
 
@@ -164,6 +165,8 @@ class Classifier:
         """Height and width at which the model looks at a face: of its input, or of the largest resizing inside."""
         if all(self.model.input_shape[1:3]):
             return self.model.input_shape[1:3]
+        if size := input_size(self.model):
+            return size, size
         resizing = [layer for layer in _layers(self.model) if isinstance(layer, keras.layers.Resizing)]
         if not resizing:
             raise ValueError(f"The model {self.model.name} takes pictures of any size and resizes them nowhere: "

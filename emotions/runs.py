@@ -9,14 +9,15 @@ pictures, writes under build/ and never touches full results.
 from __future__ import annotations
 
 import dataclasses
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -76,6 +77,63 @@ def model_file(dataset: str, model: str, profile: str = "full") -> Path:
     return root(profile) / "models" / f"{model}-{dataset}.keras"
 
 
+@dataclass(frozen=True)
+class Run:
+    """A trained and evaluated model: the files it left.
+
+    Attributes:
+        folder: `results/<data set>/<model>`.
+        file: the saved model, `models/<model>-<data set>.keras`; not there for the baseline.
+    """
+
+    folder: Path
+    file: Path
+
+    @property
+    def metrics(self) -> dict:
+        return json.loads((self.folder / "metrics.json").read_text())
+
+    @property
+    def history(self) -> pd.DataFrame:
+        return pd.read_csv(self.folder / "history.csv")
+
+    @property
+    def predictions(self) -> Predictions:
+        """Of the test split."""
+        return Predictions.read(self.folder / "predictions.csv")
+
+    @property
+    def validation(self) -> Predictions:
+        return Predictions.read(self.folder / "predictions_validation.csv")
+
+    def about(self) -> str:
+        """On what, when and how long it was trained, in a sentence."""
+        found = self.metrics
+        training = found["training"]
+        if not training:
+            return f"{found['title']}, fitted to {found['split_sizes']['train']:,} pictures on {found['hardware']}."
+        return (
+            f"{found['title']}: trained on {training['training_pictures']:,} pictures at {training['input_size']} px "
+            f"for {training['epochs_trained']} epochs (the best was epoch {training['best_epoch']}), "
+            f"{training['seconds'] / 60:.0f} minutes on {training['hardware']} with {training['backend']}, "
+            f"seed {training['seed']}, finished {training['finished'][:10]}."
+        )
+
+
+def obtain(
+    name: str, dataset: Dataset, *, suffix: str = "", profile: str = "full", train: bool = False, **options
+) -> Run:
+    """The saved run of a model on a data set; trained now if there is none, or if `train` says so.
+
+    Args:
+        name, suffix, options: as in `run`.
+    """
+    made = Run(run_folder(dataset.name, name + suffix, profile), model_file(dataset.name, name + suffix, profile))
+    if train or not (made.folder / "metrics.json").exists():
+        run(name, dataset, suffix=suffix, profile=profile, **options)
+    return made
+
+
 def scaled(dataset: Dataset, profile: str = "full", seed: int = 0) -> Dataset:
     """The data set as a profile uses it: all of it, or a stratified part of each split."""
     chosen = profile_named(profile)
@@ -86,10 +144,13 @@ def scaled(dataset: Dataset, profile: str = "full", seed: int = 0) -> Dataset:
 
 
 def part(split: Split, most: int | None, seed: int = 0) -> Split:
-    """At most `most` pictures of a split, in order, in the proportions of its classes."""
+    """At most `most` pictures of a split, in order, in the proportions of its classes to within one picture."""
     if most is None or len(split) <= most:
         return split
-    chosen, _ = train_test_split(np.arange(len(split)), train_size=most, stratify=split.labels, random_state=seed)
+    shuffled = np.random.default_rng(seed).permutation(len(split))
+    by_class = shuffled[np.argsort(split.labels[shuffled], kind="stable")]
+    # Evenly spaced over all, class after class, each class is hit in proportion; the smallest need not be.
+    chosen = by_class[np.arange(most) * len(split) // most]
     return split.take(np.sort(chosen))
 
 
@@ -181,7 +242,8 @@ def run_baseline(dataset: Dataset, folder: str | Path, components: int = 150) ->
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for split, file in ((dataset.validation, "predictions_validation.csv"), (dataset.test, "predictions.csv")):
-        probabilities = classifier.predict_proba(pixels(split))
+        probabilities = np.zeros((len(split), len(dataset.class_names)))
+        probabilities[:, classifier.classes_] = classifier.predict_proba(pixels(split))  # those seen in training
         Predictions(dataset.class_names, split.ids, split.labels, probabilities).save(folder / file)
     weights = classifier[-1].coef_.size + classifier[-1].intercept_.size + classifier[0].components_.size
     return evaluation.report(folder, dataset, title="Logistic regression", parameters=int(weights), seed=0)

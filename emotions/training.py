@@ -22,6 +22,7 @@ from keras import ops
 
 from emotions import backend
 from emotions.datasets import Dataset, Split
+from emotions.layers import input_size
 from emotions.recipes import Augmentation, Phase, Recipe
 
 PLATEAU_FACTOR = 0.3  # what ReduceLROnPlateau multiplies the learning rate with
@@ -161,9 +162,6 @@ def augmentation_layers(choice: Augmentation, seed: int) -> list[keras.layers.La
 def training_graph(model: keras.Model, choice: Augmentation, pictures: Split, seed: int) -> keras.Model:
     """`model` with augmentation in front, for pictures like those of a split; it shares the weights and is
     never saved.
-
-    Pictures no larger than the model's own size are resized without antialiasing, which only matters when
-    shrinking: the same values, and ten times faster on TensorFlow.
     """
     height, width = pictures.images.shape[1:3]
     grey = is_grey(pictures)
@@ -176,14 +174,7 @@ def training_graph(model: keras.Model, choice: Augmentation, pictures: Split, se
         x = Blend()(x, inputs["share"])
     if grey:
         x = keras.layers.Concatenate()([x, x, x])
-    resize = next((layer for layer in model.layers if isinstance(layer, keras.layers.Resizing)), None)
-    if resize and height <= resize.height and width <= resize.width:
-        if (height, width) != (resize.height, resize.width):
-            x = keras.layers.Resizing(resize.height, resize.width)(x)
-        outputs = keras.Model(resize.output, model.output)(x)
-    else:
-        outputs = model(x)
-    return keras.Model(inputs if choice.mixup else inputs["picture"], outputs, name="training")
+    return keras.Model(inputs if choice.mixup else inputs["picture"], model(x), name="training")
 
 
 # ------------------------------------------------------------------------------- callbacks and resuming
@@ -493,7 +484,7 @@ def compile_for(graph: keras.Model, recipe: Recipe, phase: Phase, steps: int) ->
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
         metrics=["accuracy"],
         steps_per_execution=STEPS_PER_EXECUTION if backend.accelerator() else 1,
-        # TensorFlow's XLA lacks the operations behind resizing and warping.
+        # TensorFlow's XLA lacks the operation behind the warp.
         jit_compile=False if backend.name() == "tensorflow" else "auto",
     )
 
@@ -527,7 +518,6 @@ def epochs_within(minutes: float, model: keras.Model, dataset: Dataset, recipe: 
 
 def describe(model, dataset, recipe, seed, minutes, epochs) -> dict:
     """What `training.json` says of a training before it begins."""
-    resize = next((layer for layer in model.layers if isinstance(layer, keras.layers.Resizing)), None)
     return {
         "model": model.name,
         "dataset": dataset.name,
@@ -537,7 +527,7 @@ def describe(model, dataset, recipe, seed, minutes, epochs) -> dict:
         "seed": seed,
         "training_pictures": len(dataset.train),
         "picture_size": list(dataset.train.images.shape[1:3]),
-        "input_size": [resize.height, resize.width] if resize else None,
+        "input_size": input_size(model),
         "precision": keras.mixed_precision.global_policy().name,
         "backend": backend.version(),
         "keras": version("keras"),

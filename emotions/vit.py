@@ -20,6 +20,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from emotions.layers import class_probabilities, picture_input
+
 # The arguments of `build`, but for the number of classes. ViT-Tiny and ViT-Base are those of Steiner et al.
 # (2022, "How to train your ViT?", table 2); the custom ones are small, for training on small data.
 SHAPES = {
@@ -44,7 +46,7 @@ def build(
     """A Vision Transformer: pre-norm encoder, class token, learned positions.
 
     For example `build(7, **SHAPES["vit-tiny"] | {"size": 112})`. Layers are named "patch_embedding",
-    "block_00_attention" … "final_norm", "head"; the second output of every attention layer is its map.
+    "block_00_attention" … "final_norm", "probabilities"; the second output of every attention layer is its map.
 
     Args:
         classes: number of classes.
@@ -71,9 +73,8 @@ def build(
     n_patches = (size // patch) ** 2
     small = keras.initializers.TruncatedNormal(stddev=0.02)
 
-    picture = keras.Input((None, None, 3), name="picture")
+    picture, x = picture_input(size)
     # float32 also under mixed precision: bfloat16 has not the digits for 0-255.
-    x = layers.Resizing(size, size, antialias=True, dtype="float32", name="resize")(picture)
     x = layers.Rescaling(1 / 127.5, offset=-1, dtype="float32", name="scaling")(x)
     x = ops.image.extract_patches(x, patch)
     x = layers.Reshape((n_patches, patch * patch * 3), name="patches")(x)
@@ -92,8 +93,7 @@ def build(
     x = layers.LayerNormalization(epsilon=epsilon, name="final_norm")(x)
     x = layers.Cropping1D((0, n_patches), name="take_class_token")(x)
     x = layers.Flatten(name="features")(x)
-    x = layers.Dense(classes, activation="softmax", kernel_initializer=small, dtype="float32", name="head")(x)
-    return keras.Model(picture, x, name="vit")
+    return keras.Model(picture, class_probabilities(x, classes, kernel_initializer=small), name="vit")
 
 
 def _block(x, name, heads, mlp, dropout, epsilon):

@@ -92,8 +92,9 @@ def test_metrics_have_the_form_that_evaluation_gives_them(folder, easy_dataset, 
     run.mkdir(parents=True)
     for file in folder.glob("good/predictions*.csv"):
         (run / file.name).write_text(file.read_text())
-    reported = evaluation.report(run, easy_dataset, title="Run", parameters=1, seconds_per_picture=1.0)
-    assert list(ensemble) == [*list(reported)[:13], "members", *list(reported)[13:]]
+    facts = {"title": "Run", "parameters": 1, "seconds_per_picture": 1.0, "timed_on": "CPU"}
+    reported = evaluation.report(run, easy_dataset, **facts)
+    assert list(ensemble) == [*list(reported)[:14], "members", *list(reported)[14:]]
     assert list(ensemble["split_sizes"]) == list(reported["split_sizes"])
     assert evaluation.card(ensemble)["title"] == "Plain average of 2"
 

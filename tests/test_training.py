@@ -204,16 +204,6 @@ def test_erasing_erases_the_share_that_was_asked_for():
     assert 0.45 < changed.mean() < 0.55
 
 
-def test_resizing_without_antialiasing_is_used_only_where_it_changes_nothing(easy_dataset):
-    for name, size in (("larger", 40), ("same", 24), ("smaller", 16)):
-        model = models.build("lenet", 3, size=size)
-        graph = training.training_graph(model, Augmentation(), easy_dataset.train, seed=0)
-        pictures = easy_dataset.train.images[:8].astype("float32")
-        np.testing.assert_allclose(
-            graph.predict(pictures[..., :1], verbose=0), model.predict(pictures, verbose=0), atol=1e-5, err_msg=name
-        )
-
-
 def test_a_time_budget_sets_the_epochs(easy_dataset, tmp_path):
     recipe = dataclasses.replace(SHORT, phases=(Phase(epochs=1000, learning_rate=1e-3),), schedule="cosine")
     model = small_model()

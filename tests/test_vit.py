@@ -140,7 +140,7 @@ def test_every_shape_has_its_parameters_asserted():
 
 def test_vit_base_has_the_parameters_of_keras_hub_but_for_two_rows():
     model = vit.build(7, **vit.SHAPES["vit-base"])
-    backbone = model.count_params() - model.get_layer("head").count_params()
+    backbone = model.count_params() - model.get_layer("probabilities").count_params()
     # keras-hub keeps the class token and the projection's bias, 768 numbers each, apart from the positions.
     assert backbone == 85_798_656 - 2 * 768
 
@@ -388,7 +388,7 @@ def test_layer_numbers_rise_from_the_patches_to_the_head():
     assert numbers["patch_embedding/kernel"] == numbers["patch_embedding/bias"] == 0
     assert numbers["block_00_attention/query/kernel"] == numbers["block_00_mlp_out/bias"] == 1
     assert numbers["block_01_attention_norm/gamma"] == 2
-    assert numbers["final_norm/gamma"] == numbers["head/kernel"] == 3
+    assert numbers["final_norm/gamma"] == numbers["probabilities/kernel"] == 3
 
 
 @pytest.mark.parametrize(

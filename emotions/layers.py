@@ -1,0 +1,49 @@
+"""What does every model begin and end with? Pictures of any size in, class probabilities out."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+
+def picture_input(size: int):
+    """The input, RGB pictures of any size with values 0-255, and the same resized: `(input, resized)`."""
+    inputs = keras.Input((None, None, 3), name="picture")
+    return inputs, resize(size)(inputs)
+
+
+def resize(size: int) -> keras.Model:
+    """Antialiased bilinear resizing to `size` x `size`, as a model named "resize".
+
+    The same values as `keras.layers.Resizing(size, size, antialias=True)`, within 0.001 of 255, in operations
+    that run on every accelerator. The layer's own do not on TensorFlow: they have no XLA kernel, and Keras
+    compiles `predict` with XLA as soon as it sees a GPU.
+    """
+    picture = x = keras.Input((None, None, 3))
+    targets = np.arange(size, dtype="float32").reshape(1, size, 1) + 0.5
+    for axis, equation in ((1, "bih,bhwc->biwc"), (2, "bjw,bhwc->bhjc")):
+        # Where the pixels' centres lie along the axis: 0.5, 1.5, … however long it turns out to be.
+        centres = ops.cumsum(ops.ones_like(ops.max(x, axis=(3 - axis, 3))), axis=1) - 0.5
+        centres = ops.expand_dims(centres, 1)
+        scale = (ops.max(centres, axis=2, keepdims=True) + 0.5) / size
+        # A triangle about each target, as wide as the step when shrinking.
+        weights = ops.relu(1 - ops.abs(scale * targets - centres) / ops.maximum(scale, 1.0))
+        x = ops.einsum(equation, weights / ops.sum(weights, axis=2, keepdims=True), x)
+    return keras.Model(picture, x, name="resize")
+
+
+def resized(model: keras.Model):
+    """The tensor of resized pictures inside a model, or None in one that does not resize as ours do."""
+    return next((layer.output for layer in model.layers if layer.name == "resize"), None)
+
+
+def input_size(model: keras.Model) -> int | None:
+    """The side, in pixels, to which a model resizes pictures; None if it does not resize as ours do."""
+    tensor = resized(model)
+    return None if tensor is None else tensor.shape[1]
+
+
+def class_probabilities(features, classes: int, **options):
+    """The last layer; float32 under mixed precision too, so that probabilities sum to 1."""
+    return layers.Dense(classes, activation="softmax", dtype="float32", name="probabilities", **options)(features)
