@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from scipy.stats import binomtest
 
 # One colour per emotion, the same in every figure: Okabe & Ito's palette, told apart with any colour vision.
 EMOTION_COLORS = {
@@ -23,7 +24,9 @@ EMOTION_COLORS = {
     "sad": "#0072B2",
     "surprise": "#56B4E9",
 }
+OTHER = "#444444"  # classes that are none of these
 TRAIN, VALIDATION, TEST = "#999999", "#0072B2", "#D55E00"
+USUAL, UNUSUAL = "#0072B2", "#D55E00"
 
 
 def training_curves(history: pd.DataFrame, title: str = "") -> plt.Figure:
@@ -75,6 +78,29 @@ def confusion_matrix(metrics: dict, title: str = "") -> plt.Figure:
     return figure
 
 
+def recalls(table: pd.DataFrame, title: str = "") -> plt.Figure:
+    """Recall of each class by each model, as groups of bars in the colours of the classes.
+
+    Args:
+        table: models (rows) by classes (columns), as from `comparison.recall_by_class`.
+    """
+    figure, axes = plt.subplots(
+        1,
+        len(table.columns),
+        figsize=(2.9 * len(table.columns), 1.2 + 0.45 * len(table)),
+        sharey=True,
+        layout="constrained",
+    )
+    for axis, name in zip(np.atleast_1d(axes), table.columns, strict=True):
+        bars = axis.barh(list(table.index), 100 * table[name], color=EMOTION_COLORS.get(name, OTHER))
+        axis.bar_label(bars, fmt="%.0f", padding=3)
+        axis.set(title=name, xlabel="recall (%)", xlim=(0, 110), xticks=range(0, 101, 25))
+        axis.grid(axis="x", alpha=0.3)
+    np.atleast_1d(axes)[0].invert_yaxis()
+    figure.suptitle(title)
+    return figure
+
+
 def draw_run(folder: str | Path) -> None:
     """Draw `training_accuracy_loss.png` and `confusion_matrix.png` of a run folder."""
     folder = Path(folder)
@@ -86,3 +112,169 @@ def draw_run(folder: str | Path) -> None:
     for name, figure in figures.items():
         figure.savefig(folder / name, dpi=120)
         plt.close(figure)
+
+
+# ---------------------------------------------------------------------------------- looking at a data set
+
+
+def class_distribution(dataset) -> plt.Figure:
+    """Share and number of pictures of each class, split by split."""
+    counts = dataset.describe()
+    names = list(counts.columns)
+    figure, axes = plt.subplots(
+        1, len(counts), figsize=(10, 1.2 + 0.35 * len(names)), sharex=True, sharey=True, layout="constrained"
+    )
+    for axis, (split, row) in zip(axes, counts.iterrows(), strict=True):
+        shares = 100 * row / max(row.sum(), 1)
+        bars = axis.barh(names, shares, color=colors(names))
+        axis.bar_label(bars, [f"{count:,}" for count in row], padding=3, fontsize=9)
+        axis.set(xlabel="share of the split (%)", title=f"{split}, n = {row.sum():,}")
+        axis.margins(x=0.25)
+    axes[0].invert_yaxis()
+    axes[0].set_ylabel("class")
+    figure.suptitle(f"Classes of {dataset.name}")
+    return figure
+
+
+def class_rates(hits, labels, class_names, xlabel: str, title: str = "") -> plt.Figure:
+    """In what share of each class did something happen? With 95 % Wilson intervals.
+
+    Args:
+        hits: bool, N.
+        labels: int, N: positions in `class_names`.
+    """
+    hits, labels = np.asarray(hits), np.asarray(labels)
+    present = [k for k in range(len(class_names)) if (labels == k).any()]
+    names = [f"{class_names[k]} (n = {(labels == k).sum():,})" for k in present]
+    shares = np.array([100 * hits[labels == k].mean() for k in present])
+    tests = [binomtest(int(hits[labels == k].sum()), int((labels == k).sum())) for k in present]
+    limits = 100 * np.array([test.proportion_ci(method="wilson") for test in tests])
+    figure, axis = plt.subplots(figsize=(7, 1.3 + 0.35 * len(names)), layout="constrained")
+    errors = np.abs(limits.T - shares)
+    axis.barh(names, shares, xerr=errors, color=colors(class_names[k] for k in present), capsize=3)
+    axis.set(xlabel=xlabel, ylabel="class", title=title, xlim=(0, 100))
+    axis.invert_yaxis()
+    return figure
+
+
+def face_grid(images, titles, frames=None, columns: int = 7, caption: str = "") -> plt.Figure:
+    """Pictures in rows, each under its title.
+
+    Args:
+        images: N x H x W x 3, RGB, values 0-255.
+        titles: N.
+        frames: N colours, see `colors`.
+        caption: a line below all of them.
+    """
+    rows = -(-len(images) // columns)
+    frames = ["white"] * len(images) if frames is None else frames
+    lines = 1 + max(title.count("\n") for title in titles)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(1.25 * columns, (1.15 + 0.17 * lines) * rows + 0.4), squeeze=False, layout="constrained"
+    )
+    figure.get_layout_engine().set(w_pad=0.06)  # inches: frames must not touch
+    for axis, image, title, frame in zip(axes.flat, images, titles, frames, strict=False):
+        axis.imshow(np.round(image).astype(np.uint8))
+        axis.set_title(title, fontsize=10)
+        axis.set(xticks=[], yticks=[])
+        plt.setp(axis.spines.values(), color=frame, linewidth=3)
+    for axis in axes.flat[len(images) :]:
+        axis.remove()
+    figure.supxlabel(caption, fontsize=10)
+    return figure
+
+
+def mean_faces(split, class_names, least: int = 16) -> plt.Figure:
+    """The mean picture of each class.
+
+    Args:
+        split: a `datasets.Split`.
+        least: the mean of fewer pictures is not drawn: persons could be recognised in it.
+    """
+    counts = np.bincount(split.labels, minlength=len(class_names))
+    sums = np.zeros((len(class_names), *split.images.shape[1:]))
+    for start in range(0, len(split), 512):
+        batch, labels = np.asarray(split.images[start : start + 512]), split.labels[start : start + 512]
+        for k in np.unique(labels):
+            sums[k] += batch[labels == k].sum(axis=0, dtype=float)
+    means, titles = [], []
+    for name, count, total in zip(class_names, counts, sums, strict=True):
+        means.append(total / count if count >= least else np.full_like(total, 230))
+        titles.append(f"{name}\nn = {count:,}" + (", too few" if count < least else ""))
+    return face_grid(means, titles, colors(class_names), caption="mean of all pictures of a class")
+
+
+def mean_batches(split, size: int = 64, count: int = 7, seed: int = 0) -> plt.Figure:
+    """The mean pictures of batches as training sees them: drawn at random, without replacement.
+
+    Args:
+        split: a `datasets.Split`.
+        size: pictures in a batch.
+        count: batches, or as many as the split has.
+    """
+    order = np.random.default_rng(seed).permutation(len(split))
+    batches = [np.sort(order[i * size : (i + 1) * size]) for i in range(max(1, min(count, len(split) // size)))]
+    means = [np.asarray(split.images[batch]).mean(axis=0) for batch in batches]
+    titles = [f"batch {i}\nbrightness {mean.mean():.0f}" for i, mean in enumerate(means, start=1)]
+    caption = f"mean of {len(batches[0])} random pictures; brightness: mean grey value (0-255)"
+    return face_grid(means, titles, caption=caption)
+
+
+def measure_histograms(pictures: pd.DataFrame) -> plt.Figure:
+    """Brightness and sharpness of all pictures, outliers apart.
+
+    Args:
+        pictures: of an `audit.Audit`. Constant pictures are left out.
+    """
+    pictures = pictures[~pictures["constant"]]
+    figure, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+    labels = {
+        "brightness": "brightness: mean grey value (0-255)",
+        "sharpness": "sharpness: variance of the Laplacian (grey values²)",
+    }
+    for axis, (name, label) in zip(axes, labels.items(), strict=True):
+        values, outlier = pictures[name].clip(lower=1), pictures[f"outlier in {name}"]
+        bins = np.linspace(0, 255, 52) if name == "brightness" else np.geomspace(values.min(), values.max(), 52)
+        axis.hist(
+            [values[~outlier], values[outlier]],
+            bins,
+            stacked=True,
+            color=[USUAL, UNUSUAL],
+            label=[f"usual: {(~outlier).sum():,}", f"outliers: {outlier.sum():,}"],
+        )
+        axis.set(xlabel=label, ylabel="pictures (log scale)", yscale="log")
+        axis.set_xscale("linear" if name == "brightness" else "log")
+        axis.legend(fontsize=9)
+    return figure
+
+
+# ------------------------------------------------------------------------------- looking at single predictions
+
+
+def examples(predictions, each: int = 7, seed: int = 0) -> np.ndarray:
+    """Positions of randomly chosen predictions: at most `each` right ones, then at most `each` wrong ones."""
+    random = np.random.default_rng(seed)
+    right = predictions.predicted == predictions.labels
+    return np.concatenate([random.permutation(np.flatnonzero(mask))[:each] for mask in (right, ~right)])
+
+
+def gallery(images, predictions, columns: int = 7, caption: str = "") -> plt.Figure:
+    """Pictures with what a model says of them: the right predictions first, framed in the colour of the true class.
+
+    Args:
+        images: N x H x W x 3, RGB, values 0-255, in the order of `predictions`; see `examples` for choosing them.
+        predictions: an `evaluation.Predictions`.
+    """
+    names, right = predictions.class_names, predictions.predicted == predictions.labels
+    order = np.concatenate([np.flatnonzero(right), np.flatnonzero(~right)])
+    titles = []
+    for i in order:
+        said = f"{names[predictions.predicted[i]]} {predictions.probabilities[i].max():.0%}"
+        titles.append(f"{said}\nright" if right[i] else f"{said}\nwrong, is {names[predictions.labels[i]]}")
+    frames = colors(names[predictions.labels[i]] for i in order)
+    return face_grid(np.asarray(images)[order], titles, frames, columns, caption)
+
+
+def colors(class_names) -> list[str]:
+    """The colour of each class."""
+    return [EMOTION_COLORS.get(name, OTHER) for name in class_names]

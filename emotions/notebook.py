@@ -1,0 +1,68 @@
+"""What do all notebooks share? How they begin, and which single faces they may show."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+from pathlib import Path
+
+import numpy as np
+
+import emotions
+
+NO_ACCELERATOR = (
+    "No accelerator was found: everything runs on the CPU, and training takes longer. To switch one on:\n"
+    "  Colab: Runtime > Change runtime type > a GPU.  Kaggle: Settings > Accelerator > a GPU.\n"
+    "  Your own machine: install your Keras backend with GPU support (for TensorFlow: tensorflow[and-cuda])."
+)
+
+
+def begin() -> None:
+    """Print the versions and the accelerator; where there is none, say how to get one."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # for what TensorFlow would say later on
+    with _native_messages_off():
+        import keras
+
+        from emotions import backend
+
+        accelerator = backend.accelerator()
+    print(f"Python {platform.python_version()}, emotions {emotions.__version__}, "
+          f"Keras {keras.__version__} on {backend.version()}, {backend.hardware()}")
+    if accelerator is None:
+        print(NO_ACCELERATOR)
+
+
+@contextlib.contextmanager
+def _native_messages_off():
+    """Keep out of the notebook what native libraries print while they load, before their log levels count."""
+    kept = os.dup(2)
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def faces(split, dataset, show_faces: bool) -> tuple[np.ndarray, str]:
+    """Single faces for a figure: a split's own pictures, or drawn faces that stand in for photographs of persons.
+
+    Args:
+        split: the few pictures to show, of `dataset`.
+        dataset: tells the class names; the faces of "synthetic" are always shown.
+        show_faces: show photographs.
+
+    Returns:
+        uint8, N x H x W x 3, RGB, in the order of the split, drawn with the split's labels where they are emotions and
+        a neutral face where not; and a caption that says which of the two they are.
+    """
+    from emotions import synthetic
+
+    if show_faces or dataset.name == "synthetic":
+        return np.asarray(split.images), f"pictures of {dataset.name}"
+    names = [dataset.class_names[label] for label in split.labels]
+    labels = [synthetic.CLASS_NAMES.index(name if name in synthetic.CLASS_NAMES else "neutral") for name in names]
+    caption = f"drawn faces with the same labels, in place of photographs of {dataset.name} (SHOW_FACES = False)"
+    return synthetic.render(labels, difficulty=0.1), caption

@@ -1,0 +1,207 @@
+"""Does every figure show what it was given? Bars, pictures, labels, and one colour per emotion."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import same_color
+
+from emotions import notebook, plots, synthetic
+from emotions.audit import measure, suspects
+from emotions.datasets import Dataset
+from emotions.evaluation import Predictions
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def drawn() -> Dataset:
+    return synthetic.load(train=140, validation=28, test=35, size=24)
+
+
+def titles(figure) -> list[str]:
+    return [axis.get_title() for axis in figure.axes]
+
+
+def shown(figure) -> list[np.ndarray]:
+    """The pictures of a figure."""
+    return [np.asarray(axis.images[0].get_array()) for axis in figure.axes]
+
+
+def assert_labelled(figure):
+    figure.canvas.draw()
+    for axis in figure.axes:
+        assert axis.get_xlabel()
+        assert axis.get_ylabel() or axis.get_subplotspec().colspan.start, "the first column names its axis"
+
+
+def test_class_distribution_has_a_bar_per_class_and_split(drawn):
+    figure = plots.class_distribution(drawn)
+    assert_labelled(figure)
+    assert titles(figure) == ["train, n = 140", "validation, n = 28", "test, n = 35"]
+    for axis, counts in zip(figure.axes, drawn.describe().to_numpy(), strict=True):
+        assert [bar.get_width() for bar in axis.patches] == pytest.approx(100 * counts / counts.sum())
+        assert [text.get_text() for text in axis.texts] == [str(count) for count in counts]
+        for bar, name in zip(axis.patches, drawn.class_names, strict=True):
+            assert same_color(bar.get_facecolor(), plots.EMOTION_COLORS[name])
+
+
+def test_every_emotion_has_its_own_colour_and_other_classes_share_one():
+    assert set(synthetic.CLASS_NAMES) == set(plots.EMOTION_COLORS)
+    assert len(set(plots.EMOTION_COLORS.values())) == 7
+    assert plots.colors(["contempt", "sad"]) == [plots.OTHER, plots.EMOTION_COLORS["sad"]]
+
+
+def test_class_rates_count_each_class_and_leave_out_absent_ones():
+    hits, labels = np.array([1, 1, 1, 0, 0], bool), np.array([0, 0, 2, 2, 2])
+    figure = plots.class_rates(hits, labels, ("angry", "happy", "sad"), "found (%)", "three of five")
+    assert_labelled(figure)
+    (axis,) = figure.axes
+    assert [bar.get_width() for bar in axis.patches] == pytest.approx([100, 100 / 3])
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["angry (n = 2)", "sad (n = 3)"]
+    assert same_color(axis.patches[1].get_facecolor(), plots.EMOTION_COLORS["sad"])
+    # Wilson (1927) for 2 of 2: from 1 / (1 + z²/n) to 1.
+    low, high = axis.collections[0].get_segments()[0][:, 0]
+    assert (low, high) == pytest.approx((100 / (1 + 1.96**2 / 2), 100), abs=0.01)
+
+
+def test_face_grid_shows_every_picture_under_its_title(drawn):
+    names = [drawn.class_names[k] for k in drawn.test.labels[:10]]
+    figure = plots.face_grid(drawn.test.images[:10], names, plots.colors(names), columns=4, caption="ten faces")
+    assert titles(figure) == names
+    assert np.array_equal(shown(figure), drawn.test.images[:10])
+    assert figure.get_supxlabel() == "ten faces"
+    for axis, name in zip(figure.axes, names, strict=True):
+        assert same_color(axis.spines["left"].get_edgecolor(), plots.EMOTION_COLORS[name])
+
+
+def test_mean_faces_are_the_means_of_the_classes(drawn):
+    figure = plots.mean_faces(drawn.train, drawn.class_names)
+    assert titles(figure) == [f"{name}\nn = 20" for name in drawn.class_names]
+    happy = drawn.class_names.index("happy")
+    expected = drawn.train.images[drawn.train.labels == happy].mean(axis=0)
+    assert np.abs(shown(figure)[happy] - expected).max() <= 0.5
+
+
+def test_no_mean_face_of_a_few_persons(drawn):
+    figure = plots.mean_faces(drawn.test, drawn.class_names)
+    assert titles(figure)[0] == "angry\nn = 5, too few"
+    assert all(np.ptp(picture) == 0 for picture in shown(figure))
+
+
+def test_mean_batches_share_no_picture_and_stay_within_the_split(drawn):
+    white = replace(drawn.train, images=np.full_like(drawn.train.images, 255))
+    white.images[0] = 0
+    figure = plots.mean_batches(white, size=20)
+    assert len(figure.axes) == 7
+    means = [picture.mean() for picture in shown(figure)]
+    assert sorted(means)[0] == pytest.approx(255 * 19 / 20, abs=0.5), "one batch holds the black picture"
+    assert sorted(means)[1:] == [255] * 6
+    assert len(plots.mean_batches(drawn.test, size=64).axes) == 1, "fewer pictures than a batch: their mean"
+
+
+def test_measure_histograms_count_all_but_constant_pictures():
+    images = np.random.default_rng(0).integers(100, 156, (40, 24, 24, 3), dtype=np.uint8)
+    images[0] = 128
+    images[1:3] //= 20  # dark and smooth
+    measures = measure(images)
+    pictures = measures.assign(**suspects(measures, np.zeros(40)))
+    figure = plots.measure_histograms(pictures)
+    assert_labelled(figure)
+    for axis, name in zip(figure.axes, ("brightness", "sharpness"), strict=True):
+        outliers = pictures[f"outlier in {name}"].sum()
+        assert outliers >= 2  # the dark ones
+        legend = [text.get_text() for text in axis.get_legend().get_texts()]
+        assert legend == [f"usual: {39 - outliers}", f"outliers: {outliers}"]
+        usual, unusual = (sum(bar.get_height() for bar in bars) for bars in axis.containers)
+        assert (usual, unusual) == (39 - outliers, outliers)
+
+
+@pytest.fixture
+def predictions() -> Predictions:
+    """Ten predictions of which the even ones are right."""
+    labels = np.arange(10) % 3
+    said = np.where(np.arange(10) % 2, (labels + 1) % 3, labels)
+    return Predictions(("angry", "happy", "sad"), np.arange(10).astype(str), labels, 0.1 + 0.7 * np.eye(3)[said])
+
+
+def test_examples_are_right_ones_then_wrong_ones(predictions):
+    chosen = plots.examples(predictions, each=3)
+    assert (chosen % 2).tolist() == [0, 0, 0, 1, 1, 1]
+    assert len(set(chosen)) == 6
+    assert len(plots.examples(predictions, each=9)) == 10
+
+
+def test_gallery_tells_what_was_said_and_what_is_true(predictions):
+    images = np.arange(10, dtype=np.uint8)[:, None, None, None] * np.ones((1, 8, 8, 3), np.uint8)
+    figure = plots.gallery(images, predictions)
+    assert [picture[0, 0, 0] for picture in shown(figure)] == [0, 2, 4, 6, 8, 1, 3, 5, 7, 9]
+    assert titles(figure)[0] == "angry 80%\nright"
+    assert titles(figure)[5] == "sad 80%\nwrong, is happy"
+    assert same_color(figure.axes[5].spines["left"].get_edgecolor(), plots.EMOTION_COLORS["happy"])
+
+
+def test_training_curves_mark_the_epoch_that_was_kept():
+    history = pd.DataFrame({
+        "epoch": [1, 2, 3], "phase": [1, 1, 2], "accuracy": [0.4, 0.5, 0.6], "val_accuracy": [0.3, 0.5, 0.4],
+        "loss": [1.0, 0.9, 0.8], "val_loss": [1.1, 0.9, 1.0]})
+    figure = plots.training_curves(history, "a model")
+    assert_labelled(figure)
+    legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert "kept: epoch 2" in legend and "fine-tuning begins" in legend
+    assert figure.axes[0].lines[1].get_ydata().tolist() == [0.3, 0.5, 0.4]
+
+
+def test_confusion_matrix_shows_shares_of_the_true_class():
+    metrics = {"per_class": {"angry": {}, "sad": {}}, "confusion": [[3, 1], [0, 0]]}
+    figure = plots.confusion_matrix(metrics, "a model")
+    assert [text.get_text() for text in figure.axes[0].texts] == ["75%\n3", "25%\n1", "0%\n0", "0%\n0"]
+    assert figure.axes[0].get_xlabel() == "predicted" and figure.axes[0].get_ylabel() == "true"
+
+
+# ------------------------------------------------------------------------------------- single faces in notebooks
+
+
+def test_photographs_are_shown_on_request_alone(easy_dataset):
+    some = easy_dataset.test.take(np.arange(4))
+    images, caption = notebook.faces(some, easy_dataset, show_faces=True)
+    assert np.array_equal(images, some.images) and "easy" in caption
+    images, caption = notebook.faces(some, easy_dataset, show_faces=False)
+    drawn = synthetic.render([synthetic.CLASS_NAMES.index(easy_dataset.class_names[k]) for k in some.labels],
+                             difficulty=0.1)
+    assert np.array_equal(images, drawn) and "drawn" in caption
+
+
+def test_a_class_that_is_no_emotion_gets_a_neutral_stand_in():
+    dataset = SimpleNamespace(name="mine", class_names=("contempt", "sad"))
+    images, _ = notebook.faces(SimpleNamespace(labels=[0, 1]), dataset, show_faces=False)
+    neutral, sad = (synthetic.CLASS_NAMES.index(name) for name in ("neutral", "sad"))
+    assert np.array_equal(images, synthetic.render([neutral, sad], difficulty=0.1))
+
+
+def test_drawn_faces_are_shown_as_they_are(drawn):
+    some = drawn.test.take(np.arange(3))
+    assert np.array_equal(notebook.faces(some, drawn, show_faces=False)[0], some.images)
+
+
+def test_begin_prints_the_versions_and_how_to_get_an_accelerator(capfd, monkeypatch):
+    import keras
+
+    from emotions import backend
+
+    monkeypatch.setattr(backend, "accelerator", lambda: None)
+    notebook.begin()
+    printed = capfd.readouterr()
+    assert f"Keras {keras.__version__} on {backend.version()}, CPU" in printed.out
+    assert "Colab" in printed.out and "Kaggle" in printed.out and not printed.err
+    monkeypatch.setattr(backend, "accelerator", lambda: "Some GPU")
+    notebook.begin()
+    printed = capfd.readouterr()
+    assert "Some GPU" in printed.out and "Colab" not in printed.out
