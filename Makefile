@@ -7,7 +7,6 @@ PROFILE ?= quick
 NOTEBOOKS ?= $(sort $(wildcard notebooks/*.ipynb))
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
-export MPLBACKEND ?= Agg
 
 .PHONY: help run test lint notebooks leaderboard clean
 

@@ -113,7 +113,9 @@ def select(dataset: Dataset, class_names: tuple[str, ...]) -> Dataset:
         labels = np.searchsorted(codes, chosen.labels)
         parts[name] = replace(chosen, labels=labels, targets=None)
     copied = dataset.copied & frozenset(parts["test"].ids)
-    return replace(dataset, class_names=tuple(class_names), copied=copied, **parts)
+    left = ", ".join(class_names)
+    notes = tuple(f"Before {left} were chosen: {note}" for note in dataset.notes)
+    return replace(dataset, class_names=tuple(class_names), copied=copied, notes=notes, **parts)
 
 
 def load(name: str = "synthetic", path: str | Path | None = None, *, keep_copies: bool = False,

@@ -318,6 +318,27 @@ def measure_folder(folder: str | Path) -> dict[str, dict]:
     return found
 
 
+def summary(found: dict) -> pd.DataFrame:
+    """The headline figures of a `metrics.json`, with 95 % intervals: figures (rows) by splits (columns)."""
+    splits = {"validation": "validation", "test": "test", "test_leak_free": "test, leak-free"}
+    figures = {
+        "accuracy": "accuracy",
+        "macro_f1": "macro F1",
+        "mcc": "Matthews correlation",
+        "log_loss": "log loss (nats)",
+        "ece": "calibration error",
+    }
+    columns = {}
+    for split, title in splits.items():
+        measured = found[split]
+        intervals = [measured[f"{figure}_interval"] for figure in figures]
+        columns[f"{title}, n = {measured['n']:,}"] = [
+            f"{measured[figure]:.3f} [{low:.3f}, {high:.3f}]"
+            for figure, (low, high) in zip(figures, intervals, strict=True)
+        ]
+    return pd.DataFrame(columns, index=list(figures.values()))
+
+
 def seconds_per_picture(model: keras.Model, split: Split, repeats: int = 20) -> float:
     """Median time to predict one picture alone, after a warm-up, on this machine."""
     image = split.images[np.zeros(1, int)]

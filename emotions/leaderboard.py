@@ -53,7 +53,7 @@ def _facts(folder: Path) -> dict:
     return {key: value for key, value in saved.items() if key.split("_")[0] not in ("validation", "test")}
 
 
-WHOLE = ("parameters", "training_pictures", "epochs", "seed")  # columns of integers, with gaps
+WHOLE = ("parameters", "training_pictures", "input_size", "epochs", "seed")  # columns of integers, with gaps
 
 
 def table(found: list[dict], models: str | Path | None = None) -> pd.DataFrame:
@@ -78,7 +78,6 @@ def _row(run: dict, models: str | Path | None) -> dict:
     copies = test["n"] - clean["n"]
     # The baseline keeps no record of its training, and learns from the whole split.
     unrecorded = run["split_sizes"]["train"] if run["model"] == BASELINE else None
-    size = training.get("input_size") or training.get("picture_size")
     return {
         "model": run["model"],
         "title": run["title"],
@@ -104,7 +103,7 @@ def _row(run: dict, models: str | Path | None) -> dict:
         "timed_on": run.get("timed_on", run["hardware"]),
         "training_minutes": run.get("training_seconds") and run["training_seconds"] / 60,
         "training_pictures": training.get("training_pictures") or unrecorded,
-        "input_size": size and "x".join(map(str, size)),
+        "input_size": training.get("input_size"),
         "epochs": training.get("epochs_trained"),
         "members": " + ".join(run["members"]) if "members" in run else None,
         "seed": run["seed"],
@@ -177,7 +176,7 @@ def _trained(row: pd.Series) -> str:
         return f"average of {row['members']}"
     parts = [
         f"{row['training_pictures']:,.0f} pictures" if pd.notna(row["training_pictures"]) else "",
-        f"{row['input_size']} px" if pd.notna(row["input_size"]) else "",
+        f"{row['input_size']:.0f} px" if pd.notna(row["input_size"]) else "",
         f"{row['epochs']:.0f} epochs" if pd.notna(row["epochs"]) else "",
         f"{row['training_minutes']:.1f} min" if pd.notna(row["training_minutes"]) else "",
     ]

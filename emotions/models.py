@@ -438,7 +438,7 @@ def save(model: keras.Model, path: str | Path, card: dict) -> None:
     names = list(card["class_names"])
     if names != sorted(names) or len(names) != model.output_shape[-1]:
         raise ValueError(
-            f"The model has {model.output_shape[-1]} outputs: class names must be as many and alphabetical, not {names}."
+            f"The model has {model.output_shape[-1]} outputs: class names must be as many, alphabetical, not {names}."
         )
     plain = in_float32(model)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
     run("lenet", load("fer2013-3"))     # results/fer2013-3/lenet/ and models/lenet-fer2013-3.keras
 
-Two profiles: "full" is the real experiment; "quick" runs the same steps in seconds on a few small
+Two profiles: "full" is the real experiment; "quick" runs the same steps in a minute or two on a few small
 pictures, writes under build/ and never touches full results.
 """
 
@@ -49,7 +49,7 @@ class Profile:
 
 PROFILES = {
     "full": Profile(train=None, held_out=None, epochs=None, size=None, folder="."),
-    "quick": Profile(train=640, held_out=200, epochs=2, size=64, folder="build/quick"),
+    "quick": Profile(train=2000, held_out=400, epochs=5, size=64, folder="build/quick"),
 }
 
 
@@ -164,6 +164,12 @@ def scaled_recipe(recipe: Recipe, profile: str = "full") -> Recipe:
     )
 
 
+def input_size(name: str, profile: str = "full", size: int | None = None) -> int:
+    """The side, in pixels, at which a model of the registry looks at pictures in a profile."""
+    size = size or models.find(name).size
+    return min(size, profile_named(profile).size or size)
+
+
 def run(
     name: str,
     dataset: Dataset,
@@ -197,11 +203,9 @@ def run(
     if name == BASELINE:
         return run_baseline(dataset, folder)
     architecture = models.find(name)
-    size = size or architecture.size
-    size = min(size, profile_named(profile).size or size)
     mixed = backend.use_mixed_precision()
     keras.utils.set_random_seed(seed)
-    model = models.build(name, len(dataset.class_names), size, weights)
+    model = models.build(name, len(dataset.class_names), input_size(name, profile, size), weights)
     training.train(
         model,
         dataset,

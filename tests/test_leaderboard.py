@@ -66,7 +66,7 @@ def test_figures_are_computed_from_predictions_and_facts_are_read(root, table):
     assert row["megabytes"] == 2.5
     assert row["milliseconds"] == pytest.approx(12.3)
     assert row["training_minutes"] == 1.5
-    assert (row["training_pictures"], row["input_size"], row["epochs"]) == (1000, "64x64", 7)
+    assert (row["training_pictures"], row["input_size"], row["epochs"]) == (1000, 64, 7)
 
 
 def test_figures_in_metrics_json_are_not_trusted(root, table):
