@@ -1,0 +1,248 @@
+"""Commands do what the functions do, say so on standard output, and answer a mistake with one sentence."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import REPOSITORY, blobs
+from PIL import Image
+
+from emotions import cli, datasets, evaluation, models, runs, synthetic
+from emotions.datasets import Dataset
+from emotions.evaluation import Predictions
+
+COMMANDS = ("data", "train", "evaluate", "predict", "leaderboard", "notebooks")
+
+
+def easy(class_names=("angry", "happy", "sad")) -> Dataset:
+    train, validation, test = (blobs(n, 3, 24, seed) for seed, n in enumerate((96, 32, 40), start=1))
+    return Dataset("easy", class_names, train, validation, test, notes=("A note.",))
+
+
+def settle(patch, home) -> list:
+    """Make `home` the repository and every data set an easy one; returns the list of what will be loaded."""
+    asked = []
+
+    def load(name, path=None, **options):
+        asked.append((name, path, options))
+        return easy()
+
+    patch.setattr(runs, "__file__", str(home / "emotions" / "runs.py"))
+    patch.setattr(datasets, "load", load)
+    return asked
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A repository with a small LeNet and the baseline, trained by two commands, and which data they loaded."""
+    home = tmp_path_factory.mktemp("repository")
+    (home / "notebooks").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        asked = settle(patch, home)
+        lenet = ["train", "lenet", "--profile", "quick", "--size", "24", "--epochs", "1", "--batch-size", "32", "--log"]
+        assert cli.main([*lenet, "--data", "easy", "--path", "somewhere", "--seed", "4"]) == 0
+        variants = ["--keep-copies", "--clean", "--soft-labels", "--suffix=-x"]
+        assert cli.main(["train", "logistic-regression", "--profile", "quick", *variants]) == 0
+    return home, asked
+
+
+@pytest.fixture
+def home(trained, tmp_path, monkeypatch):
+    """A copy of that repository."""
+    home = shutil.copytree(trained[0], tmp_path / "repository")
+    settle(monkeypatch, home)
+    return home
+
+
+@pytest.fixture
+def results(home):
+    return home / "build/quick/results/easy"
+
+
+@pytest.fixture
+def file(home):
+    return home / "build/quick/models/lenet-s4-easy.keras"
+
+
+def mistake(arguments, capsys) -> str:
+    """The one sentence with which a command refuses."""
+    assert cli.main(arguments) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("emotions: ")
+    return lines[0].removeprefix("emotions: ")
+
+
+# Help
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command, capsys):
+    with pytest.raises(SystemExit, match=r"^0$"):
+        cli.main([command, "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert shown.startswith(f"usage: python -m emotions {command} ")
+    assert " ".join(getattr(cli, command).__doc__.split()[:8]) in shown
+
+
+def test_the_program_starts_quickly_and_lists_its_commands():
+    """Help needs no Keras: nobody waits for it."""
+    command = [sys.executable, "-X", "importtime", "-m", "emotions", "--help"]
+    run = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert run.returncode == 0
+    assert "emotions.cli" in run.stderr and "keras" not in run.stderr
+    for command in COMMANDS:
+        assert re.search(rf"^    {command}\b", run.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("arguments", [[], ["trian"], ["train"], ["train", "lenet", "--profile", "fast"],
+                                       ["train", "lenet", "--seed", "one"]], ids=" ".join)
+def test_wrong_usage_ends_with_status_2(arguments, capsys):
+    with pytest.raises(SystemExit, match=r"^2$"):
+        cli.main(arguments)
+    assert "usage: python -m emotions" in capsys.readouterr().err
+
+
+def test_the_status_reaches_the_shell():
+    run = subprocess.run([sys.executable, "-m", "emotions", "data", "--data", "fer2031"], cwd=REPOSITORY,
+                         capture_output=True, text=True)
+    assert run.returncode == 2
+    assert run.stdout == ""
+    assert 'Unknown data set "fer2031"; did you mean "fer2013"?' in run.stderr and "Traceback" not in run.stderr
+
+
+# data
+
+
+def test_data_prints_notes_and_counts_and_audits_on_request(monkeypatch, capsys):
+    made = synthetic.load(train=140, validation=35, test=70, size=32, duplicates=0.1)
+    monkeypatch.setattr(synthetic, "load", lambda seed: made)
+    assert cli.main(["data"]) == 0
+    plain = capsys.readouterr().out
+    assert all(note in plain for note in made.notes)
+    header, *rows = [line.split() for line in plain.splitlines()[-4:]]
+    assert header == list(made.class_names)
+    for (name, *counts), split in zip(rows, made.splits().items(), strict=True):
+        assert (name, list(map(int, counts))) == (split[0], np.bincount(split[1].labels).tolist())
+    assert cli.main(["data", "--audit"]) == 0
+    audited = capsys.readouterr().out
+    assert audited.startswith(plain)
+    assert len(made.copied) == 7 and "test pictures also in training" in audited
+
+
+def test_data_reads_a_folder_and_names_what_is_wrong_with_one(tmp_path, capsys):
+    for name in ("angry", "happy"):
+        (tmp_path / "faces" / name).mkdir(parents=True)
+        for number in range(30):
+            grey = np.random.default_rng(number + 100 * (name == "happy")).integers(0, 255, (16, 16), np.uint8)
+            Image.fromarray(grey).save(tmp_path / "faces" / name / f"{number}.png")
+    assert cli.main(["data", "--data", f"folder:{tmp_path / 'faces'}"]) == 0
+    counts = [line.split() for line in capsys.readouterr().out.splitlines()[-3:]]
+    assert sum(int(count) for line in counts for count in line[1:]) == 60
+    assert "no" in mistake(["data", "--data", f"folder:{tmp_path / 'elsewhere'}"], capsys)
+    assert str(tmp_path / "faces" / "happy") in mistake(
+        ["data", "--data", f"folder:{tmp_path / 'faces' / 'happy'}"], capsys)
+
+
+# train
+
+
+def test_train_takes_its_options_and_names_the_run_after_them(trained, results, file):
+    _, asked = trained
+    off = {"keep_copies": False, "clean": False, "soft_labels": False}
+    assert asked[0] == ("easy", "somewhere", off)
+    assert asked[1] == ("synthetic", None, dict.fromkeys(off, True))
+    assert {path.name for path in results.iterdir()} == {
+        "copied_in_training.csv", "lenet-s4", "logistic-regression-all-clean-ferplus-x"}
+    record = json.loads((results / "lenet-s4" / "training.json").read_text())
+    assert (record["seed"], record["input_size"], record["recipe"]["batch_size"]) == (4, 24, 32)
+    assert len(pd.read_csv(results / "lenet-s4" / "history.csv")) == 1
+    assert models.read_card(file)["class_names"] == ["angry", "happy", "sad"]
+
+
+def test_train_says_what_it_found_and_logs_line_by_line(home, results, capsys):
+    arguments = ["train", "lenet", "--profile", "quick", "--size", "16", "--epochs", "1", "--log", "--suffix=-said"]
+    assert cli.main(arguments) == 0
+    found = json.loads((results / "lenet-said" / "metrics.json").read_text())["test"]
+    shown = capsys.readouterr().out
+    low, high = found["accuracy_interval"]
+    assert shown.startswith("A note.\n")
+    assert shown.splitlines()[-1] == (f"LeNet on easy: test accuracy {found['accuracy']:.3f} "
+                                      f"(95 % interval {low:.3f} to {high:.3f}, n = 40)")
+    assert "- accuracy: " in shown and "\r" not in shown and "\b" not in shown
+
+
+def test_train_refuses_what_it_does_not_know(home, capsys):
+    assert "no model named 'lenett'. Did you mean 'lenet'?" in mistake(["train", "lenett"], capsys)
+    assert "lenet has no pretrained weights" in mistake(
+        ["train", "lenet", "--profile", "quick", "--weights", "imagenet"], capsys)
+    assert "no file of pretrained weights at nowhere.h5" in mistake(
+        ["train", "mobilenetv2", "--profile", "quick", "--weights", "nowhere.h5"], capsys)
+
+
+# evaluate
+
+
+def expected_lines(figures):
+    for name in ("accuracy", "macro_f1", "mcc", "log_loss", "ece"):
+        low, high = figures[f"{name}_interval"]
+        yield f"{name:9} {figures[name]:.3f} (95 % interval {low:.3f} to {high:.3f})"
+
+
+def test_evaluate_measures_a_saved_model_and_writes_only_where_told(home, results, file, tmp_path, monkeypatch, capsys):
+    figures = evaluation.measure(Predictions.read(results / "lenet-s4" / "predictions.csv"))
+    before = sorted(home.rglob("*"))
+    assert cli.main(["evaluate", str(file)]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[:2] == ["A note.", "easy, test, n = 40"]
+    assert shown[2:] == list(expected_lines(figures))
+    assert sorted(home.rglob("*")) == before
+
+    monkeypatch.chdir(home / "build/quick")  # where models/ is, so that the name is enough
+    assert cli.main(["evaluate", "lenet-s4-easy", "--out", str(tmp_path / "out" / "again")]) == 0
+    assert capsys.readouterr().out.splitlines() == shown
+    again = Predictions.read(tmp_path / "out" / "again" / "predictions.csv")
+    np.testing.assert_allclose(again.probabilities, Predictions.read(results / "lenet-s4" / "predictions.csv")
+                               .probabilities, atol=1e-4)
+    assert json.loads((tmp_path / "out" / "again" / "metrics.json").read_text())["test"]["n"] == 40
+    assert (tmp_path / "out" / "again" / "confusion_matrix.png").stat().st_size > 1000
+    assert sorted(home.rglob("*")) == before
+
+
+def test_evaluate_refuses_a_missing_model_and_other_classes(home, file, monkeypatch, capsys):
+    assert "no-such-model" in mistake(["evaluate", "no-such-model"], capsys)
+    assert "There is no file" in mistake(["evaluate", "models/missing.keras"], capsys)
+    monkeypatch.setattr(datasets, "load", lambda *_, **__: easy(class_names=("calm", "cross", "glad")))
+    assert mistake(["evaluate", str(file)], capsys) == (
+        f"{file} knows angry, happy, sad; easy has calm, cross, glad.")
+
+
+# leaderboard
+
+
+def test_leaderboard_of_quick_runs_lists_both(home, results, capsys):
+    arguments = ["leaderboard", "--profile", "quick"]
+    assert cli.main([*arguments, "--check"]) == 1
+    assert not (results / "leaderboard.csv").exists()
+    capsys.readouterr()
+    assert cli.main(arguments) == 0
+    shown = capsys.readouterr().out
+    assert "`lenet-s4`" in shown and "`logistic-regression-all-clean-ferplus-x`" in shown
+    board = pd.read_csv(results / "leaderboard.csv", index_col="model")
+    saved = json.loads((results / "lenet-s4" / "metrics.json").read_text())
+    assert board.loc["lenet-s4", "accuracy"] == pytest.approx(saved["test"]["accuracy"], rel=1e-5)
+    assert cli.main([*arguments, "--check"]) == 0
+    assert "has no run yet: train a model first" in mistake(["leaderboard"], capsys)
+    assert "has no run on fer2013; there are runs on easy" in mistake([*arguments, "--data", "fer2013"], capsys)
+
+
+# notebooks
+
+
+def test_notebooks_in_place_keep_their_own_parameters(home, capsys):
+    assert "--in-place runs every notebook with its own" in mistake(
+        ["notebooks", "--in-place", "--profile", "quick"], capsys)

@@ -1,0 +1,214 @@
+"""A run from start to end at its smallest scale: which files it leaves, that they agree, and where they lie."""
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import blobs
+from sklearn.metrics import accuracy_score
+
+from emotions import backend, evaluation, models, runs
+from emotions.datasets import Split
+from emotions.evaluation import Predictions
+from emotions.recipes import Phase, Recipe
+
+BRIEF = Recipe(phases=(Phase(epochs=5, learning_rate=1e-3), Phase(epochs=1, learning_rate=1e-4)), batch_size=32)
+
+SHORTEST = dataclasses.replace(BRIEF, phases=BRIEF.phases[1:])
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A repository of its own, with nothing in it yet."""
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.setattr(runs, "__file__", str(tmp_path / "emotions" / "runs.py"))
+    return tmp_path
+
+
+@pytest.fixture
+def larger(easy_dataset):
+    """More training and test pictures than the quick profile uses, in classes of different size."""
+    labels = np.repeat([0, 1, 2], [450, 150, 120])
+    train, test = blobs(720, 3, 24, seed=1), blobs(240, 3, 24, seed=3)
+    train = train.take(np.argsort(train.labels, kind="stable"))  # 240 of each
+    train = train.take(np.concatenate([np.resize(np.flatnonzero(train.labels == k), (labels == k).sum())
+                                       for k in range(3)]))
+    train = dataclasses.replace(train, ids=np.array([f"train_{i:04d}" for i in range(720)]))
+    return dataclasses.replace(easy_dataset, train=train, test=test)
+
+
+def files(folder: Path) -> dict[str, str]:
+    """Digest by file."""
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+# Whole runs
+
+
+def test_a_quick_run_leaves_everything_in_its_own_place(home, easy_dataset):
+    found = runs.run("lenet", easy_dataset, profile="quick", suffix="-s3", seed=3, verbose=0)
+    folder = "build/quick/results/easy"
+    names = ["confusion_matrix.png", "history.csv", "metrics.json", "predictions.csv", "predictions_tta.csv",
+             "predictions_validation.csv", "predictions_validation_tta.csv", "training.json",
+             "training_accuracy_loss.png"]
+    expected = [f"{folder}/lenet-s3/{name}" for name in names]
+    assert sorted(files(home)) == sorted(
+        [*expected, f"{folder}/copied_in_training.csv", "build/quick/models/lenet-s3-easy.keras"])
+    assert json.loads((home / folder / "lenet-s3" / "metrics.json").read_text()) == found
+    assert (found["dataset"], found["model"], found["title"], found["seed"]) == ("easy", "lenet-s3", "LeNet", 3)
+    assert found["split_sizes"] == {"train": 96, "validation": 32, "test": 40}
+    assert found["training_seconds"] > 0
+    assert found["backend"] == backend.version() and found["hardware"] == backend.hardware()
+    assert found["training"]["input_size"] == 64
+    assert found["parameters"] == models.build("lenet", 3, size=64).count_params()
+    assert found["test_leak_free"]["n"] == 38
+    history = pd.read_csv(home / folder / "lenet-s3" / "history.csv")
+    assert history["epoch"].tolist() == [1, 2]
+
+    # What was measured is what a user loads: with stock Keras, from the light file.
+    file = home / "build/quick/models/lenet-s3-easy.keras"
+    model = keras.models.load_model(file)
+    measured = {"predictions.csv": easy_dataset.test, "predictions_validation.csv": easy_dataset.validation}
+    for name, split in measured.items():
+        saved = Predictions.read(home / folder / "lenet-s3" / name)
+        assert saved.ids.tolist() == split.ids.tolist() and saved.labels.tolist() == split.labels.tolist()
+        np.testing.assert_allclose(model.predict(split.images, verbose=0), saved.probabilities, atol=2e-5)
+    # And it is the best of the trained ones, not the last nor a fresh one.
+    assert found["validation"]["accuracy"] == pytest.approx(history["val_accuracy"].max(), abs=0.04)
+    assert models.read_card(file) == json.loads(json.dumps(evaluation.card(found)))
+    assert models.read_card(file)["test"]["accuracy"] == found["test"]["accuracy"]
+
+
+def test_quick_never_touches_full_results(home, easy_dataset):
+    full = runs.run("lenet", easy_dataset, size=16, recipe=SHORTEST, verbose=0)
+    before = files(home)
+    assert {"results/easy/lenet/metrics.json", "models/lenet-easy.keras"} <= set(before)
+    assert not any(name.startswith("build") for name in before)
+    assert full["training"]["input_size"] == 16
+    runs.run("lenet", easy_dataset, profile="quick", size=24, recipe=SHORTEST, seed=1, verbose=0)
+    after = files(home)
+    assert {name: digest for name, digest in after.items() if not name.startswith("build/quick/")} == before
+    assert {name.removeprefix("build/quick/") for name in after if name.startswith("build")} == set(before)
+
+
+def test_the_file_of_a_model_may_be_left_out(home, easy_dataset):
+    runs.run("lenet", easy_dataset, profile="quick", size=16, recipe=SHORTEST, keep_model=False, verbose=0)
+    assert "build/quick/results/easy/lenet/metrics.json" in files(home)
+    assert not list(home.rglob("*.keras"))
+
+
+def test_the_baseline_learns_what_is_easy_and_is_measured_like_a_model(home, easy_dataset):
+    found = runs.run(runs.BASELINE, easy_dataset, profile="quick")
+    folder = home / "build/quick/results/easy"
+    assert sorted(path.name for path in (folder / runs.BASELINE).iterdir()) == [
+        "metrics.json", "predictions.csv", "predictions_validation.csv"]
+    assert found["test"]["accuracy"] > 0.9
+    assert json.loads((folder / runs.BASELINE / "metrics.json").read_text()) == found
+    assert (found["model"], found["title"], found["seed"]) == ("logistic-regression", "Logistic regression", 0)
+    assert found["parameters"] == 3 * 95 + 3 + 95 * 24 * 24  # weights and biases of 95 components, each of all pixels
+    assert found["test_leak_free"]["n"] == 38
+    saved = Predictions.read(folder / runs.BASELINE / "predictions.csv")
+    assert saved.ids.tolist() == easy_dataset.test.ids.tolist()
+    assert accuracy_score(easy_dataset.test.labels, saved.predicted) == found["test"]["accuracy"]
+
+
+def test_the_baseline_gives_a_class_that_it_never_saw_no_chance(home, easy_dataset):
+    without = easy_dataset.train.take(easy_dataset.train.labels != 1)
+    runs.run(runs.BASELINE, dataclasses.replace(easy_dataset, train=without), profile="quick")
+    saved = Predictions.read(home / "build/quick/results/easy" / runs.BASELINE / "predictions.csv")
+    assert (saved.probabilities[:, 1] == 0).all()
+    others = saved.labels != 1
+    assert (saved.predicted == saved.labels)[others].mean() > 0.9
+
+
+def test_a_saved_run_is_obtained_without_training_again(home, easy_dataset):
+    made = runs.obtain(runs.BASELINE, easy_dataset, profile="quick")
+    before = files(home)
+    again = runs.obtain(runs.BASELINE, easy_dataset, profile="quick")
+    assert files(home) == before
+    assert again == made and made.folder == home / "build/quick/results/easy" / runs.BASELINE
+    assert made.metrics["test"]["accuracy"] == (made.predictions.predicted == made.predictions.labels).mean()
+    assert len(made.predictions) == 40 and len(made.validation) == 32
+    assert "96 pictures" in made.about()
+    (made.folder / "predictions.csv").unlink()
+    runs.obtain(runs.BASELINE, easy_dataset, profile="quick", train=True)
+    assert len(made.predictions) == 40
+
+
+# What a profile changes
+
+
+def test_quick_uses_part_of_each_split_and_full_all_of_it(larger):
+    quick = runs.scaled(larger, "quick")
+    assert {name: len(split) for name, split in quick.splits().items()} == {"train": 640, "validation": 32, "test": 200}
+    assert (quick.name, quick.class_names, quick.copied) == (larger.name, larger.class_names, larger.copied)
+    for name, split in runs.scaled(larger, "full").splits().items():
+        assert split is larger.splits()[name]
+
+
+@pytest.mark.parametrize("most", [640, 100, 7, 719])
+def test_a_part_keeps_order_pairs_and_the_proportions_of_the_classes(larger, most):
+    whole = larger.train.take(np.random.default_rng(0).permutation(720))
+    targets = np.random.default_rng(1).dirichlet([1, 1, 1], size=720).astype("float32")
+    whole = dataclasses.replace(whole, targets=targets)
+    found = runs.part(whole, most)
+    assert len(found) == most
+    position = {name: k for k, name in enumerate(whole.ids)}
+    rows = np.array([position[name] for name in found.ids])
+    assert (np.diff(rows) > 0).all()
+    np.testing.assert_array_equal(found.images, whole.images[rows])
+    np.testing.assert_array_equal(found.labels, whole.labels[rows])
+    np.testing.assert_array_equal(found.targets, targets[rows])
+    assert np.abs(np.bincount(found.labels, minlength=3) - most * np.array([450, 150, 120]) / 720).max() < 1
+    assert runs.part(whole, most).ids.tolist() == found.ids.tolist()
+    if most < 700:
+        assert runs.part(whole, most, seed=1).ids.tolist() != found.ids.tolist()
+
+
+def test_a_split_that_is_small_enough_stays_as_it_is(easy_dataset):
+    assert runs.part(easy_dataset.test, 40) is easy_dataset.test
+    assert runs.part(easy_dataset.test, None) is easy_dataset.test
+
+
+def test_a_class_of_one_picture_does_not_stop_the_quick_profile():
+    split = Split(np.zeros((203, 8, 8, 3), np.uint8), np.array([0] * 202 + [1]), np.arange(203).astype(str))
+    assert len(runs.part(split, 200)) == 200
+
+
+def test_quick_shortens_long_phases_only():
+    quick = runs.scaled_recipe(BRIEF, "quick")
+    assert [phase.epochs for phase in quick.phases] == [2, 1]
+    assert [phase.learning_rate for phase in quick.phases] == [1e-3, 1e-4]
+    assert quick.batch_size == 32
+    assert runs.scaled_recipe(BRIEF, "full") == BRIEF
+
+
+# Where things are
+
+
+def test_names_become_places(home):
+    assert runs.run_folder("fer2013", "lenet-s1").resolve() == home / "results/fer2013/lenet-s1"
+    assert runs.model_file("fer2013", "lenet-s1").resolve() == home / "models/lenet-s1-fer2013.keras"
+    assert runs.run_folder("fer2013", "lenet", "quick") == home / "build/quick/results/fer2013/lenet"
+    assert runs.model_file("fer2013", "lenet", "quick") == home / "build/quick/models/lenet-fer2013.keras"
+
+
+def test_without_a_repository_the_current_directory_takes_its_place(home, tmp_path, monkeypatch):
+    (home / "notebooks").rmdir()
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert runs.root("quick") == elsewhere / "build/quick"
+
+
+def test_unknown_names_are_named_with_what_there_is(home, easy_dataset):
+    with pytest.raises(ValueError, match="no profile named 'fast'; there are full, quick"):
+        runs.run("lenet", easy_dataset, profile="fast")
+    with pytest.raises(ValueError, match=r"no model named 'lenett'\. Did you mean 'lenet'"):
+        runs.run("lenett", easy_dataset, profile="quick")
+    assert files(home) == {}
