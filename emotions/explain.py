@@ -480,7 +480,7 @@ def shuffled_weights(model, share=1.0, seed=0):
             variable.assign(values)
 
 
-def randomisation(model, images, method, classes=None, share=1.0, seed=0) -> np.ndarray:
+def randomisation(model, images, method, classes=None, share=1.0, shuffles=5, seed=0) -> np.ndarray:
     """Rank correlation of a method's maps before and after the model's weights are shuffled (Adebayo et al. 2018).
 
     It must fall towards 0: a map that stays shows the picture, not what the model learned of it.
@@ -488,15 +488,20 @@ def randomisation(model, images, method, classes=None, share=1.0, seed=0) -> np.
     Args:
         model, images, classes: see `grad_cam`; the class predicted is that of the model before shuffling.
         method: function(model, images, classes), as in `methods`.
-        share, seed: see `shuffled_weights`.
+        share: see `shuffled_weights`.
+        shuffles: how many are averaged; one net without knowledge may resemble the trained one by chance.
+        seed: of the first shuffling.
 
     Returns:
         N values from -1 to 1.
     """
     classes = _chosen(model, images, classes)
     maps = method(model, images, classes)
-    with shuffled_weights(model, share, seed):
-        return rank_correlation(maps, method(model, images, classes))
+    correlations = []
+    for number in range(shuffles):
+        with shuffled_weights(model, share, seed + number):
+            correlations.append(rank_correlation(maps, method(model, images, classes)))
+    return np.mean(correlations, axis=0)
 
 
 def runner_up(model, images, classes=None) -> np.ndarray:
@@ -519,14 +524,14 @@ def measure(model, images, masks=None, classes=None, chosen=None, steps=20, base
         masks: ground truth, {part: bool, N x height x width}, as `synthetic.render` draws it; or None.
         chosen: {name: function(model, images, classes)}; None takes all of `methods(model)`.
         steps, baseline: see `deletion`.
-        seed: of the weights' shuffling.
+        seed: of the first shuffling of the weights; see `randomisation`.
 
     Returns:
         One row per method and picture, in an index of these two; columns:
         "deletion" (low is good) and "insertion" (high is good);
         "energy <part>" for each mask, "energy parts" and "pointing" for all of them together (high is good;
         compare with the random map);
-        "randomised": rank correlation with the map of the same net with shuffled weights (0 is good);
+        "randomised": rank correlation with the maps of the same net with shuffled weights (0 is good);
         "other class": rank correlation with the map for the runner-up class (low is good);
         "class gain": by how much deletion is worse in the order of the runner-up's map (above 0 is good: the
         map tells these classes apart).
