@@ -23,6 +23,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from emotions import vit
 from emotions.layers import class_probabilities, picture_input, resize
 from emotions.recipes import Augmentation, Phase, Recipe
 
@@ -38,8 +39,8 @@ class Architecture:
         size: side, in pixels, to which the model resizes its input.
         recipe: how it is trained unless told otherwise.
         title: for tables and figures.
-        weights: what `weights=None` leaves out: "imagenet", "hugging-face", or None where the
-            architecture is always trained from scratch.
+        weights: where its pretrained weights come from: "imagenet", the name of a Hugging Face repository, or
+            None where the architecture is always trained from scratch.
         source: the paper.
     """
 
@@ -268,6 +269,21 @@ def compact(
     return keras.Model(inputs, class_probabilities(x, classes), name="compact")
 
 
+# ------------------------------------------------------------------------------------------- transformers
+
+
+def transformer(shape: str) -> Callable[..., keras.Model]:
+    """A builder of the Vision Transformer in one of `vit.SHAPES`; weights are a Hugging Face name or folder."""
+
+    def builder(classes: int, size: int, weights: str | Path | None = None) -> keras.Model:
+        model = vit.build(classes, **vit.SHAPES[shape] | {"size": size})
+        if weights is not None:
+            vit.load_hugging_face(model, weights)
+        return model
+
+    return builder
+
+
 # --------------------------------------------------------------------------------------------- registry
 
 _LIGHT = Augmentation(flip=True, rotation=10, shift=0.1, zoom=0.1)
@@ -298,6 +314,17 @@ _FINE_TUNING = replace(
         Phase(epochs=5, learning_rate=1e-3, trainable="head"),
         Phase(epochs=20, learning_rate=1e-4, trainable="base", patience=6),
     ),
+)
+
+_TRANSFORMER = Recipe(
+    phases=(Phase(epochs=10, learning_rate=5e-4),),
+    batch_size=32,
+    optimizer="adamw",
+    schedule="cosine",
+    weight_decay=0.05,
+    clip=1.0,
+    label_smoothing=0.1,
+    augmentation=_STRONG,
 )
 
 MODELS: dict[str, Architecture] = {
@@ -368,6 +395,36 @@ MODELS: dict[str, Architecture] = {
         source="Sandler et al. 2018",
         recipe=_FINE_TUNING,
     ),
+    "custom-vit": Architecture(
+        transformer("custom-vit"),
+        size=224,
+        title="Vision Transformer by hand",
+        source="Dosovitskiy et al. 2021",
+        recipe=replace(_TRANSFORMER, phases=(Phase(epochs=30, learning_rate=5e-4),)),
+    ),
+    "custom-vit-48": Architecture(
+        transformer("custom-vit-48"),
+        size=48,
+        title="Vision Transformer by hand, 48 px",
+        source="Dosovitskiy et al. 2021",
+        recipe=replace(_TRANSFORMER, batch_size=64, phases=(Phase(epochs=30, learning_rate=5e-4),)),
+    ),
+    "hf-vit-tiny": Architecture(
+        transformer("vit-tiny"),
+        size=224,
+        title="ViT-Tiny, fine-tuned",
+        weights="WinKawaks/vit-tiny-patch16-224",
+        source="Steiner et al. 2022",
+        recipe=replace(_TRANSFORMER, layer_decay=0.75),
+    ),
+    "hf-vit-base": Architecture(
+        transformer("vit-base"),
+        size=224,
+        title="ViT-Base, fine-tuned",
+        weights="google/vit-base-patch16-224-in21k",
+        source="Dosovitskiy et al. 2021",
+        recipe=replace(_TRANSFORMER, layer_decay=0.75),
+    ),
     "champion": Architecture(
         compact,
         size=48,
@@ -385,6 +442,7 @@ def _variant(of: str, title: str, **choices) -> Architecture:
 
 
 MODELS["lenet-unweighted"] = _variant("lenet", "LeNet, no class weights", class_weights=False)
+MODELS["hf-vit-tiny-scratch"] = replace(_variant("hf-vit-tiny", "ViT-Tiny from scratch", layer_decay=1.0), weights=None)
 MODELS["mobilenetv2-scratch"] = replace(
     _variant("mobilenetv2", "MobileNetV2 from scratch", phases=(Phase(epochs=25, learning_rate=1e-3),)), weights=None
 )
@@ -406,7 +464,8 @@ def build(name: str, classes: int, size: int | None = None, weights: str | Path 
         name: a key of `MODELS`.
         classes: number of classes.
         size: side in pixels to which pictures are resized inside; the architecture's own by default.
-        weights: None trains from scratch; "imagenet" downloads; a path is a file of pretrained weights.
+        weights: None trains from scratch; the architecture's own (`MODELS[name].weights`) downloads; a path is a
+            file of pretrained weights, of a Vision Transformer a folder in Hugging Face's layout.
 
     Returns:
         a model from RGB pictures of any size, N x H x W x 3, values 0-255, to probabilities, N x classes.

@@ -20,12 +20,13 @@ import numpy as np
 import pandas as pd
 from keras import ops
 
-from emotions import backend
+from emotions import backend, vit
 from emotions.datasets import Dataset, Split
 from emotions.layers import input_size
 from emotions.recipes import Augmentation, Phase, Recipe
 
 PLATEAU_FACTOR = 0.3  # what ReduceLROnPlateau multiplies the learning rate with
+OPTIMIZERS = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW, "sgd": keras.optimizers.SGD}
 STEPS_PER_EXECUTION = 16  # steps that an accelerator runs without returning to Python
 
 
@@ -470,11 +471,13 @@ def compile_for(graph: keras.Model, recipe: Recipe, phase: Phase, steps: int) ->
         "ema_momentum": recipe.ema or 0.99,
         "gradient_accumulation_steps": recipe.accumulate if recipe.accumulate > 1 else None,
     }
-    optimizer = {
-        "adam": keras.optimizers.Adam,
-        "adamw": keras.optimizers.AdamW,
-        "sgd": lambda **o: keras.optimizers.SGD(momentum=0.9, nesterov=True, **o),
-    }[recipe.optimizer](**options)
+    if recipe.optimizer == "sgd":
+        options |= {"momentum": 0.9, "nesterov": True}
+    kind = OPTIMIZERS[recipe.optimizer]
+    if recipe.layer_decay != 1:
+        model = next(layer for layer in graph.layers if isinstance(layer, keras.Model))
+        kind = with_layer_decay(kind, vit.layer_numbers(model), recipe.layer_decay)
+    optimizer = kind(**options)
     if recipe.weight_decay:
         optimizer.exclude_from_weight_decay(
             var_list=[v for v in graph.trainable_variables if not v.path.endswith("kernel")]
@@ -487,6 +490,39 @@ def compile_for(graph: keras.Model, recipe: Recipe, phase: Phase, steps: int) ->
         # TensorFlow's XLA lacks the operation behind the warp.
         jit_compile=False if backend.name() == "tensorflow" else "auto",
     )
+
+
+def with_layer_decay(kind: type, numbers: dict[str, int], decay: float) -> type:
+    """An optimizer whose rate for a weight is `decay ** (highest - number)` times the usual one.
+
+    Layer-wise learning-rate decay, after Clark et al. 2020, "ELECTRA", section 3.2. Scaling gradients instead would do
+    nothing under Adam, which divides the scale out again.
+
+    Args:
+        kind: a class of `keras.optimizers`.
+        numbers: how deep each weight lies, by `variable.path`; see `vit.layer_numbers`.
+    """
+    highest = max(numbers.values())
+
+    class LayerDecay(kind):
+        def _factor(self, variable):
+            # TensorFlow hands its own variable over, so ours is found by its place.
+            ours = self._trainable_variables[self._get_variable_index(variable)]
+            return decay ** (highest - numbers[ours.path])
+
+        def update_step(self, gradient, variable, learning_rate):
+            super().update_step(gradient, variable, learning_rate * self._factor(variable))
+
+        def _apply_weight_decay(self, variables):
+            usual = self.weight_decay
+            if not usual:
+                return
+            for variable in filter(self._use_weight_decay, variables):
+                self.weight_decay = usual * self._factor(variable)
+                super()._apply_weight_decay([variable])
+            self.weight_decay = usual
+
+    return LayerDecay
 
 
 def epochs_within(minutes: float, model: keras.Model, dataset: Dataset, recipe: Recipe, steps: int = 20) -> list[int]:

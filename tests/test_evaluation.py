@@ -118,11 +118,19 @@ def test_certainty_is_calibrated_only_as_far_as_it_is_right():
     assert evaluation.calibration_error(np.array([0, 1, 2, 1]), sure) == pytest.approx(0.25)
 
 
+def test_a_confidence_on_an_edge_falls_into_the_bin_below():
+    """So that 0.5, right, and 0.45, wrong, share a bin of two: their gaps offset each other."""
+    rows = np.array([[0.5, 0.3, 0.2], [0.45, 0.3, 0.25]])
+    assert evaluation.calibration_error(np.array([0, 1]), rows, bins=2) == pytest.approx((0.5 - 0.45) / 2)
+
+
 def test_a_class_without_pictures_leaves_its_auc_undefined():
     rows = [[0.7, 0.2, 0.1], [0.3, 0.6, 0.1], [0.6, 0.3, 0.1]]
     found = evaluation.measure(made([0, 1, 1], rows))
     assert found["per_class"]["sad"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "roc_auc": None, "support": 0}
     assert found["roc_auc"] == pytest.approx(np.mean([found["per_class"][k]["roc_auc"] for k in ("angry", "happy")]))
+    # It still counts in the macro mean, as it does in every bootstrap sample.
+    assert found["macro_f1"] == pytest.approx(sum(own["f1"] for own in found["per_class"].values()) / 3)
     assert evaluation.measure(made([0, 0], rows[:2]))["roc_auc"] is None
 
 

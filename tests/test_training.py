@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from conftest import REPOSITORY, blobs, run_under
 
-from emotions import models, training
+from emotions import models, training, vit
 from emotions.recipes import Augmentation, Phase, Recipe
 from emotions.training import Batches
 
@@ -218,7 +218,7 @@ def test_a_time_budget_sets_the_epochs(easy_dataset, tmp_path):
 
 FROZEN = """
 import keras, numpy as np
-from emotions import models, training
+from emotions import models, training, vit
 from emotions.recipes import Phase, Recipe
 import sys
 sys.path.insert(0, "tests")
@@ -258,6 +258,29 @@ assert len(norms & found) > 0.9 * len(norms)
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_frozen_weights_and_statistics_do_not_move_and_thawed_weights_do(backend):
     run_under(backend, FROZEN)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_layer_decay_scales_the_rate_of_each_layer(optimizer):
+    """One step moves a weight a share of what it usually would, weight decay included."""
+    model = models.build("hf-vit-tiny", 3, size=32)  # no dropout: both trainings see the same
+    numbers = vit.layer_numbers(model)
+    start = model.get_weights()
+    split = blobs(16, 3, 32, seed=1)
+    moved = {}
+    for decay in (1.0, 0.8):
+        model.set_weights(start)
+        recipe = Recipe(phases=(), optimizer=optimizer, weight_decay=0.1, layer_decay=decay)
+        graph = training.training_graph(model, Augmentation(), split, seed=0)
+        training.compile_for(graph, recipe, Phase(1, 1e-2), 1)
+        keras.utils.set_random_seed(0)
+        graph.fit(Batches(split, 3, 16), epochs=1, verbose=0)
+        moved[decay] = {v.path: np.asarray(v) - old for v, old in zip(model.weights, start, strict=True)}
+    for path in ("patch_embedding/kernel", "block_06_mlp_in/kernel", "block_11_mlp_out/bias", "probabilities/kernel"):
+        factor = 0.8 ** (max(numbers.values()) - numbers[path])
+        usual = moved[1.0][path] * factor
+        assert np.abs(usual).max() > 0
+        np.testing.assert_allclose(moved[0.8][path], usual, atol=0.05 * np.abs(usual).max())
 
 
 def test_freezing_what_is_not_there_is_refused():
