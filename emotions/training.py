@@ -213,7 +213,7 @@ class Keeper(keras.callbacks.Callback):
         self.started = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
-        # In order, since logs may hold the learning rate already, before ReduceLROnPlateau changed it.
+        # ReduceLROnPlateau logs the rate from before it changed it.
         logs = {name: float(value) for name, value in logs.items() if name != "learning_rate"}
         row = {"epoch": epoch + 1, "phase": self.phase, **logs, "learning_rate": learning_rate(self.model)}
         self.history.append({**row, "seconds": round(time.perf_counter() - self.started, 2)})
@@ -331,12 +331,22 @@ def train(
 
     Returns:
         the history, as in `history.csv`.
+
+    Raises:
+        ValueError: the folder holds an interrupted training with other choices.
     """
     folder = Path(folder)
     history = saved_history(folder)
     record_file = folder / "checkpoint" / "training.json"
     if history:
         record = json.loads(record_file.read_text())
+        wanted = describe(model, dataset, recipe, seed, minutes, record["epochs"])
+        for choice in ("recipe", "seed", "dataset", "training_pictures", "minutes"):
+            if json.dumps(record[choice]) != json.dumps(wanted[choice]):
+                raise ValueError(
+                    f"{folder} holds an interrupted training with another {choice.replace('_', ' ')}: "
+                    "finish it with that one, or remove the folder's checkpoint/ to start anew."
+                )
     else:
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)
         record_file.parent.mkdir(parents=True)
@@ -393,6 +403,8 @@ def fit_phase(model, dataset, recipe, phase, number, begin, history, folder, see
 
     watchers = []
     patience = phase.patience or phase.epochs
+    if stalled(done, patience):
+        return
     if phase.patience:
         watchers.append(keras.callbacks.EarlyStopping("val_accuracy", mode="max", patience=patience))
     if recipe.schedule == "plateau":
@@ -420,6 +432,12 @@ def fit_phase(model, dataset, recipe, phase, number, begin, history, folder, see
         ],
         verbose=verbose,
     )
+
+
+def stalled(rows: list[dict], patience: int) -> bool:
+    """Whether a phase has ended: as many epochs as `patience` have passed since its best one."""
+    accuracies = [row["val_accuracy"] for row in rows]
+    return bool(rows) and len(rows) - 1 - int(np.argmax(accuracies)) >= patience
 
 
 def set_trainable(model: keras.Model, trainable: str) -> None:

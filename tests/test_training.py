@@ -127,6 +127,57 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(tmp_path, recipe):
     np.testing.assert_allclose(broken, whole, atol=1e-3)
 
 
+class Interrupt(keras.callbacks.Callback):
+    """Ends a training from without, as a runtime that is switched off does, at the start of an epoch."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self.epoch = epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self.epoch:
+            raise KeyboardInterrupt
+
+
+def test_an_interrupted_training_does_not_go_on_with_other_choices(easy_dataset, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        training.train(small_model(), easy_dataset, SHORT, tmp_path, callbacks=(Interrupt(1),), verbose=0)
+    other = dataclasses.replace(SHORT, batch_size=8)
+    with pytest.raises(ValueError, match=r"with another recipe: .* remove the folder's checkpoint/"):
+        training.train(small_model(), easy_dataset, other, tmp_path, verbose=0)
+    with pytest.raises(ValueError, match="with another seed"):
+        training.train(small_model(), easy_dataset, SHORT, tmp_path, seed=1, verbose=0)
+    assert len(training.train(small_model(), easy_dataset, SHORT, tmp_path, verbose=0)) == 3
+
+
+def test_two_phases_go_on_where_they_stopped(easy_dataset, tmp_path):
+    """Interrupted in the second phase: the first one is not repeated, and the history is as if whole."""
+    phases = (
+        Phase(epochs=2, learning_rate=1e-3, trainable="head"),
+        Phase(epochs=2, learning_rate=1e-4, trainable="base"),
+    )
+    recipe = dataclasses.replace(SHORT, phases=phases)
+
+    def model():
+        keras.utils.set_random_seed(0)
+        return models.build("mobilenetv2", 3, size=32)
+
+    whole = training.train(model(), easy_dataset, recipe, tmp_path / "whole", verbose=0)
+    with pytest.raises(KeyboardInterrupt):
+        training.train(model(), easy_dataset, recipe, tmp_path / "broken", callbacks=(Interrupt(3),), verbose=0)
+    broken = training.train(model(), easy_dataset, recipe, tmp_path / "broken", verbose=0)
+    assert list(whole["phase"]) == list(broken["phase"]) == [1, 1, 2, 2]
+    figures = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"]
+    np.testing.assert_allclose(broken[figures], whole[figures], atol=1e-4)
+
+
+def test_a_training_that_had_stopped_early_is_not_gone_on_with():
+    rows = [{"val_accuracy": accuracy} for accuracy in (0.5, 0.6, 0.6, 0.4)]
+    assert training.stalled(rows, patience=2)
+    assert not training.stalled(rows, patience=3)
+    assert not training.stalled([], patience=1)
+
+
 def test_a_run_folder_keeps_history_and_record_but_no_state(easy_dataset, tmp_path):
     training.train(small_model(), easy_dataset, SHORT, tmp_path, seed=7, verbose=0)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["history.csv", "training.json"]
