@@ -84,17 +84,18 @@ def recalls(table: pd.DataFrame, title: str = "") -> plt.Figure:
     Args:
         table: models (rows) by classes (columns), as from `comparison.recall_by_class`.
     """
+    width = 2.4 if len(table.columns) <= 4 else 1.7
     figure, axes = plt.subplots(
         1,
         len(table.columns),
-        figsize=(2.9 * len(table.columns), 1.2 + 0.45 * len(table)),
+        figsize=(2 + width * len(table.columns), 1.2 + 0.45 * len(table)),
         sharey=True,
         layout="constrained",
     )
     for axis, name in zip(np.atleast_1d(axes), table.columns, strict=True):
         bars = axis.barh(list(table.index), 100 * table[name], color=EMOTION_COLORS.get(name, OTHER))
         axis.bar_label(bars, fmt="%.0f", padding=3)
-        axis.set(title=name, xlabel="recall (%)", xlim=(0, 110), xticks=range(0, 101, 25))
+        axis.set(title=name, xlabel="recall (%)", xlim=(0, 110), xticks=(0, 50, 100))
         axis.grid(axis="x", alpha=0.3)
     np.atleast_1d(axes)[0].invert_yaxis()
     figure.suptitle(title)

@@ -205,3 +205,13 @@ def test_begin_prints_the_versions_and_how_to_get_an_accelerator(capfd, monkeypa
     notebook.begin()
     printed = capfd.readouterr()
     assert "Some GPU" in printed.out and "Colab" not in printed.out
+
+
+def test_recalls_are_bars_in_the_colours_of_the_classes():
+    table = pd.DataFrame({"angry": [0.5, 0.25], "happy": [0.75, 1.0]}, index=["one", "other"])
+    figure = plots.recalls(table, "title")
+    for axis, name in zip(figure.axes, table.columns, strict=True):
+        assert axis.get_title() == name and axis.get_xlabel() == "recall (%)"
+        assert [bar.get_width() for bar in axis.patches] == pytest.approx(list(100 * table[name]))
+        assert all(same_color(bar.get_facecolor(), plots.EMOTION_COLORS[name]) for bar in axis.patches)
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["one", "other"]
