@@ -96,7 +96,7 @@ def test_markdown_is_a_table_that_says_what_it_is(root):
     assert f"Always saying “{['angry', 'happy', 'sad'][np.bincount(labels).argmax()]}” would give " in text
     lenet = next(row for row in rows if "(`lenet`)" in row)
     assert (
-        "| 1.23 | 2.5 | 12.3 | 1,000 pictures, 64x64 px, 7 epochs, 1.5 min | 0.787 Human Emotions, validation |"
+        "| 1.23 | 2.5 | 12.3 | 1,000 pictures, 64 px, 7 epochs, 1.5 min | 0.787 Human Emotions, validation |"
         in lenet
     )
     champion = next(row for row in rows if "champion-all" in row)
@@ -116,7 +116,7 @@ def test_csv_reads_back(table):
     read = pd.read_csv(io.StringIO(leaderboard.to_csv(table)), index_col="model")
     np.testing.assert_allclose(read["log_loss"], table["log_loss"], rtol=1e-5)
     assert read.loc["lenet", "parameters"] == 1_234_567
-    assert ",1000,64x64,7," in leaderboard.to_csv(table)  # whole numbers stay whole, whatever is missing elsewhere
+    assert ",1000,64,7," in leaderboard.to_csv(table)  # whole numbers stay whole, whatever is missing elsewhere
 
 
 def test_what_is_missing_is_named(root):

@@ -30,6 +30,13 @@ def home(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """The quick profile, with figures of these tests' own."""
+    small = dataclasses.replace(runs.PROFILES["quick"], train=640, held_out=200, epochs=2, size=64)
+    monkeypatch.setitem(runs.PROFILES, "quick", small)
+
+
 @pytest.fixture
 def larger(easy_dataset):
     """More training and test pictures than the quick profile uses, in classes of different size."""
