@@ -27,6 +27,8 @@ from emotions.evaluation import Predictions
 from emotions.recipes import Recipe
 
 BASELINE = "logistic-regression"
+# What the suffix of a run's name says of its training pictures.
+VARIANTS = {"-all": "copies kept", "-clean": "cleaned", "-ferplus": "FER+ labels"}
 
 
 @dataclass(frozen=True)
@@ -223,7 +225,8 @@ def run(
         # What is measured is what a user will load: the light file, read back.
         models.save(model, file, {"class_names": dataset.class_names})
         model = keras.models.load_model(file, compile=False)
-    found = evaluation.evaluate(model, dataset, folder, title=architecture.title)
+    title = ", ".join([architecture.title, *(words for end, words in VARIANTS.items() if end in suffix)])
+    found = evaluation.evaluate(model, dataset, folder, title=title)
     plots.draw_run(folder)
     if keep_model:
         models.save(model, file, evaluation.card(found))
