@@ -151,9 +151,11 @@ def test_a_saved_run_is_obtained_without_training_again(home, easy_dataset):
 # What a profile changes
 
 
-def test_quick_uses_part_of_each_split_and_full_all_of_it(larger):
+def test_quick_uses_part_of_each_split_and_full_all_of_it(home, larger):
     quick = runs.scaled(larger, "quick")
-    assert {name: len(split) for name, split in quick.splits().items()} == {"train": 640, "validation": 32, "test": 200}
+    sizes = {"train": 640, "validation": 32, "test": 200}
+    assert {name: len(split) for name, split in quick.splits().items()} == sizes
+    assert runs.run(runs.BASELINE, larger, profile="quick")["split_sizes"] == sizes
     assert (quick.name, quick.class_names, quick.copied) == (larger.name, larger.class_names, larger.copied)
     for name, split in runs.scaled(larger, "full").splits().items():
         assert split is larger.splits()[name]
