@@ -119,6 +119,11 @@ def train(options: argparse.Namespace) -> None:
     if options.model != runs.BASELINE:
         recipe = models.find(options.model).recipe
         if options.epochs:
+            if len(options.epochs) != len(recipe.phases):
+                raise ValueError(
+                    f"--epochs has {len(options.epochs)} numbers; {options.model} trains in "
+                    f"{len(recipe.phases)} phases: give one number for each."
+                )
             phases = [
                 dataclasses.replace(phase, epochs=n) for phase, n in zip(recipe.phases, options.epochs, strict=True)
             ]
@@ -236,6 +241,6 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         return options.run(options) or 0
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, FileNotFoundError, RuntimeError) as error:
         print(f"emotions: {error}", file=sys.stderr)
         return 2

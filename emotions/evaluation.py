@@ -65,7 +65,7 @@ class Predictions:
     @classmethod
     def read(cls, path: str | Path) -> Predictions:
         """Read what `save` wrote."""
-        frame = pd.read_csv(path, dtype={"id": str, "label": str})
+        frame = pd.read_csv(path, dtype={"id": str, "label": str}, keep_default_na=False)
         class_names = tuple(frame.columns[2:])
         probabilities = frame[list(class_names)].to_numpy(float)
         labels = pd.Index(class_names).get_indexer(frame["label"])
