@@ -310,9 +310,10 @@ _TWO_PHASE = Recipe(
 _FINE_TUNING = replace(
     _TWO_PHASE,
     batch_size=64,
+    schedule="cosine",
     phases=(
         Phase(epochs=5, learning_rate=1e-3, trainable="head"),
-        Phase(epochs=20, learning_rate=1e-4, trainable="base", patience=6),
+        Phase(epochs=20, learning_rate=3e-4, trainable="base"),
     ),
 )
 
