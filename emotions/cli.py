@@ -117,7 +117,7 @@ def train(options: argparse.Namespace) -> None:
     suffix += f"-s{options.seed}" if options.seed is not None else ""
     recipe = None
     if options.model != runs.BASELINE:
-        recipe = models.find(options.model).recipe
+        recipe = models.find(options.model).recipe_with(options.weights)
         if options.epochs:
             if len(options.epochs) != len(recipe.phases):
                 raise ValueError(

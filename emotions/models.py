@@ -38,9 +38,10 @@ class Architecture:
         build: `build(classes, size, weights) -> keras.Model`.
         size: side, in pixels, to which the model resizes its input.
         recipe: how it is trained unless told otherwise.
-        title: for tables and figures.
+        title: for tables and figures; see `title`.
         weights: where its pretrained weights come from: "imagenet", the name of a Hugging Face repository, or
             None where the architecture is always trained from scratch.
+        scratch: how it is trained without pretrained weights, where it has some: all of it, in one phase.
         source: the paper.
     """
 
@@ -49,7 +50,18 @@ class Architecture:
     recipe: Recipe
     title: str
     weights: str | None = None
+    scratch: Recipe | None = None
     source: str = ""
+
+    def recipe_with(self, weights: str | Path | None) -> Recipe:
+        """The recipe for these pretrained weights, or for none."""
+        return self.recipe if weights is not None or self.scratch is None else self.scratch
+
+    def title_with(self, weights: str | Path | None) -> str:
+        """The title, which says of an architecture that has pretrained weights whether a run used them."""
+        if self.weights is None:
+            return self.title
+        return f"{self.title}, pretrained" if weights is not None else f"{self.title} from scratch"
 
 
 # ------------------------------------------------------------------------------------------------ LeNet
@@ -299,6 +311,7 @@ _SCRATCH = Recipe(
     ema=0.995,
     augmentation=_STRONG,
 )
+_FROM_SCRATCH = replace(_SCRATCH, class_weights=True, augmentation=_LIGHT)
 _TWO_PHASE = Recipe(
     phases=(
         Phase(epochs=10, learning_rate=1e-3, trainable="head"),
@@ -346,7 +359,7 @@ MODELS: dict[str, Architecture] = {
         size=224,
         title="ResNet-34 from scratch",
         source="He et al. 2016",
-        recipe=replace(_SCRATCH, class_weights=True),
+        recipe=_FROM_SCRATCH,
     ),
     "efficientnetb4-functional": Architecture(
         transfer("EfficientNetB4", dense_head, "efficientnetb4_functional"),
@@ -355,6 +368,7 @@ MODELS: dict[str, Architecture] = {
         weights="imagenet",
         source="Tan & Le 2019",
         recipe=_FINE_TUNING,
+        scratch=_FROM_SCRATCH,
     ),
     "efficientnetb4-sequential": Architecture(
         efficientnetb4_sequential,
@@ -363,6 +377,7 @@ MODELS: dict[str, Architecture] = {
         weights="imagenet",
         source="Tan & Le 2019",
         recipe=_FINE_TUNING,
+        scratch=_FROM_SCRATCH,
     ),
     "efficientnetb0": Architecture(
         transfer("EfficientNetB0", dropout_head(0.3), "efficientnetb0"),
@@ -371,30 +386,34 @@ MODELS: dict[str, Architecture] = {
         weights="imagenet",
         source="Tan & Le 2019",
         recipe=_FINE_TUNING,
+        scratch=_FROM_SCRATCH,
     ),
     "vgg16": Architecture(
         transfer("VGG16", dropout_head(0.5), "vgg16"),
         size=224,
-        title="VGG-16 from scratch",
+        title="VGG-16",
         weights="imagenet",
         source="Simonyan & Zisserman 2015",
-        recipe=replace(_SCRATCH, phases=(Phase(epochs=30, learning_rate=2e-4),), class_weights=True),
+        recipe=_FINE_TUNING,
+        scratch=replace(_FROM_SCRATCH, phases=(Phase(epochs=30, learning_rate=2e-4),)),
     ),
     "resnet50v2": Architecture(
         transfer("ResNet50V2", two_layer_head, "resnet50v2"),
         size=224,
-        title="ResNet50V2, two phases",
+        title="ResNet50V2",
         weights="imagenet",
         source="He et al. 2016, identity mappings",
         recipe=_TWO_PHASE,
+        scratch=_FROM_SCRATCH,
     ),
     "mobilenetv2": Architecture(
         transfer("MobileNetV2", dropout_head(0.3), "mobilenetv2"),
         size=96,
-        title="MobileNetV2, two phases",
+        title="MobileNetV2",
         weights="imagenet",
         source="Sandler et al. 2018",
         recipe=_FINE_TUNING,
+        scratch=_FROM_SCRATCH,
     ),
     "custom-vit": Architecture(
         transformer("custom-vit"),
@@ -413,18 +432,20 @@ MODELS: dict[str, Architecture] = {
     "hf-vit-tiny": Architecture(
         transformer("vit-tiny"),
         size=224,
-        title="ViT-Tiny, fine-tuned",
+        title="ViT-Tiny",
         weights="WinKawaks/vit-tiny-patch16-224",
         source="Steiner et al. 2022",
         recipe=replace(_TRANSFORMER, layer_decay=0.75),
+        scratch=_TRANSFORMER,
     ),
     "hf-vit-base": Architecture(
         transformer("vit-base"),
         size=224,
-        title="ViT-Base, fine-tuned",
+        title="ViT-Base",
         weights="google/vit-base-patch16-224-in21k",
         source="Dosovitskiy et al. 2021",
         recipe=replace(_TRANSFORMER, layer_decay=0.75),
+        scratch=_TRANSFORMER,
     ),
     "champion": Architecture(
         compact,
@@ -443,10 +464,11 @@ def _variant(of: str, title: str, **choices) -> Architecture:
 
 
 MODELS["lenet-unweighted"] = _variant("lenet", "LeNet, no class weights", class_weights=False)
-MODELS["hf-vit-tiny-scratch"] = replace(_variant("hf-vit-tiny", "ViT-Tiny from scratch", layer_decay=1.0), weights=None)
-MODELS["mobilenetv2-scratch"] = replace(
-    _variant("mobilenetv2", "MobileNetV2 from scratch", phases=(Phase(epochs=25, learning_rate=1e-3),)), weights=None
-)
+for _name in ("mobilenetv2", "hf-vit-tiny"):  # the same again, to compare with
+    _entry = MODELS[_name]
+    MODELS[f"{_name}-scratch"] = replace(
+        _entry, title=_entry.title_with(None), recipe=_entry.scratch, weights=None, scratch=None
+    )
 
 
 def find(name: str) -> Architecture:

@@ -211,7 +211,7 @@ def run(
     training.train(
         model,
         dataset,
-        scaled_recipe(recipe or architecture.recipe, profile),
+        scaled_recipe(recipe or architecture.recipe_with(weights), profile),
         folder,
         seed=seed,
         minutes=minutes,
@@ -225,7 +225,7 @@ def run(
         # What is measured is what a user will load: the light file, read back.
         models.save(model, file, {"class_names": dataset.class_names})
         model = keras.models.load_model(file, compile=False)
-    title = ", ".join([architecture.title, *(words for end, words in VARIANTS.items() if end in suffix)])
+    title = ", ".join([architecture.title_with(weights), *(words for end, words in VARIANTS.items() if end in suffix)])
     found = evaluation.evaluate(model, dataset, folder, title=title)
     plots.draw_run(folder)
     if keep_model:
