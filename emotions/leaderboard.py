@@ -206,6 +206,18 @@ COLUMNS = {
 }
 
 
+def side_by_side(found: list[dict], columns: tuple[str, ...] = tuple(COLUMNS)) -> pd.DataFrame:
+    """Some runs as the leaderboard shows them, in the order given.
+
+    Args:
+        found: contents of `metrics.json`, all of one data set.
+        columns: some of `COLUMNS`.
+    """
+    board = table(found).loc[[run["model"] for run in found]].reset_index()
+    rows = [{name: COLUMNS[name](row) for name in columns} for _, row in board.iterrows()]
+    return pd.DataFrame(rows).set_index("Model")
+
+
 def fill(text: str, tables: dict[str, str]) -> str:
     """Put tables between their markers, `<!-- leaderboard:NAME -->` and `<!-- /leaderboard:NAME -->`.
 

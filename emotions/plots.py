@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from scipy.stats import binomtest
+from sklearn.metrics import auc, roc_curve
 
 # One colour per emotion, the same in every figure: Okabe & Ito's palette, told apart with any colour vision.
 EMOTION_COLORS = {
@@ -99,6 +100,28 @@ def recalls(table: pd.DataFrame, title: str = "") -> plt.Figure:
         axis.grid(axis="x", alpha=0.3)
     np.atleast_1d(axes)[0].invert_yaxis()
     figure.suptitle(title)
+    return figure
+
+
+def roc_curves(predictions, title: str = "") -> plt.Figure:
+    """Each class against all others: the share of it that is found against the share of others taken for it.
+
+    Args:
+        predictions: an `evaluation.Predictions`. Classes without pictures, or without others, are left out.
+    """
+    figure, axis = plt.subplots(figsize=(6, 5.4), layout="constrained")
+    for k, name in enumerate(predictions.class_names):
+        positive = predictions.labels == k
+        if 0 < positive.sum() < len(positive):
+            false, true, _ = roc_curve(positive, predictions.probabilities[:, k])
+            label = f"{name}, area {auc(false, true):.2f}"
+            axis.plot(100 * false, 100 * true, color=EMOTION_COLORS.get(name, OTHER), linewidth=2, label=label)
+    axis.plot([0, 100], [0, 100], color=OTHER, linestyle=":", label="guessing, area 0.50")
+    axis.set(
+        xlabel="other pictures taken for the class (%)", ylabel="pictures of the class found (%)", title=title, aspect=1
+    )
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=9, loc="lower right")
     return figure
 
 

@@ -51,7 +51,7 @@ class Profile:
 
 PROFILES = {
     "full": Profile(train=None, held_out=None, epochs=None, size=None, folder="."),
-    "quick": Profile(train=2000, held_out=400, epochs=5, size=64, folder="build/quick"),
+    "quick": Profile(train=800, held_out=300, epochs=2, size=64, folder="build/quick"),
 }
 
 

@@ -96,8 +96,7 @@ def test_markdown_is_a_table_that_says_what_it_is(root):
     assert f"Always saying “{['angry', 'happy', 'sad'][np.bincount(labels).argmax()]}” would give " in text
     lenet = next(row for row in rows if "(`lenet`)" in row)
     assert (
-        "| 1.23 | 2.5 | 12.3 | 1,000 pictures, 64 px, 7 epochs, 1.5 min | 0.787 Human Emotions, validation |"
-        in lenet
+        "| 1.23 | 2.5 | 12.3 | 1,000 pictures, 64 px, 7 epochs, 1.5 min | 0.787 Human Emotions, validation |" in lenet
     )
     champion = next(row for row in rows if "champion-all" in row)
     assert "| - | - | 1,000" in champion  # no model file here, and its time was not taken on a CPU
@@ -166,3 +165,12 @@ def test_the_command_writes_what_its_check_then_finds_up_to_date(tmp_path, monke
     (root / "README.md").write_text(README.replace("fer2013-3", "fer2031"))
     assert cli.main(["leaderboard", "--check"]) == 2
     assert "a place for the leaderboard of fer2031" in capsys.readouterr().err
+
+
+def test_some_runs_stand_side_by_side_in_the_order_given(made):
+    found = {run["model"]: run for run in leaderboard.read(made / "results" / "fer2013-3")}
+    chosen = [found["logistic-regression"], found["champion-all"]]
+    shown = leaderboard.side_by_side(chosen, ("Model", "Accuracy", "Trained on"))
+    assert [name.split("`")[1] for name in shown.index] == ["logistic-regression", "champion-all"]
+    assert list(shown.columns) == ["Accuracy", "Trained on"]
+    assert shown["Accuracy"].iloc[1].startswith(f"{found['champion-all']['test']['accuracy']:.3f} [")

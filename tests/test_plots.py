@@ -149,9 +149,16 @@ def test_gallery_tells_what_was_said_and_what_is_true(predictions):
 
 
 def test_training_curves_mark_the_epoch_that_was_kept():
-    history = pd.DataFrame({
-        "epoch": [1, 2, 3], "phase": [1, 1, 2], "accuracy": [0.4, 0.5, 0.6], "val_accuracy": [0.3, 0.5, 0.4],
-        "loss": [1.0, 0.9, 0.8], "val_loss": [1.1, 0.9, 1.0]})
+    history = pd.DataFrame(
+        {
+            "epoch": [1, 2, 3],
+            "phase": [1, 1, 2],
+            "accuracy": [0.4, 0.5, 0.6],
+            "val_accuracy": [0.3, 0.5, 0.4],
+            "loss": [1.0, 0.9, 0.8],
+            "val_loss": [1.1, 0.9, 1.0],
+        }
+    )
     figure = plots.training_curves(history, "a model")
     assert_labelled(figure)
     legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
@@ -174,8 +181,9 @@ def test_photographs_are_shown_on_request_alone(easy_dataset):
     images, caption = notebook.faces(some, easy_dataset, show_faces=True)
     assert np.array_equal(images, some.images) and "easy" in caption
     images, caption = notebook.faces(some, easy_dataset, show_faces=False)
-    drawn = synthetic.render([synthetic.CLASS_NAMES.index(easy_dataset.class_names[k]) for k in some.labels],
-                             difficulty=0.1)
+    drawn = synthetic.render(
+        [synthetic.CLASS_NAMES.index(easy_dataset.class_names[k]) for k in some.labels], difficulty=0.1
+    )
     assert np.array_equal(images, drawn) and "drawn" in caption
 
 
@@ -215,3 +223,18 @@ def test_recalls_are_bars_in_the_colours_of_the_classes():
         assert [bar.get_width() for bar in axis.patches] == pytest.approx(list(100 * table[name]))
         assert all(same_color(bar.get_facecolor(), plots.EMOTION_COLORS[name]) for bar in axis.patches)
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["one", "other"]
+
+
+def test_roc_curves_leave_out_classes_without_pictures():
+    names, labels = ("angry", "happy", "sad"), np.array([0, 0, 1, 1])
+    probabilities = np.array([[0.9, 0.1, 0], [0.4, 0.5, 0.1], [0.5, 0.5, 0], [0.1, 0.8, 0.1]])
+    figure = plots.roc_curves(Predictions(names, np.arange(4).astype(str), labels, probabilities))
+    assert_labelled(figure)
+    (axis,) = figure.axes
+    # Angry: 0.9 and 0.4 against 0.5 and 0.1, three of four pairs in order. Happy: 0.5 ties with 0.5.
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == [
+        "angry, area 0.75",
+        "happy, area 0.88",
+        "guessing, area 0.50",
+    ]
+    assert same_color(axis.lines[1].get_color(), plots.EMOTION_COLORS["happy"])
