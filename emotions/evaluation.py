@@ -235,7 +235,7 @@ def resampled(predictions: Predictions, resamples: int = RESAMPLES, seed: int = 
 
 
 def evaluate(
-    model: keras.Model, dataset: Dataset, folder: str | Path, *, flip: bool = True, title: str | None = None
+    model: keras.Model, dataset: Dataset, folder: str | Path, *, flip: bool = True, title: str | None = None, **facts
 ) -> dict:
     """Predict validation and test, and write what was found into the run folder.
 
@@ -244,6 +244,7 @@ def evaluate(
 
     Args:
         folder: the run folder; its `training.json`, where there is one, goes into the metrics.
+        facts: more on the model, for `metrics.json`.
 
     Returns:
         the content of `metrics.json`; see `measure` for the figures of each split.
@@ -263,6 +264,7 @@ def evaluate(
         parameters=model.count_params(),
         seconds_per_picture=seconds,
         timed_on=backend.hardware(),
+        **facts,
     )
 
 

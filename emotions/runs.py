@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from emotions.recipes import Recipe
 BASELINE = "logistic-regression"
 # What the suffix of a run's name says of its training pictures.
 VARIANTS = {"-all": "copies kept", "-clean": "cleaned", "-ferplus": "FER+ labels"}
+OPTIONS = {"-all": "--keep-copies", "-clean": "--clean", "-ferplus": "--soft-labels"}  # of the command line
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,23 @@ class Run:
             f"{training['seconds'] / 60:.0f} minutes on {training['hardware']} with {training['backend']}, "
             f"seed {training['seed']}, finished {training['finished'][:10]}."
         )
+
+    def command(self) -> str:
+        """What to type to train it again."""
+        found = self.metrics
+        training, system, options = found["training"], found["model"], []
+        if seed := re.search(r"-s(\d+)$", system):
+            system, options = system.removesuffix(seed[0]), [f"--seed {seed[1]}"]
+        for end, option in OPTIONS.items():
+            if system.endswith(end):
+                system, options = system.removesuffix(end), [*options, option]
+        if training:
+            options.append(f"--size {training['input_size']}")
+            epochs = " ".join(map(str, training["epochs"]))
+            options.append(f"--minutes {training['minutes']:g}" if training["minutes"] else f"--epochs {epochs}")
+        if weights := found.get("weights"):
+            options.append(f"--weights {weights}")
+        return " ".join([f"python -m emotions train {system} --data {found['dataset']}", *options])
 
 
 def obtain(
@@ -226,7 +245,8 @@ def run(
         models.save(model, file, {"class_names": dataset.class_names})
         model = keras.models.load_model(file, compile=False)
     title = ", ".join([architecture.title_with(weights), *(words for end, words in VARIANTS.items() if end in suffix)])
-    found = evaluation.evaluate(model, dataset, folder, title=title)
+    source = None if weights is None else Path(weights).name
+    found = evaluation.evaluate(model, dataset, folder, title=title, weights=source)
     plots.draw_run(folder)
     if keep_model:
         models.save(model, file, evaluation.card(found))

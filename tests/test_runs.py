@@ -12,7 +12,7 @@ import pytest
 from conftest import blobs
 from sklearn.metrics import accuracy_score
 
-from emotions import backend, evaluation, models, runs
+from emotions import backend, cli, evaluation, models, runs
 from emotions.datasets import Split
 from emotions.evaluation import Predictions
 from emotions.recipes import Phase, Recipe
@@ -221,3 +221,22 @@ def test_unknown_names_are_named_with_what_there_is(home, easy_dataset):
     with pytest.raises(ValueError, match=r"no model named 'lenett'\. Did you mean 'lenet'"):
         runs.run("lenett", easy_dataset, profile="quick")
     assert files(home) == {}
+
+
+def test_a_run_names_the_command_that_makes_it_again(tmp_path):
+    def command(model, **found):
+        training = {"input_size": 96, "minutes": None, "epochs": [5, 20]} | found.pop("training", {})
+        (tmp_path / "metrics.json").write_text(
+            json.dumps({"model": model, "dataset": "fer2013", "training": training, **found})
+        )
+        return runs.Run(tmp_path, tmp_path / "none").command()
+
+    train = "python -m emotions train"
+    assert command("resnet34") == f"{train} resnet34 --data fer2013 --size 96 --epochs 5 20"
+    assert command("champion-all-s3", training={"minutes": 30.0}) == (
+        f"{train} champion --data fer2013 --seed 3 --keep-copies --size 96 --minutes 30"
+    )
+    assert command("mobilenetv2", weights="imagenet").endswith(" --weights imagenet")
+    parser = cli.parser()
+    options = parser.parse_args(command("lenet-clean-s1", weights="file.h5").split()[3:])
+    assert (options.model, options.clean, options.seed, options.weights) == ("lenet", True, 1, "file.h5")
