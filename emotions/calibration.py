@@ -16,22 +16,17 @@ from scipy.optimize import minimize_scalar
 from sklearn.metrics import log_loss
 
 from emotions.evaluation import BINS, Predictions, calibration_error
+from emotions.layers import soften
 
 TEMPERATURES = (0.05, 20.0)  # the range that is searched
-SMALLEST = np.finfo(float).eps  # probabilities are kept above this, as scikit-learn's log loss does
 
 
 def temper(predictions: Predictions, temperature: float) -> Predictions:
     """Soften (temperature > 1) or sharpen (< 1) probabilities; the predicted classes stay.
 
-    Guo et al. 2017, section 4.2. The logarithm of a softmax's output differs from its logits by a constant, so
-    probabilities suffice.
+    Guo et al. 2017, section 4.2.
     """
-    if not temperature > 0:
-        raise ValueError(f"The temperature is {temperature}, and must be positive.")
-    logits = np.log(np.clip(predictions.probabilities, SMALLEST, None)) / temperature
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return replace(predictions, probabilities=exponentials / exponentials.sum(axis=1, keepdims=True))
+    return replace(predictions, probabilities=soften(predictions.probabilities, temperature))
 
 
 def fit_temperature(validation: Predictions) -> float:

@@ -41,6 +41,11 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("--out", metavar="FOLDER", help="write predictions.csv, metrics.json and figures there")
     add.set_defaults(run=evaluate)
 
+    add = commands.add_parser("peers", help="measure ready-made classifiers like our own", description=peers.__doc__)
+    add.add_argument("folder", metavar="FOLDER", help="where their files are, see emotions/peers.py")
+    data_options(add)
+    add.set_defaults(run=peers, data="fer2013")
+
     add = commands.add_parser("predict", help="say which emotion each face shows", description=predict.__doc__)
     add.add_argument("paths", nargs="+", metavar="PATH", help="a picture, or a folder with all in it")
     add.add_argument("--model", metavar="NAME_OR_FILE", help="a name in models/, or a file; default: the champion")
@@ -170,6 +175,18 @@ def evaluate(options: argparse.Namespace) -> None:
     for name in ("accuracy", "macro_f1", "mcc", "log_loss", "ece"):
         low, high = found[f"{name}_interval"]
         print(f"{name:9} {found[name]:.3f} (95 % interval {low:.3f} to {high:.3f})")
+
+
+def peers(options: argparse.Namespace) -> None:
+    """Measure the ready-made classifiers of Arriaga et al. on FER2013 into results/, beside our own models."""
+    from emotions import peers
+
+    for found in peers.evaluate(options.folder, load_data(options)):
+        low, high = found["test"]["accuracy_interval"]
+        print(
+            f"{found['title']} on {found['dataset']}: test accuracy {found['test']['accuracy']:.3f} "
+            f"(95 % interval {low:.3f} to {high:.3f}, n = {found['test']['n']:,})"
+        )
 
 
 def notebooks(options: argparse.Namespace) -> None:

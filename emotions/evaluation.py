@@ -352,11 +352,12 @@ def seconds_per_picture(model: keras.Model, split: Split, repeats: int = 20) -> 
     return float(np.median(times[3:]))
 
 
-def card(found: dict) -> dict:
+def card(found: dict, temperature: float) -> dict:
     """What goes into a saved model beside its weights: what it is, and how good, in a few lines.
 
     Args:
         found: the content of a `metrics.json`.
+        temperature: fitted on validation, see `calibration.fit_temperature`.
     """
     kept = ("accuracy", "accuracy_interval", "macro_f1", "n")
     return {
@@ -371,6 +372,9 @@ def card(found: dict) -> dict:
             name: found["training"].get(name) for name in ("seed", "epochs_trained", "input_size", "finished")
         },
         "versions": {"backend": found["backend"], "keras": found["training"].get("keras")},
+        "temperature": temperature,
+        "calibration": "The model's own probabilities p are not calibrated; softmax(log(p) / temperature) are, with "
+        "the temperature fitted on validation. The figures here are of the model's own.",
         "limits": "Posed and web-scraped faces, about 10 % wrong labels, no demographic labels: "
         "not for decisions about people.",
     }

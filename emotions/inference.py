@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from emotions.layers import input_size
+from emotions.layers import input_size, soften
 from emotions.models import CARD, read_card
 from emotions.pictures import SUFFIXES, Store, decode, fit, in_threads, shape_of
 
@@ -221,13 +221,6 @@ def load(model: str | Path = DEFAULT, class_names: Iterable[str] | None = None) 
         raise ValueError(f"{path} goes from {loaded.input_shape} to {loaded.output_shape}; a model of {len(names)} "
                          f"classes goes from (None, height, width, 3) to (None, {len(names)}).")
     return Classifier(loaded, names, card)
-
-
-def soften(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Probabilities, N x classes, as the logits divided by the temperature give them (Guo et al. 2017, section 4.2)."""
-    logits = np.log(np.clip(probabilities, np.finfo(float).eps, None)) / temperature
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
 def _find(model: str | Path) -> Path:

@@ -47,3 +47,15 @@ def input_size(model: keras.Model) -> int | None:
 def class_probabilities(features, classes: int, **options):
     """The last layer; float32 under mixed precision too, so that probabilities sum to 1."""
     return layers.Dense(classes, activation="softmax", dtype="float32", name="probabilities", **options)(features)
+
+
+def soften(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Probabilities, N x classes, as the logits divided by the temperature give them (Guo et al. 2017, section 4.2).
+
+    The logarithm of a softmax's output differs from its logits by a constant, so probabilities suffice.
+    """
+    if not temperature > 0:
+        raise ValueError(f"The temperature is {temperature}, and must be positive.")
+    logits = np.log(np.clip(probabilities, np.finfo(float).eps, None)) / temperature
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)

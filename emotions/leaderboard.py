@@ -106,6 +106,7 @@ def _row(run: dict, models: str | Path | None) -> dict:
         "input_size": training.get("input_size"),
         "epochs": training.get("epochs_trained"),
         "members": " + ".join(run["members"]) if "members" in run else None,
+        "trained_by": run.get("trained_by"),
         "seed": run["seed"],
         "hardware": run["hardware"],
         "backend": run["backend"],
@@ -149,6 +150,12 @@ def to_markdown(dataset: str, board: pd.DataFrame, most_frequent: tuple[str, flo
         "Single pass, but for the flip-averaged column (mean over each picture and its mirror image). "
         "MB: the saved model. ms: one picture alone, on a CPU.",
     ]
+    if board["trained_by"].notna().any():
+        lines += [
+            "",
+            "What others trained may have been trained on copies of these pictures, or chosen by these pictures "
+            "themselves: its figures flatter it, the leak-free ones too.",
+        ]
     if BASELINE not in board.index:
         lines += ["", f"The trivial baseline, `{BASELINE}`, has not been run on this data set yet."]
     for model, row in comparison.over_seeds(board).iterrows():
@@ -174,6 +181,8 @@ def _trained(row: pd.Series) -> str:
     """On what and how long: so that a small run is never read as a full one."""
     if pd.notna(row["members"]):
         return f"average of {row['members']}"
+    if pd.notna(row["trained_by"]):
+        return f"trained by {row['trained_by']}"
     parts = [
         f"{row['training_pictures']:,.0f} pictures" if pd.notna(row["training_pictures"]) else "",
         f"{row['input_size']:.0f} px" if pd.notna(row["input_size"]) else "",

@@ -22,7 +22,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from emotions import backend, evaluation, models, plots, training
+from emotions import backend, calibration, evaluation, models, plots, training
 from emotions.datasets import Dataset, Split
 from emotions.evaluation import Predictions
 from emotions.recipes import Recipe
@@ -114,6 +114,11 @@ class Run:
         """On what, when and how long it was trained, in a sentence."""
         found = self.metrics
         training = found["training"]
+        if "members" in found:
+            shares = (f"{weight:.0%} {name}" for name, weight in found["members"].items())
+            return f"{found['title']}: {', '.join(shares)}."
+        if "trained_by" in found:
+            return f"{found['title']}: trained by {found['trained_by']}."
         if not training:
             return f"{found['title']}, fitted to {found['split_sizes']['train']:,} pictures on {found['hardware']}."
         return (
@@ -249,7 +254,8 @@ def run(
     found = evaluation.evaluate(model, dataset, folder, title=title, weights=source)
     plots.draw_run(folder)
     if keep_model:
-        models.save(model, file, evaluation.card(found))
+        temperature = calibration.fit_temperature(Run(folder, file).validation)
+        models.save(model, file, evaluation.card(found, temperature))
     return found
 
 

@@ -96,7 +96,7 @@ def test_metrics_have_the_form_that_evaluation_gives_them(folder, easy_dataset, 
     reported = evaluation.report(run, easy_dataset, **facts)
     assert list(ensemble) == [*list(reported)[:14], "members", *list(reported)[14:]]
     assert list(ensemble["split_sizes"]) == list(reported["split_sizes"])
-    assert evaluation.card(ensemble)["title"] == "Plain average of 2"
+    assert evaluation.card(ensemble, temperature=1.5)["title"] == "Plain average of 2"
 
 
 def test_members_and_weights_do_not_depend_on_the_test_split(folder):

@@ -374,7 +374,8 @@ def test_facts_of_the_training_go_into_the_metrics_and_into_the_card(evaluated, 
     names = ("seed", "training_seconds", "backend", "hardware", "git_commit")
     assert [found[name] for name in names] == [7, 12.5, "jax 0.6", "a GPU", "abc"]
     assert found["training"] == record
-    card = evaluation.card(found)
+    card = evaluation.card(found, temperature=1.5)
+    assert card["temperature"] == 1.5
     assert card["class_names"] == ["angry", "happy", "sad"]
     assert (card["model"], card["dataset"], card["split_sizes"]["train"]) == ("small", "easy", 96)
     assert card["test"]["accuracy"] == found["test"]["accuracy"]
@@ -382,6 +383,11 @@ def test_facts_of_the_training_go_into_the_metrics_and_into_the_card(evaluated, 
     assert card["training"] == {"seed": 7, "epochs_trained": 4, "input_size": [64, 64], "finished": record["finished"]}
     assert card["versions"] == {"backend": "jax 0.6", "keras": "3.9"}
     assert json.loads(json.dumps(card)) == card
+
+
+def test_what_else_is_known_of_a_model_goes_into_the_metrics(model, easy_dataset, tmp_path):
+    found = evaluation.evaluate(model, easy_dataset, tmp_path / "easy" / "small", flip=False, trained_by="others")
+    assert found["trained_by"] == "others"
 
 
 def test_what_is_leak_free_must_be_known(evaluated):

@@ -12,7 +12,7 @@ import pytest
 from conftest import blobs
 from sklearn.metrics import accuracy_score
 
-from emotions import backend, cli, evaluation, models, runs
+from emotions import backend, calibration, cli, evaluation, inference, models, runs
 from emotions.datasets import Split
 from emotions.evaluation import Predictions
 from emotions.recipes import Phase, Recipe
@@ -88,8 +88,17 @@ def test_a_quick_run_leaves_everything_in_its_own_place(home, easy_dataset):
         np.testing.assert_allclose(model.predict(split.images, verbose=0), saved.probabilities, atol=2e-5)
     # And it is the best of the trained ones, not the last nor a fresh one.
     assert found["validation"]["accuracy"] == pytest.approx(history["val_accuracy"].max(), abs=0.04)
-    assert models.read_card(file) == json.loads(json.dumps(evaluation.card(found)))
-    assert models.read_card(file)["test"]["accuracy"] == found["test"]["accuracy"]
+    card = models.read_card(file)
+    assert card == json.loads(json.dumps(evaluation.card(found, card["temperature"])))
+    assert card["test"]["accuracy"] == found["test"]["accuracy"]
+
+    # Who uses it gets calibrated probabilities; the files hold the model's own.
+    validation = Predictions.read(home / folder / "lenet-s3" / "predictions_validation.csv")
+    test = Predictions.read(home / folder / "lenet-s3" / "predictions.csv")
+    assert card["temperature"] == pytest.approx(calibration.fit_temperature(validation))
+    calibrated = inference.load(file).probabilities(list(easy_dataset.test.images))
+    np.testing.assert_allclose(calibrated, calibration.temper(test, card["temperature"]).probabilities, atol=1e-3)
+    assert np.abs(calibrated - test.probabilities).max() > 1e-3
 
 
 def test_quick_never_touches_full_results(home, easy_dataset):
