@@ -205,18 +205,17 @@ def notebooks(options: argparse.Namespace) -> None:
 
 def leaderboard(options: argparse.Namespace) -> int:
     """Compute results/<data set>/leaderboard.{csv,md} and README's tables from the runs' predictions."""
-    from emotions import leaderboard, runs, training
+    from emotions import leaderboard, runs
 
-    files = leaderboard.contents(runs.root(options.profile), options.data)
+    root = runs.root(options.profile)
+    files = (leaderboard.contents if options.check else leaderboard.write)(root, options.data)
     if not files:
-        raise FileNotFoundError(f"{runs.root(options.profile) / 'results'} has no run yet: train a model first.")
-    outdated = leaderboard.stale(files)
+        raise FileNotFoundError(f"{root / 'results'} has no run yet: train a model first.")
     if options.check:
+        outdated = leaderboard.stale(files)
         for path in outdated:
             print(f"{path} is out of date: run python -m emotions leaderboard", file=sys.stderr)
         return int(bool(outdated))
-    for path in outdated:
-        training.write(path, files[path])
     for path, text in files.items():
         print(text if path.name == "leaderboard.md" else path)
     return 0

@@ -191,6 +191,23 @@ def over_seeds(table: pd.DataFrame, figures: Iterable[str] = ("accuracy", "macro
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 
+def accuracy_by(run: Predictions, groups) -> pd.DataFrame:
+    """Accuracy in each group of the pictures, with its 95 % interval (Wilson 1927).
+
+    Args:
+        groups: N values; a picture whose value is missing is in none.
+
+    Returns:
+        one row per group, sorted: n, accuracy, low, high.
+    """
+    right = pd.Series(run.predicted == run.labels).groupby(np.asarray(groups))
+    rows = {}
+    for group, hits in right:
+        interval = binomtest(int(hits.sum()), len(hits)).proportion_ci(method="wilson")
+        rows[group] = {"n": len(hits), "accuracy": hits.mean(), "low": interval.low, "high": interval.high}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["n", "accuracy", "low", "high"])
+
+
 def recall_by_class(runs: Mapping[str, Predictions]) -> pd.DataFrame:
     """Recall of each class (columns) by each model (rows); NaN where a class has no pictures."""
     rows = {}

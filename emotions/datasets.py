@@ -459,14 +459,55 @@ def read_recut(path: Path, size=None, memory_limit: float = 4e9) -> Pictures:
 # FER+
 
 
+def ferplus_votes(ids, path: str | Path | None = None) -> pd.DataFrame:
+    """How FER+'s ten voters labelled pictures of FER2013 (Barsoum et al. 2016). Needs `fer2013new.csv`, no picture.
+
+    Args:
+        ids: N names as loading FER2013's CSV gives them, "PrivateTest_32298": split and row.
+        path: a folder to look in first, before EMOTIONS_DATA and data/.
+
+    Returns:
+        N rows in the order of the ids: the number of votes for each of the seven classes, by our names, and for
+        contempt, unknown and NF (not a face). They add up to ten, or less where voters did not finish.
+
+    Raises:
+        FileNotFoundError: there is no fer2013new.csv.
+        ValueError: the ids do not name rows of FER+, as those of FER2013 in folders do not.
+    """
+    found = _votes_files(_places_beside(path))
+    if not found:
+        raise FileNotFoundError("FER+'s fer2013new.csv was not found beside FER2013 or in data/: "
+                                f"get it from https://github.com/microsoft/FERPlus. {HELP}")
+    votes = _read_votes(found[0])
+    named = pd.Series(ids, dtype=str).str.extract(r"^(?P<part>[A-Za-z]+)_(?P<row>\d+)$")
+    rows = pd.to_numeric(named["row"])
+    known = rows.between(0, len(votes) - 1)
+    if not known.all() or not (votes["Usage"].to_numpy()[rows.astype(int)] == named["part"]).all():
+        raise ValueError(f"These ids do not name rows of {found[0]}: FER+'s votes follow the rows of FER2013's CSV, "
+                         "and pictures in folders have other names.")
+    return votes.iloc[rows.astype(int)].drop(columns=["Usage", "Image name"]).reset_index(drop=True)
+
+
+def _places_beside(path: str | Path | None) -> list[Path]:
+    beside = [Path(path), Path(path).parent] if path else []
+    return [place for place in beside if place.is_dir()] + _places()
+
+
+def _votes_files(places: list[Path]) -> list[Path]:
+    return [match for place in places for match in sorted(place.glob("fer2013new.csv"))]
+
+
+def _read_votes(file: Path) -> pd.DataFrame:
+    return pd.read_csv(file).rename(columns=str.strip).rename(columns=FERPLUS_VOTES)
+
+
 def _votes(pictures: Pictures, path: str | Path | None, needed: bool) -> pd.DataFrame | None:
     """FER+'s ten votes on each picture: shares of all candidates; NaN where the picture was not found.
 
     Joined by the CSV's rows; pictures from folders are looked up in the CSV first, by their pixels.
     """
-    beside = [Path(path), Path(path).parent] if path else []
-    places = [place for place in beside if place.is_dir()] + _places()
-    found = [match for place in places for match in sorted(place.glob("fer2013new.csv"))]
+    places = _places_beside(path)
+    found = _votes_files(places)
     if not found and not needed:
         return None
     if not found:
@@ -484,7 +525,7 @@ def _votes(pictures: Pictures, path: str | Path | None, needed: bool) -> pd.Data
         table = table.assign(row=_same_picture(pictures, csv))
         pictures.notes.append(f"{(table['row'] >= 0).sum()} of {len(table)} pictures were found in the CSV by their "
                               "pixels, which gives their FER+ votes; the others keep their label.")
-    votes = pd.read_csv(found[0]).rename(columns=str.strip).rename(columns=FERPLUS_VOTES)
+    votes = _read_votes(found[0])
     known = table["row"].between(0, len(votes) - 1)
     aligned = votes["Usage"].map(FER2013_PARTS).reindex(table["row"]).to_numpy() == table["part"].to_numpy()
     if not aligned[known].all() or not known.any():

@@ -8,16 +8,19 @@ writes an ordinary run folder. Nothing is trained and no model is loaded.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from sklearn.metrics import log_loss
 
 from emotions import comparison
 from emotions.evaluation import Predictions, measure_folder
 from emotions.training import git_commit, now, write
 
+FIRST = ("resnet34", "efficientnetb4-functional")  # the pair that is reported for Human Emotions
 ROUNDS = 50  # of greedy selection; weights are multiples of one part in so many
 
 
@@ -64,6 +67,54 @@ def select(validation: Mapping[str, Predictions], rounds: int = ROUNDS) -> dict[
     counts = np.bincount(kept, minlength=len(runs)) / len(kept)
     order = sorted(zip(runs, counts.tolist(), strict=True), key=lambda item: -item[1])
     return {name: weight for name, weight in order if weight}
+
+
+def candidates(folder: str | Path) -> list[str]:
+    """The runs of a data set from which members may be chosen on validation.
+
+    Left out are ensembles; what others trained, since they may have chosen it by these very pictures; and what
+    was trained on copies of validation pictures ("-all").
+    """
+    found = [json.loads(path.read_text()) for path in sorted(Path(folder).glob("*/metrics.json"))]
+    return [
+        run["model"]
+        for run in found
+        if "members" not in run and "trained_by" not in run and not re.search(r"-all(-|$)", run["model"])
+    ]
+
+
+def best(validation: Mapping[str, Predictions]) -> list[str]:
+    """Members of a plain average: the k runs of least log loss, with the k, two or more, whose average has the least.
+
+    Args:
+        validation: predictions for the validation split, never for test.
+    """
+    order = sorted(validation, key=lambda name: _loss(validation[name]))
+    return min(
+        (order[:k] for k in range(2, len(order) + 1)),
+        key=lambda names: _loss(average({name: validation[name] for name in names})),
+    )
+
+
+def _loss(run: Predictions) -> float:
+    return log_loss(run.labels, run.probabilities, labels=range(len(run.class_names)))
+
+
+def build_all(folder: str | Path) -> dict[str, dict]:
+    """The ensembles that a data set's runs allow: of `FIRST` where both are there, the best plain average, and the
+    weighted one, the last two of all `candidates`.
+
+    Returns:
+        what `build` returns, by name.
+    """
+    names = candidates(folder)
+    members = best(comparison.read(folder, names, "predictions_validation.csv"))
+    built = {}
+    if set(FIRST) <= set(names):
+        built["ensemble-resnet34-efficientnetb4"] = build(folder, "ensemble-resnet34-efficientnetb4", FIRST)
+    built["ensemble-plain"] = build(folder, "ensemble-plain", members)
+    built["ensemble-weighted"] = build(folder, "ensemble-weighted", names, weighted=True)
+    return built
 
 
 def build(

@@ -55,6 +55,13 @@ class Predictions:
     def take(self, chosen) -> Predictions:
         return Predictions(self.class_names, self.ids[chosen], self.labels[chosen], self.probabilities[chosen])
 
+    def join(self, other: Predictions) -> Predictions:
+        """These pictures and then the other's, of another split."""
+        mine, others = ((it.ids, it.labels, it.probabilities) for it in (self, other))
+        if self.class_names != other.class_names or set(self.ids) & set(other.ids):
+            raise ValueError("Predictions of two splits are joined: of the same classes, on different pictures.")
+        return Predictions(self.class_names, *map(np.concatenate, zip(mine, others, strict=True)))
+
     def save(self, path: str | Path) -> None:
         """Write `id,label,<class>…`: label is the class name, probabilities have five digits."""
         frame = pd.DataFrame(self.probabilities, columns=list(self.class_names))

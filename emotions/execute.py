@@ -86,10 +86,7 @@ def tidy(path: Path) -> None:
 def summary(dataset: str, profile: str) -> str:
     """The leaderboard of what was run, and where everything lies."""
     home = runs.root(profile)
-    written = leaderboard.contents(home, dataset)
-    for file, text in written.items():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
+    written = leaderboard.write(home, dataset)
     board = home / "results" / dataset / "leaderboard.md"
     places = {"Results": board.parent, "Models": home / "models", "Notebooks": runs.root() / "build" / "notebooks"}
     return "\n".join([written[board], *(f"{name}: {place}" for name, place in places.items())])

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from emotions import comparison, published
+from emotions import comparison, published, training
 from emotions.evaluation import measure_folder
 from emotions.runs import BASELINE
 
@@ -279,6 +279,14 @@ def contents(root: str | Path, data: str | None = None) -> dict[Path, str]:
         filled = fill(text, tables)
         if shown & set(tables):
             files[readme] = filled
+    return files
+
+
+def write(root: str | Path, data: str | None = None) -> dict[Path, str]:
+    """Write what `contents` tells, and return it; files that hold it already stay untouched."""
+    files = contents(root, data)
+    for path in stale(files):
+        training.write(path, files[path])
     return files
 
 

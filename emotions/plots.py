@@ -6,6 +6,7 @@ Functions return a Matplotlib figure; `draw_run` writes those of a run folder be
 from __future__ import annotations
 
 import json
+from itertools import cycle
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -27,6 +28,7 @@ EMOTION_COLORS = {
 }
 OTHER = "#444444"  # classes that are none of these
 TRAIN, VALIDATION, TEST = "#999999", "#0072B2", "#D55E00"
+SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#444444")  # models, one after another
 USUAL, UNUSUAL = "#0072B2", "#D55E00"
 
 
@@ -122,6 +124,133 @@ def roc_curves(predictions, title: str = "") -> plt.Figure:
     )
     axis.grid(alpha=0.3)
     axis.legend(fontsize=9, loc="lower right")
+    return figure
+
+
+def intervals(series: dict[str, pd.DataFrame], xlabel: str, title: str = "", marks: pd.Series | None = None):
+    """Accuracies with their 95 % intervals, a row for each model and a colour for each series.
+
+    Args:
+        series: by its name in the legend: models (rows, the same in all) with accuracy, low and high, 0-1.
+        marks: a figure reported elsewhere, by model, 0-1; drawn as a diamond.
+    """
+    models = list(next(iter(series.values())).index)
+    figure, axis = plt.subplots(figsize=(9, 1.5 + 0.38 * len(models)), layout="constrained")
+    for k, ((name, table), color) in enumerate(zip(series.items(), cycle(SERIES), strict=False)):
+        places = np.arange(len(models)) + 0.26 * (k - (len(series) - 1) / 2)
+        accuracy = 100 * table["accuracy"]
+        errors = np.abs(100 * table[["low", "high"]].to_numpy().T - accuracy.to_numpy())
+        axis.errorbar(accuracy, places, xerr=errors, fmt="o", color=color, capsize=2, markersize=5, label=name)
+    if marks is not None and marks.notna().any():
+        places = [models.index(name) for name in marks.dropna().index]
+        axis.scatter(
+            100 * marks.dropna(),
+            places,
+            marker="D",
+            facecolor="white",
+            edgecolor="black",
+            zorder=3,
+            label="reported elsewhere",
+        )
+    axis.set(xlabel=xlabel, title=title, yticks=range(len(models)), yticklabels=models)
+    axis.invert_yaxis()
+    axis.grid(axis="x", alpha=0.3)
+    axis.legend(fontsize=9)
+    return figure
+
+
+def pairs(differences: pd.DataFrame, p_values: pd.DataFrame, title: str = "") -> plt.Figure:
+    """Every model against every other: how much better the row is than the column; pale where it may be chance.
+
+    Args:
+        differences: accuracy of the row less that of the column, 0-1, see `comparison.matrix`.
+        p_values: the same table, of corrected p-values.
+    """
+    shown = 100 * differences
+    sure = p_values.to_numpy() < 0.05
+    notes = np.where(shown.isna(), "", shown.map("{:+.1f}".format) + np.where(sure, "*", ""))
+    side = 2.5 + 0.62 * len(shown)
+    figure, axis = plt.subplots(figsize=(side + 1.2, side), layout="constrained")
+    limit = max(1.0, float(np.nanmax(np.abs(shown))))
+    sns.heatmap(
+        shown.where(sure, 0.0).where(shown.notna()),
+        annot=notes,
+        fmt="",
+        cmap="RdBu",
+        center=0,
+        vmin=-limit,
+        vmax=limit,
+        square=True,
+        linewidths=0.5,
+        annot_kws={"fontsize": 8},
+        cbar_kws={"label": "accuracy, row less column (points)", "shrink": 0.7},
+        ax=axis,
+    )
+    axis.set_title(title)
+    axis.tick_params(axis="x", rotation=90)
+    axis.tick_params(axis="y", rotation=0)
+    return figure
+
+
+def reliability(tables: dict[str, pd.DataFrame], title: str = "") -> plt.Figure:
+    """Reliability diagrams: how often a model is right against how sure it says it is.
+
+    Args:
+        tables: from `calibration.reliability`, by the panel's title.
+    """
+    figure, axes = plt.subplots(
+        1, len(tables), figsize=(1 + 3.9 * len(tables), 4.4), sharey=True, squeeze=False, layout="constrained"
+    )
+    for axis, (name, table) in zip(axes.flat, tables.items(), strict=True):
+        table = table[table["n"] > 0]
+        hits = (table["n"] * table["accuracy"]).round().astype(int)
+        limits = [binomtest(k, n).proportion_ci(method="wilson") for k, n in zip(hits, table["n"], strict=True)]
+        errors = np.abs(100 * np.array([(it.low, it.high) for it in limits]).T - 100 * table["accuracy"].to_numpy())
+        axis.plot([0, 100], [0, 100], color=OTHER, linestyle=":", label="calibrated")
+        axis.errorbar(100 * table["confidence"], 100 * table["accuracy"], yerr=errors, fmt="none", color=USUAL)
+        sizes = 12 + 500 * table["n"] / table["n"].sum()
+        axis.scatter(100 * table["confidence"], 100 * table["accuracy"], s=sizes, color=USUAL, alpha=0.8)
+        axis.set(xlabel="confidence (%)", title=name, xlim=(0, 102), ylim=(0, 102), aspect=1)
+        axis.grid(alpha=0.3)
+    axes[0, 0].set_ylabel("right answers (%)")
+    axes[0, 0].legend(fontsize=9, loc="upper left")
+    figure.suptitle(title)
+    return figure
+
+
+def curves(lines: dict[str, pd.Series], xlabel: str, ylabel: str, title: str = "", chance: float | None = None):
+    """Shares (0-1) against what each series is indexed by, a line for each.
+
+    Args:
+        chance: drawn as a dotted line.
+    """
+    figure, axis = plt.subplots(figsize=(7.5, 4.4), layout="constrained")
+    for (name, line), color in zip(lines.items(), cycle(SERIES), strict=False):
+        axis.plot(line.index, 100 * line, color=color, linewidth=2, label=name)
+    if chance is not None:
+        axis.axhline(100 * chance, color=OTHER, linestyle=":", label=f"chance: {100 * chance:.1f} %")
+    axis.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=9)
+    return figure
+
+
+def steps(tables: dict[str, pd.DataFrame], xlabel: str, title: str = "") -> plt.Figure:
+    """Accuracy in groups of pictures that have an order, with 95 % intervals, a line for each model.
+
+    Args:
+        tables: from `comparison.accuracy_by`, by model; the groups are numbers.
+    """
+    figure, axis = plt.subplots(figsize=(7.5, 4.4), layout="constrained")
+    for (name, table), color in zip(tables.items(), cycle(SERIES), strict=False):
+        accuracy = 100 * table["accuracy"]
+        errors = np.abs(100 * table[["low", "high"]].to_numpy().T - accuracy.to_numpy())
+        axis.errorbar(table.index, accuracy, yerr=errors, color=color, marker="o", capsize=3, label=name)
+    counts = next(iter(tables.values()))["n"]
+    axis.set(xlabel=xlabel, ylabel="accuracy (%)", title=title, ylim=(0, 102))
+    axis.set_xticks(counts.index, [f"{group:g}\nn = {n:,}" for group, n in counts.items()])
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=9)
     return figure
 
 

@@ -146,6 +146,12 @@ class Run:
         return " ".join([f"python -m emotions train {system} --data {found['dataset']}", *options])
 
 
+def saved(dataset: str, profile: str = "full") -> dict[str, Run]:
+    """The evaluated runs of a data set, by name."""
+    names = sorted(path.parent.name for path in (root(profile) / "results" / dataset).glob("*/metrics.json"))
+    return {name: Run(run_folder(dataset, name, profile), model_file(dataset, name, profile)) for name in names}
+
+
 def obtain(
     name: str, dataset: Dataset, *, suffix: str = "", profile: str = "full", train: bool = False, **options
 ) -> Run:
