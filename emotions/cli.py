@@ -31,6 +31,9 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("--epochs", type=int, nargs="+", help="most epochs, one number per phase")
     add.add_argument("--batch-size", type=int)
     add.add_argument("--minutes", type=float, help="time budget that sets the number of epochs")
+    add.add_argument(
+        "--mixed-precision", action="store_true", help="bfloat16 on a CPU too; default: on accelerators only"
+    )
     add.add_argument("--suffix", default="", help="added to the name of the run")
     add.add_argument("--log", action="store_true", help="one line per epoch instead of a progress bar")
     add.set_defaults(run=train)
@@ -145,6 +148,7 @@ def train(options: argparse.Namespace) -> None:
         recipe=recipe,
         seed=options.seed or 0,
         minutes=options.minutes,
+        mixed_precision=options.mixed_precision or None,
         verbose=2 if options.log else "auto",
     )
     low, high = found["test"]["accuracy_interval"]

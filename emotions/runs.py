@@ -141,6 +141,8 @@ class Run:
             options.append(f"--size {training['input_size']}")
             epochs = " ".join(map(str, training["epochs"]))
             options.append(f"--minutes {training['minutes']:g}" if training["minutes"] else f"--epochs {epochs}")
+            if training["precision"] != "float32" and training["hardware"].startswith("CPU"):
+                options.append("--mixed-precision")
         if weights := found.get("weights"):
             options.append(f"--weights {weights}")
         return " ".join([f"python -m emotions train {system} --data {found['dataset']}", *options])
@@ -213,6 +215,7 @@ def run(
     recipe: Recipe | None = None,
     seed: int = 0,
     minutes: float | None = None,
+    mixed_precision: bool | None = None,
     keep_model: bool = True,
     callbacks: tuple[keras.callbacks.Callback, ...] = (),
     verbose: int | str = "auto",
@@ -225,6 +228,7 @@ def run(
         suffix: added to the name of the run, as "-all" or "-s1".
         size, weights: as in `models.build`.
         recipe, seed, minutes, callbacks, verbose: as in `training.train`.
+        mixed_precision: see `backend.use_mixed_precision`; the saved model is in float32 either way.
         keep_model: whether to write the `.keras` file too.
 
     Returns:
@@ -235,7 +239,7 @@ def run(
     if name == BASELINE:
         return run_baseline(dataset, folder)
     architecture = models.find(name)
-    mixed = backend.use_mixed_precision()
+    mixed = backend.use_mixed_precision(mixed_precision)
     keras.utils.set_random_seed(seed)
     model = models.build(name, len(dataset.class_names), input_size(name, profile, size), weights)
     training.train(
@@ -250,6 +254,7 @@ def run(
     )
     if mixed:
         model = models.in_float32(model)
+        keras.mixed_precision.set_global_policy("float32")
     file = model_file(dataset.name, name + suffix, profile)
     if keep_model:
         # What is measured is what a user will load: the light file, read back.

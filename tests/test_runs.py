@@ -43,16 +43,20 @@ def larger(easy_dataset):
     labels = np.repeat([0, 1, 2], [450, 150, 120])
     train, test = blobs(720, 3, 24, seed=1), blobs(240, 3, 24, seed=3)
     train = train.take(np.argsort(train.labels, kind="stable"))  # 240 of each
-    train = train.take(np.concatenate([np.resize(np.flatnonzero(train.labels == k), (labels == k).sum())
-                                       for k in range(3)]))
+    train = train.take(
+        np.concatenate([np.resize(np.flatnonzero(train.labels == k), (labels == k).sum()) for k in range(3)])
+    )
     train = dataclasses.replace(train, ids=np.array([f"train_{i:04d}" for i in range(720)]))
     return dataclasses.replace(easy_dataset, train=train, test=test)
 
 
 def files(folder: Path) -> dict[str, str]:
     """Digest by file."""
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 # Whole runs
@@ -61,12 +65,21 @@ def files(folder: Path) -> dict[str, str]:
 def test_a_quick_run_leaves_everything_in_its_own_place(home, easy_dataset):
     found = runs.run("lenet", easy_dataset, profile="quick", suffix="-s3", seed=3, verbose=0)
     folder = "build/quick/results/easy"
-    names = ["confusion_matrix.png", "history.csv", "metrics.json", "predictions.csv", "predictions_tta.csv",
-             "predictions_validation.csv", "predictions_validation_tta.csv", "training.json",
-             "training_accuracy_loss.png"]
+    names = [
+        "confusion_matrix.png",
+        "history.csv",
+        "metrics.json",
+        "predictions.csv",
+        "predictions_tta.csv",
+        "predictions_validation.csv",
+        "predictions_validation_tta.csv",
+        "training.json",
+        "training_accuracy_loss.png",
+    ]
     expected = [f"{folder}/lenet-s3/{name}" for name in names]
     assert sorted(files(home)) == sorted(
-        [*expected, f"{folder}/copied_in_training.csv", "build/quick/models/lenet-s3-easy.keras"])
+        [*expected, f"{folder}/copied_in_training.csv", "build/quick/models/lenet-s3-easy.keras"]
+    )
     assert json.loads((home / folder / "lenet-s3" / "metrics.json").read_text()) == found
     assert (found["dataset"], found["model"], found["title"], found["seed"]) == ("easy", "lenet-s3", "LeNet", 3)
     assert found["split_sizes"] == {"train": 96, "validation": 32, "test": 40}
@@ -123,7 +136,10 @@ def test_the_baseline_learns_what_is_easy_and_is_measured_like_a_model(home, eas
     found = runs.run(runs.BASELINE, easy_dataset, profile="quick")
     folder = home / "build/quick/results/easy"
     assert sorted(path.name for path in (folder / runs.BASELINE).iterdir()) == [
-        "metrics.json", "predictions.csv", "predictions_validation.csv"]
+        "metrics.json",
+        "predictions.csv",
+        "predictions_validation.csv",
+    ]
     assert found["test"]["accuracy"] > 0.9
     assert json.loads((folder / runs.BASELINE / "metrics.json").read_text()) == found
     assert (found["model"], found["title"], found["seed"]) == ("logistic-regression", "Logistic regression", 0)
@@ -232,9 +248,24 @@ def test_unknown_names_are_named_with_what_there_is(home, easy_dataset):
     assert files(home) == {}
 
 
+def test_mixed_precision_ends_with_the_training(home, easy_dataset):
+    found = runs.run("lenet", easy_dataset, profile="quick", recipe=SHORTEST, mixed_precision=True, verbose=0)
+    assert found["training"]["precision"] == "mixed_bfloat16"
+    assert keras.mixed_precision.global_policy().name == "float32"
+    model = keras.models.load_model(runs.model_file(easy_dataset.name, "lenet", "quick"))
+    assert model.get_layer("conv_1").dtype_policy.name == "float32"
+
+
 def test_a_run_names_the_command_that_makes_it_again(tmp_path):
     def command(model, **found):
-        training = {"input_size": 96, "minutes": None, "epochs": [5, 20]} | found.pop("training", {})
+        usual = {
+            "input_size": 96,
+            "minutes": None,
+            "epochs": [5, 20],
+            "precision": "float32",
+            "hardware": "CPU, 2 cores",
+        }
+        training = usual | found.pop("training", {})
         (tmp_path / "metrics.json").write_text(
             json.dumps({"model": model, "dataset": "fer2013", "training": training, **found})
         )
@@ -245,6 +276,8 @@ def test_a_run_names_the_command_that_makes_it_again(tmp_path):
     assert command("champion-all-s3", training={"minutes": 30.0}) == (
         f"{train} champion --data fer2013 --seed 3 --keep-copies --size 96 --minutes 30"
     )
+    assert command("champion", training={"precision": "mixed_bfloat16"}).endswith(" --mixed-precision")
+    assert "--mixed" not in command("champion", training={"precision": "mixed_bfloat16", "hardware": "NVIDIA H200"})
     assert command("mobilenetv2", weights="imagenet").endswith(" --weights imagenet")
     parser = cli.parser()
     options = parser.parse_args(command("lenet-clean-s1", weights="file.h5").split()[3:])
