@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import dataclasses
 import json
-import os
 import sys
 
 
@@ -34,7 +33,8 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument(
         "--mixed-precision", action="store_true", help="bfloat16 on a CPU too; default: on accelerators only"
     )
-    add.add_argument("--suffix", default="", help="added to the name of the run")
+    add.add_argument("--suffix", metavar="WORD", help="names the run: lenet --suffix wide becomes lenet-wide")
+    add.add_argument("--track", choices=("tensorboard", "wandb"), help="record the training with this tool, too")
     add.add_argument("--log", action="store_true", help="one line per epoch instead of a progress bar")
     add.set_defaults(run=train)
 
@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
 
     add = commands.add_parser("predict", help="say which emotion each face shows", description=predict.__doc__)
     add.add_argument("paths", nargs="+", metavar="PATH", help="a picture, or a folder with all in it")
-    add.add_argument("--model", metavar="NAME_OR_FILE", help="a name in models/, or a file; default: the champion")
+    add.add_argument("--model", metavar="NAME_OR_FILE", help="a name in models/, or a file; default: as in README")
     add.add_argument(
         "--classes", metavar="A,B,…", help="for a file without class names: those of its outputs, in order"
     )
@@ -68,6 +68,11 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("--check", action="store_true", help="write nothing; exit status 1 if a file is out of date")
     add.set_defaults(run=leaderboard)
 
+    add = commands.add_parser("cards", help="write the models' cards anew", description=cards.__doc__)
+    add.add_argument("--profile", default="full", choices=("full", "quick"), help="quick: those under build/")
+    add.add_argument("--check", action="store_true", help="write nothing; exit status 1 if a file is out of date")
+    add.set_defaults(run=cards)
+
     add = commands.add_parser("notebooks", help="run the notebooks", description=notebooks.__doc__)
     add.add_argument("files", nargs="*", metavar="FILE", help="default: all of notebooks/")
     add.add_argument("--data", help="the data set for all of them; default: each notebook's own")
@@ -75,6 +80,13 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("--in-place", action="store_true", help="write the outputs back, from the saved runs")
     add.set_defaults(run=notebooks)
     return top
+
+
+def quiet_start() -> None:
+    """Start Keras for a command that needs it; what its backend says meanwhile would drown the command's own words."""
+    from emotions import notebook
+
+    notebook.start_backend()
 
 
 def data_options(command: argparse.ArgumentParser) -> None:
@@ -117,11 +129,13 @@ def data(options: argparse.Namespace) -> None:
 
 def train(options: argparse.Namespace) -> None:
     """Train, evaluate and save a model: results/<data set>/<model>/ and models/<model>-<data set>.keras."""
+    quiet_start()
     from emotions import models, runs
 
     dataset = load_data(options)
     variants = {"-all": options.keep_copies, "-clean": options.clean, "-ferplus": options.soft_labels}
-    suffix = "".join(name for name, chosen in variants.items() if chosen) + options.suffix
+    suffix = "".join(name for name, chosen in variants.items() if chosen)
+    suffix += f"-{options.suffix.removeprefix('-')}" if options.suffix else ""
     suffix += f"-s{options.seed}" if options.seed is not None else ""
     recipe = None
     if options.model != runs.BASELINE:
@@ -149,6 +163,7 @@ def train(options: argparse.Namespace) -> None:
         seed=options.seed or 0,
         minutes=options.minutes,
         mixed_precision=options.mixed_precision or None,
+        track=options.track,
         verbose=2 if options.log else "auto",
     )
     low, high = found["test"]["accuracy_interval"]
@@ -160,6 +175,7 @@ def train(options: argparse.Namespace) -> None:
 
 def evaluate(options: argparse.Namespace) -> None:
     """Measure a saved model on the test split of a data set; writes nothing unless told where."""
+    quiet_start()
     from emotions import evaluation, inference, plots
 
     classifier = inference.load(options.model)
@@ -183,6 +199,7 @@ def evaluate(options: argparse.Namespace) -> None:
 
 def peers(options: argparse.Namespace) -> None:
     """Measure the ready-made classifiers of Arriaga et al. on FER2013 into results/, beside our own models."""
+    quiet_start()
     from emotions import peers
 
     for found in peers.evaluate(options.folder, load_data(options)):
@@ -195,6 +212,7 @@ def peers(options: argparse.Namespace) -> None:
 
 def notebooks(options: argparse.Namespace) -> None:
     """Run notebooks in order; executed copies land in build/notebooks/, or with --in-place where they were."""
+    quiet_start()
     from emotions import execute, runs
 
     if options.in_place and (options.data or options.profile):
@@ -209,6 +227,7 @@ def notebooks(options: argparse.Namespace) -> None:
 
 def leaderboard(options: argparse.Namespace) -> int:
     """Compute results/<data set>/leaderboard.{csv,md} and README's tables from the runs' predictions."""
+    quiet_start()
     from emotions import leaderboard, runs
 
     root = runs.root(options.profile)
@@ -225,9 +244,27 @@ def leaderboard(options: argparse.Namespace) -> int:
     return 0
 
 
+def cards(options: argparse.Namespace) -> int:
+    """Write the model card beside every model, what a program needs of it into the model's file, and README's list."""
+    quiet_start()
+    from emotions import cards, runs
+
+    files = cards.contents(runs.root(options.profile))
+    if not files:
+        raise FileNotFoundError(f"{runs.root(options.profile) / 'models'} has no model yet: train one first.")
+    outdated = cards.stale(files)
+    if options.check:
+        for path in outdated:
+            print(f"{path} is out of date: run python -m emotions cards", file=sys.stderr)
+        return int(bool(outdated))
+    cards.write({path: files[path] for path in outdated})
+    print(*files, sep="\n")
+    return 0
+
+
 def predict(options: argparse.Namespace) -> int:
     """Say which emotion each face shows: a table, JSON, or annotated copies. Exit status 1: some pictures failed."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up messages would drown ours
+    quiet_start()
     import keras
 
     from emotions import inference

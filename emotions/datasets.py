@@ -153,8 +153,8 @@ def load(name: str = "synthetic", path: str | Path | None = None, *, keep_copies
         from emotions import synthetic
         dataset = synthetic.load(seed=seed) if size is None else synthetic.load(seed=seed, size=size[0])
         return _clean(dataset) if clean else dataset
-    if name.startswith("folder:"):
-        name, path = _named(Path(name.removeprefix("folder:")))
+    name, own = place_of(name)
+    path = own or path
     source = SOURCES.get(name) or _folder_source(name, path)
     if soft_labels and (not source.votes or source.classes):
         raise ValueError(f"There are soft labels for fer2013 only, not for {name}.")
@@ -221,10 +221,14 @@ class Source:
     published: dict[str, int] = field(default_factory=dict)
 
 
-def _named(path: Path) -> tuple[str, Path]:
+def place_of(name: str) -> tuple[str, Path | None]:
+    """The name that a data set goes by, and of "folder:PATH" also where it is."""
+    if not name.startswith("folder:"):
+        return name, None
+    path = Path(name.removeprefix("folder:")).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"There is no folder {path}.")
-    return path.resolve().name.removesuffix(".zip"), path
+    return path.resolve().name.removesuffix(".zip"), path.resolve()
 
 
 def _folder_source(name: str, path: str | Path | None) -> Source:

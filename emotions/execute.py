@@ -10,7 +10,7 @@ import nbformat
 import papermill
 from papermill.exceptions import PapermillExecutionError
 
-from emotions import leaderboard, runs
+from emotions import datasets, leaderboard, runs
 
 KEPT_METADATA = ("kernelspec", "language_info")
 
@@ -31,6 +31,8 @@ def execute(
     Raises:
         RuntimeError: a cell failed; names the notebook, the cell and the error. What ran is kept.
     """
+    if dataset is not None and (place := datasets.place_of(dataset)[1]):
+        dataset = f"folder:{place}"  # wherever the notebooks lie
     wanted = {"DATASET": dataset, "PROFILE": profile}
     parameters = {name: value for name, value in wanted.items() if value is not None}
     target = runs.root() / "build" / "notebooks"
@@ -85,6 +87,7 @@ def tidy(path: Path) -> None:
 
 def summary(dataset: str, profile: str) -> str:
     """The leaderboard of what was run, and where everything lies."""
+    dataset, _ = datasets.place_of(dataset)
     home = runs.root(profile)
     written = leaderboard.write(home, dataset)
     board = home / "results" / dataset / "leaderboard.md"

@@ -1,6 +1,6 @@
 """Use it: a saved model on a picture, an array, a list, a folder, the camera.
 
-    classifier = load("champion-fer2013")          # a name in models/, or any .keras file
+    classifier = load("mobilenetv2-fer2013")       # a name in models/, or any .keras file
     classifier.predict("party.jpg")                # a table, one row per face
     classifier.predict("holiday photos/")          # the same for a folder
 
@@ -30,9 +30,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from emotions.layers import input_size, soften
 from emotions.models import CARD, read_card
+from emotions.palette import rgb
 from emotions.pictures import SUFFIXES, Store, decode, fit, in_threads, shape_of
 
-DEFAULT = "champion-fer2013"
+DEFAULT = "mobilenetv2-fer2013"  # a committed file of models/, used where none is named
 BATCH = 64        # pictures in memory at a time
 FACE_SIZED = 96   # pixels: a picture no larger is taken for a face already cut out
 LARGEST = 1600    # pixels on the longer side, to which larger pictures are reduced before faces are looked for
@@ -46,6 +47,7 @@ BOX = ("x", "y", "width", "height")
 # Pillow warns of pictures above 89 million pixels and refuses them above 179 million; the refusal is enough.
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
+WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 Box = tuple[int, int, int, int]  # x, y, width, height in pixels
 
 
@@ -388,7 +390,7 @@ def _resize(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def annotate(picture, faces: pd.DataFrame) -> np.ndarray:
-    """A copy with a box, the emotion and its confidence at every face.
+    """A copy with a box in the colour of the emotion, its name and its confidence at every face.
 
     Its longer side has at most 1600 pixels; small pictures are enlarged, so that the text can be read.
 
@@ -409,14 +411,17 @@ def annotate(picture, faces: pd.DataFrame) -> np.ndarray:
     font = {"fontFace": cv2.FONT_HERSHEY_SIMPLEX, "fontScale": line / 4 + 0.1, "thickness": max(1, line // 2)}
     for face in faces[faces["error"].isna()].to_dict("records"):
         x, y, w, h = (round(scale * face[side]) for side in BOX)
-        for colour, thickness in (((0, 0, 0), 2 * line), ((255, 255, 255), line)):
-            cv2.rectangle(canvas, (x, y), (x + w - 1, y + h - 1), colour, thickness)
+        colour = rgb(face["emotion"])
+        for one, thickness in ((WHITE, 2 * line), (colour, line)):
+            cv2.rectangle(canvas, (x, y), (x + w - 1, y + h - 1), one, thickness)
         text = f"{face['emotion']} {face['confidence']:.0%}"
         (across, up), down = cv2.getTextSize(text, **font)
         left = min(max(x, 0), max(0, width - across - 2 * line))
         top = max(0, y - up - down - 2 * line)
-        cv2.rectangle(canvas, (left, top), (left + across + 2 * line, top + up + down + 2 * line), (0, 0, 0), -1)
-        cv2.putText(canvas, text, (left + line, top + up + line), color=(255, 255, 255), lineType=cv2.LINE_AA, **font)
+        cv2.rectangle(canvas, (left, top), (left + across + 2 * line, top + up + down + 2 * line), colour, -1)
+        # Rec. 601 luma: dark text on the light colours.
+        ink = BLACK if np.dot(colour, (0.299, 0.587, 0.114)) > 127 else WHITE
+        cv2.putText(canvas, text, (left + line, top + up + line), color=ink, lineType=cv2.LINE_AA, **font)
     return canvas
 
 

@@ -577,6 +577,18 @@ def _halve(weights: bytes) -> bytes:
     return buffer.getvalue()
 
 
+def write_card(path: str | Path, card: dict) -> None:
+    """Put another card into a file that `save` wrote; the model in it stays as it is."""
+    path = Path(path)
+    temporary = path.with_name(path.name + ".writing")
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as new:
+        for member in old.infolist():
+            if member.filename != CARD:
+                new.writestr(member, old.read(member))
+        new.writestr(zipfile.ZipInfo(CARD), json.dumps(card, indent=2), zipfile.ZIP_DEFLATED)
+    temporary.replace(path)
+
+
 def read_card(path: str | Path) -> dict:
     """What `save` put into a `.keras` file beside the model: class names, data set, figures, versions."""
     with zipfile.ZipFile(path) as file:

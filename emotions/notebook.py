@@ -20,13 +20,11 @@ NO_ACCELERATOR = (
 
 def begin() -> None:
     """Print the versions and the accelerator; where there is none, say how to get one."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # for what TensorFlow would say later on
-    with _native_messages_off():
-        import keras
+    accelerator = start_backend()
+    import keras
 
-        from emotions import backend
+    from emotions import backend
 
-        accelerator = backend.accelerator()
     print(
         f"Python {platform.python_version()}, emotions {emotions.__version__}, "
         f"Keras {keras.__version__} on {backend.version()}, {backend.hardware()}"
@@ -35,9 +33,18 @@ def begin() -> None:
         print(NO_ACCELERATOR)
 
 
+def start_backend() -> str | None:
+    """Import Keras and its backend without what native libraries have to say; returns the accelerator, if any."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # for what TensorFlow would say later on
+    with _native_messages_off():
+        from emotions import backend
+
+        return backend.accelerator()
+
+
 @contextlib.contextmanager
 def _native_messages_off():
-    """Keep out of the notebook what native libraries print while they load, before their log levels count."""
+    """Keep off the screen what native libraries print while they load, before their log levels count."""
     kept = os.dup(2)
     with Path(os.devnull).open("wb") as nowhere:
         os.dup2(nowhere.fileno(), 2)

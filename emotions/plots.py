@@ -16,17 +16,8 @@ import seaborn as sns
 from scipy.stats import binomtest
 from sklearn.metrics import auc, roc_curve
 
-# One colour per emotion, the same in every figure: Okabe & Ito's palette, told apart with any colour vision.
-EMOTION_COLORS = {
-    "angry": "#D55E00",
-    "disgust": "#009E73",
-    "fear": "#CC79A7",
-    "happy": "#E69F00",
-    "neutral": "#7F7F7F",
-    "sad": "#0072B2",
-    "surprise": "#56B4E9",
-}
-OTHER = "#444444"  # classes that are none of these
+from emotions.palette import EMOTION_COLORS, OTHER, colors
+
 TRAIN, VALIDATION, TEST = "#999999", "#0072B2", "#D55E00"
 SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#444444")  # models, one after another
 USUAL, UNUSUAL = "#0072B2", "#D55E00"
@@ -426,8 +417,3 @@ def gallery(images, predictions, columns: int = 7, caption: str = "") -> plt.Fig
         titles.append(f"{said}\nright" if right[i] else f"{said}\nwrong, is {names[predictions.labels[i]]}")
     frames = colors(names[predictions.labels[i]] for i in order)
     return face_grid(np.asarray(images)[order], titles, frames, columns, caption)
-
-
-def colors(class_names) -> list[str]:
-    """The colour of each class."""
-    return [EMOTION_COLORS.get(name, OTHER) for name in class_names]

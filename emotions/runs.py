@@ -22,7 +22,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from emotions import backend, calibration, evaluation, models, plots, training
+from emotions import backend, cards, evaluation, models, plots, tracking, training
 from emotions.datasets import Dataset, Split
 from emotions.evaluation import Predictions
 from emotions.recipes import Recipe
@@ -217,6 +217,7 @@ def run(
     minutes: float | None = None,
     mixed_precision: bool | None = None,
     keep_model: bool = True,
+    track: str | None = None,
     callbacks: tuple[keras.callbacks.Callback, ...] = (),
     verbose: int | str = "auto",
 ) -> dict:
@@ -229,7 +230,8 @@ def run(
         size, weights: as in `models.build`.
         recipe, seed, minutes, callbacks, verbose: as in `training.train`.
         mixed_precision: see `backend.use_mixed_precision`; the saved model is in float32 either way.
-        keep_model: whether to write the `.keras` file too.
+        keep_model: whether to write the `.keras` file, and its model card, too.
+        track: "tensorboard" or "wandb" records the training there, too; see `tracking`.
 
     Returns:
         the content of the run's `metrics.json`.
@@ -237,21 +239,26 @@ def run(
     dataset = scaled(dataset, profile)
     folder = run_folder(dataset.name, name + suffix, profile)
     if name == BASELINE:
+        if track:
+            raise ValueError(f"{BASELINE} has no epochs that {track} could track.")
         return run_baseline(dataset, folder)
     architecture = models.find(name)
     mixed = backend.use_mixed_precision(mixed_precision)
     keras.utils.set_random_seed(seed)
     model = models.build(name, len(dataset.class_names), input_size(name, profile, size), weights)
-    training.train(
-        model,
-        dataset,
-        scaled_recipe(recipe or architecture.recipe_with(weights), profile),
-        folder,
-        seed=seed,
-        minutes=minutes,
-        callbacks=callbacks,
-        verbose=verbose,
-    )
+    recipe = scaled_recipe(recipe or architecture.recipe_with(weights), profile)
+    config = training.describe(model, dataset, recipe, seed, minutes, [phase.epochs for phase in recipe.phases])
+    with tracking.tracking(track, f"{dataset.name}/{name}{suffix}", config, root(profile)) as trackers:
+        training.train(
+            model,
+            dataset,
+            recipe,
+            folder,
+            seed=seed,
+            minutes=minutes,
+            callbacks=(*trackers, *callbacks),
+            verbose=verbose,
+        )
     if mixed:
         model = models.in_float32(model)
         keras.mixed_precision.set_global_policy("float32")
@@ -265,8 +272,7 @@ def run(
     found = evaluation.evaluate(model, dataset, folder, title=title, weights=source)
     plots.draw_run(folder)
     if keep_model:
-        temperature = calibration.fit_temperature(Run(folder, file).validation)
-        models.save(model, file, evaluation.card(found, temperature))
+        cards.write(cards.of(file, folder))
     return found
 
 

@@ -1,0 +1,26 @@
+"""Which colour has an emotion? One each, the same in every figure and on every annotated picture."""
+
+from __future__ import annotations
+
+# Okabe & Ito's palette, told apart with any colour vision.
+EMOTION_COLORS = {
+    "angry": "#D55E00",
+    "disgust": "#009E73",
+    "fear": "#CC79A7",
+    "happy": "#E69F00",
+    "neutral": "#7F7F7F",
+    "sad": "#0072B2",
+    "surprise": "#56B4E9",
+}
+OTHER = "#444444"  # classes that are none of these
+
+
+def colors(class_names) -> list[str]:
+    """The colour of each class, as "#RRGGBB"."""
+    return [EMOTION_COLORS.get(name, OTHER) for name in class_names]
+
+
+def rgb(class_name: str) -> tuple[int, int, int]:
+    """The colour of a class as red, green and blue, 0-255."""
+    (color,) = colors([class_name])
+    return tuple(bytes.fromhex(color[1:]))
