@@ -16,7 +16,7 @@ from emotions import cli, datasets, evaluation, models, runs, synthetic
 from emotions.datasets import Dataset
 from emotions.evaluation import Predictions
 
-COMMANDS = ("data", "train", "evaluate", "predict", "leaderboard", "notebooks")
+COMMANDS = ("data", "train", "evaluate", "predict", "leaderboard", "cards", "notebooks")
 
 
 def easy(class_names=("angry", "happy", "sad")) -> Dataset:
@@ -46,7 +46,7 @@ def trained(tmp_path_factory):
         asked = settle(patch, home)
         lenet = ["train", "lenet", "--profile", "quick", "--size", "24", "--epochs", "1", "--batch-size", "32", "--log"]
         assert cli.main([*lenet, "--data", "easy", "--path", "somewhere", "--seed", "4"]) == 0
-        variants = ["--keep-copies", "--clean", "--soft-labels", "--suffix=-x"]
+        variants = ["--keep-copies", "--clean", "--soft-labels", "--suffix", "x"]
         assert cli.main(["train", "logistic-regression", "--profile", "quick", *variants]) == 0
     return home, asked
 
@@ -238,6 +238,20 @@ def test_leaderboard_of_quick_runs_lists_both(home, results, capsys):
     assert cli.main([*arguments, "--check"]) == 0
     assert "has no run yet: train a model first" in mistake(["leaderboard"], capsys)
     assert "has no run on fer2013; there are runs on easy" in mistake([*arguments, "--data", "fer2013"], capsys)
+
+
+# cards
+
+
+def test_cards_of_quick_runs_are_checked_and_written(home, file, capsys):
+    arguments = ["cards", "--profile", "quick"]
+    assert cli.main([*arguments, "--check"]) == 0  # training wrote it
+    file.with_suffix(".md").unlink()
+    assert cli.main([*arguments, "--check"]) == 1
+    assert "lenet-s4-easy.md is out of date: run python -m emotions cards" in capsys.readouterr().err
+    assert cli.main(arguments) == 0
+    assert "Article 5(1)(f)" in file.with_suffix(".md").read_text()
+    assert "has no model yet" in mistake(["cards"], capsys)
 
 
 # notebooks

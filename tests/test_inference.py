@@ -18,7 +18,7 @@ import pytest
 from keras import layers
 from PIL import Image
 
-from emotions import cli, inference, models, synthetic
+from emotions import cli, inference, models, palette, runs, synthetic
 
 COLOURS = {"blue": (0, 0, 200), "green": (0, 200, 0), "red": (200, 0, 0)}
 
@@ -268,14 +268,17 @@ def test_annotated_copies_show_boxes_and_leave_the_picture_alone(classifier):
     one = with_boxes(classifier, (100, 150, 200, 200))
     copy = inference.annotate(picture, one.predict(picture))
     assert copy.shape == picture.shape and (picture == COLOURS["green"]).all()
-    assert (copy[250, 100] == 255).all() and (copy[150:350, 299] == 255).all()
+    other = palette.rgb("green")  # no emotion
+    assert (copy[250, 100] == other).all() and (copy[150:350, 299] == other).all()
     assert (copy[200:300, 150:250] == COLOURS["green"]).all()
     assert (copy[:120] == COLOURS["green"]).all() and (copy[120:148, 100:200, 0] > 150).any()  # text above the box
     small = patch("red", 48, 48)
     assert inference.annotate(small, one.predict(small)).shape == (336, 336, 3)
     large = inference.annotate(patch("red", 2400, 3200), one.predict(patch("red", 2400, 3200)))
-    assert large.shape == (1200, 1600, 3) and (large[250, 100] == 255).all()
+    assert large.shape == (1200, 1600, 3) and (large[250, 100] == palette.rgb("red")).all()
     empty = with_boxes(classifier)
+    happy = one.predict(picture).assign(emotion="happy")
+    assert (inference.annotate(picture, happy)[250, 100] == palette.rgb("happy")).all()
     assert np.array_equal(inference.annotate(picture, empty.predict(picture)), picture)
 
 
@@ -295,6 +298,10 @@ def test_low_confidence_is_unsure(classifier):
 
 
 # Models
+
+
+def test_the_default_is_a_model_of_the_repository():
+    assert (runs.root() / "models" / f"{inference.DEFAULT}.keras").exists()
 
 
 def test_models_are_found_by_name_in_the_current_directory_too(file, monkeypatch):

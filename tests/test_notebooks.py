@@ -6,6 +6,7 @@ import subprocess
 
 import nbformat
 import pytest
+import synthetic_runs
 from conftest import REPOSITORY
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
@@ -178,6 +179,19 @@ def test_only_known_parameters_are_set_and_the_source_stays_as_it_is(home):
     assert set(book.metadata) == {"kernelspec", "language_info"}
     assert [set(cell.metadata) - {"tags"} for cell in book.cells] == [set()] * len(book.cells)
     assert len(tagged(book, "parameters")) == 1
+
+
+def test_a_folder_of_ones_own_is_found_from_wherever_the_notebook_lies(home, monkeypatch):
+    source = write_notebook(home, "print(DATASET)")
+    (home / "mine").mkdir()
+    monkeypatch.chdir(home)
+    (executed,) = execute.execute([source], "folder:mine", "quick")
+    assert outputs(read(executed))[-1].text == f"folder:{home / 'mine'}\n"
+    synthetic_runs.write_run(home / "build/quick/results/mine/lenet")
+    synthetic_runs.write_run(home / "build/quick/results/mine/logistic-regression", skill=0.5)
+    assert "Test split of `mine`" in execute.summary("folder:mine", "quick")
+    with pytest.raises(FileNotFoundError, match="There is no folder elsewhere"):
+        execute.execute([source], "folder:elsewhere")
 
 
 def test_in_place_the_outputs_of_its_own_parameters_land_in_the_source(home, capsys):

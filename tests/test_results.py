@@ -5,7 +5,7 @@ from functools import cache
 
 import pytest
 
-from emotions import leaderboard, runs
+from emotions import cards, leaderboard, runs
 
 RUNS = sorted(path.parent for path in (runs.root() / "results").glob("*/*/predictions.csv"))
 if not RUNS:
@@ -37,6 +37,11 @@ def test_metrics_follow_from_the_predictions(folder):
     saved = json.loads((folder / "metrics.json").read_text())
     assert (saved["dataset"], saved["model"]) == (folder.parent.name, folder.name)
     assert_same(measured(folder.parent)[folder.name], saved, f"{folder / 'metrics.json'}")
+
+
+def test_model_cards_follow_from_the_runs():
+    outdated = cards.stale(cards.contents(runs.root()))
+    assert not outdated, f"out of date, run python -m emotions cards: {', '.join(map(str, outdated))}"
 
 
 def test_leaderboards_and_readme_follow_from_the_predictions(monkeypatch):
