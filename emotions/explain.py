@@ -4,9 +4,7 @@
     table = compare(model, images, masks=masks)                    # every method that fits, against chance
 
 They work for every functional or Sequential model with one picture input and one row of class scores per
-picture, models nested in models included. The model is run operation by operation, with inner models opened,
-so that no graph has to be cut or sewn together: any layer's output can be read, and differentiated by.
-An inner layer is called by its path, "base/block5_conv3", or by its own name where only one has it.
+picture, models nested in models included: `reading` opens them.
 
 Gradients are those of the class scores before the final softmax (or sigmoid): a probability near 1 hardly
 changes whatever the evidence, so its gradient vanishes for the surest predictions, and a lower probability
@@ -15,12 +13,9 @@ of one class is evidence for another. Where no softmax ends the model, its outpu
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections import Counter
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache, partial
 
 import cv2
@@ -30,13 +25,11 @@ import pandas as pd
 from keras import layers, ops
 from scipy.stats import rankdata
 
-from emotions import backend
+from emotions import backend, reading
 
-BATCH = 32  # pictures whose gradients are in memory at once
 RESAMPLES = 2000  # of the bootstrap
 CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D, layers.Conv2DTranspose)
 POOLINGS = (layers.MaxPooling2D, layers.AveragePooling2D, layers.GlobalMaxPooling2D, layers.GlobalAveragePooling2D)
-SQUASHING = (keras.activations.softmax, keras.activations.sigmoid)
 
 
 # ------------------------------------------------------------------------------------- Grad-CAM and features
@@ -62,15 +55,15 @@ def grad_cam(model, images, classes=None, layer=None) -> np.ndarray:
     Raises:
         ValueError: no convolution, no such layer, a class out of range, or pictures of another shape.
     """
-    images, classes = _pictures(model, images), _class_indices(model, classes, len(images))
-    path = target_layer(model) if layer is None else _find(model, layer)
-    _feature_map(model, path)
-    return _at_picture_size(_in_batches(_grad_cam(model, path), images, classes), images)
+    images, classes = reading.pictures(model, images), _class_indices(model, classes, len(images))
+    path = target_layer(model) if layer is None else reading.find(model, layer)
+    reading.require_map(model, path)
+    return at_picture_size(reading.in_batches(_grad_cam(model, path), images, classes), images)
 
 
 @lru_cache(maxsize=8)
 def _grad_cam(model, path):
-    channels = _steps(model)[path].outputs.shape[-1]
+    channels = reading.steps(model)[path].outputs.shape[-1]
 
     def explain(images, classes):
         def score(shift):
@@ -83,7 +76,7 @@ def _grad_cam(model, path):
                     return step.outputs + ops.cast(shift, step.outputs.dtype)
                 return step.outputs
 
-            return _score(model, images, classes, visit), found[0]
+            return reading.score(model, images, classes, visit), found[0]
 
         _, features, weights = backend.gradients(score, ops.zeros((ops.shape(images)[0], 1, 1, channels)))
         return ops.relu(ops.sum(weights * features, axis=-1))
@@ -100,7 +93,9 @@ def target_layer(model) -> str:
     Raises:
         ValueError: the model has no convolution.
     """
-    maps = [step for step in _steps(model).values() if step.has_map and not isinstance(step.operation, keras.Model)]
+    maps = [
+        step for step in reading.steps(model).values() if step.has_map and not isinstance(step.operation, keras.Model)
+    ]
     convolutions = [number for number, step in enumerate(maps) if isinstance(step.operation, CONVOLUTIONS)]
     if not convolutions:
         raise ValueError(
@@ -115,9 +110,18 @@ def target_layer(model) -> str:
     return alike[-1].path
 
 
+def finer_layer(model, side: int = 6) -> str | None:
+    """The last feature map of at least `side` x `side`, for models whose `target_layer` sees coarser; or None."""
+    names = feature_layers(model)
+    if min(names[target := target_layer(model)][:2]) >= side:
+        return None
+    before = list(names)[: list(names).index(target)]
+    return next((name for name in reversed(before) if min(names[name][:2]) >= side), None)
+
+
 def feature_layers(model) -> dict[str, tuple]:
     """The layers that have feature maps, in the order of the computation: {name: (height, width, channels)}."""
-    return {path: tuple(step.outputs.shape[1:]) for path, step in _steps(model).items() if step.has_map}
+    return {path: tuple(step.outputs.shape[1:]) for path, step in reading.steps(model).items() if step.has_map}
 
 
 def feature_maps(model, images, names) -> dict[str, np.ndarray]:
@@ -130,12 +134,12 @@ def feature_maps(model, images, names) -> dict[str, np.ndarray]:
     Raises:
         ValueError: no such layer, or one without feature maps.
     """
-    images = _pictures(model, images)
+    images = reading.pictures(model, images)
     names = [names] if isinstance(names, str) else list(names)
-    paths = {name: _find(model, name) for name in names}
+    paths = {name: reading.find(model, name) for name in names}
     for path in paths.values():
-        _feature_map(model, path)
-    found = _in_batches(_feature_maps(model, tuple(paths.values())), images)
+        reading.require_map(model, path)
+    found = reading.in_batches(_feature_maps(model, tuple(paths.values())), images)
     return {name: found[path] for name, path in paths.items()}
 
 
@@ -149,7 +153,7 @@ def _feature_maps(model, paths):
                 found[step.path] = ops.cast(step.outputs, "float32")
             return step.outputs
 
-        _run(model, images, visit)
+        reading.run(model, images, visit)
         return found
 
     return backend.compiled(explain, model)
@@ -168,9 +172,9 @@ def attention_maps(model, images) -> dict[str, np.ndarray]:
     Raises:
         ValueError: the model has no `keras.layers.MultiHeadAttention`.
     """
-    images = _pictures(model, images)
+    images = reading.pictures(model, images)
     _attention_layers(model)
-    return _in_batches(_attention_maps(model), images)
+    return reading.in_batches(_attention_maps(model), images)
 
 
 @lru_cache(maxsize=8)
@@ -183,7 +187,7 @@ def _attention_maps(model):
                 found[step.path] = ops.cast(_attention_of(step), "float32")
             return step.outputs
 
-        _run(model, images, visit)
+        reading.run(model, images, visit)
         return found
 
     return backend.compiled(explain, model)
@@ -202,8 +206,8 @@ def attention_rollout(model, images, classes=None) -> np.ndarray:
     Raises:
         ValueError: no attention, or tokens that are not a class token and a square of patches.
     """
-    images, _ = _pictures(model, images), _class_indices(model, classes, len(images))
-    return _at_picture_size(_in_batches(_attention_rollout(model), images), images)
+    images, _ = reading.pictures(model, images), _class_indices(model, classes, len(images))
+    return at_picture_size(reading.in_batches(_attention_rollout(model), images), images)
 
 
 @lru_cache(maxsize=8)
@@ -219,7 +223,7 @@ def _attention_rollout(model):
                 rolled.append(ops.matmul(attention / ops.sum(attention, axis=-1, keepdims=True), rolled[-1]))
             return step.outputs
 
-        _run(model, images, visit)
+        reading.run(model, images, visit)
         return _patches(rolled[-1])
 
     return backend.compiled(explain, model)
@@ -240,8 +244,8 @@ def gradient_rollout(model, images, classes=None) -> np.ndarray:
     Raises:
         ValueError: no attention, or tokens that are not a class token and a square of patches.
     """
-    images, classes = _pictures(model, images), _class_indices(model, classes, len(images))
-    return _at_picture_size(_in_batches(_gradient_rollout(model), images, classes), images)
+    images, classes = reading.pictures(model, images), _class_indices(model, classes, len(images))
+    return at_picture_size(reading.in_batches(_gradient_rollout(model), images, classes), images)
 
 
 @lru_cache(maxsize=8)
@@ -264,7 +268,7 @@ def _gradient_rollout(model):
                 outputs = step.operation.output_dense(ops.einsum("nhts,nshd->nthd", shifted, value))
                 return (outputs, attention) if isinstance(step.outputs, tuple | list) else outputs
 
-            return _score(model, images, classes, visit), found
+            return reading.score(model, images, classes, visit), found
 
         batch = ops.shape(images)[0]
         zeros = {path: ops.zeros((batch, number, tokens, tokens)) for path, number in heads.items()}
@@ -286,7 +290,7 @@ def _attention_of(step):
 
 
 def _attention_layers(model):
-    found = [step for step in _steps(model).values() if step.is_attention]
+    found = [step for step in reading.steps(model).values() if step.is_attention]
     if not found:
         raise ValueError(
             f"The model {model.name!r} has no MultiHeadAttention layer, so it has no attention maps; "
@@ -324,7 +328,7 @@ def random_map(model, images, classes=None, seed=0, grid=8) -> np.ndarray:
     convnet wherever the holes are.
     """
     noise = np.random.default_rng(seed).random((len(images), grid, grid), dtype=np.float32)
-    return _at_picture_size(noise, images)
+    return at_picture_size(noise, images)
 
 
 def centred_gaussian(model, images, classes=None, sigma=0.25) -> np.ndarray:
@@ -339,11 +343,16 @@ BASELINES: dict[str, Callable] = {"random": random_map, "centred gaussian": cent
 
 
 def methods(model) -> dict[str, Callable]:
-    """The ways of explaining that fit a model, and the baselines: {name: function(model, images, classes)}."""
-    steps = _steps(model).values()
+    """The ways of explaining that fit a model, and the baselines: {name: function(model, images, classes)}.
+
+    Where Grad-CAM's layer is coarse it is tried on a finer one too, see `finer_layer`.
+    """
+    steps = reading.steps(model).values()
     fitting = {}
     if any(isinstance(step.operation, CONVOLUTIONS) for step in steps):
         fitting["grad-cam"] = grad_cam
+        if (layer := finer_layer(model)) is not None:
+            fitting["grad-cam, finer"] = partial(grad_cam, layer=layer)
     if any(step.is_attention for step in steps):
         fitting |= {"attention rollout": attention_rollout, "gradient rollout": gradient_rollout}
     return fitting | BASELINES
@@ -368,7 +377,7 @@ def deletion(model, images, maps, classes=None, steps=20, baseline="blur") -> np
     Returns:
         N values from 0 to 1.
     """
-    images, classes = _pictures(model, images), _chosen(model, images, classes)
+    images, classes = reading.pictures(model, images), _chosen(model, images, classes)
     curves = _curves(model, images, _removed(images, baseline), maps, classes, steps)
     return np.trapezoid(curves, dx=1 / steps, axis=1)
 
@@ -378,7 +387,7 @@ def insertion(model, images, maps, classes=None, steps=20, baseline="blur") -> n
 
     The higher, the better; the counterpart of `deletion`, with the same arguments.
     """
-    images, classes = _pictures(model, images), _chosen(model, images, classes)
+    images, classes = reading.pictures(model, images), _chosen(model, images, classes)
     curves = _curves(model, _removed(images, baseline), images, maps, classes, steps)
     return np.trapezoid(curves, dx=1 / steps, axis=1)
 
@@ -457,7 +466,7 @@ def shuffled_weights(model, share=1.0, seed=0):
     """
     operations = {
         id(step.operation): step.operation
-        for step in _steps(model).values()
+        for step in reading.steps(model).values()
         if isinstance(step.operation, layers.Layer)
         and not isinstance(step.operation, keras.Model)
         and step.operation.weights
@@ -506,7 +515,7 @@ def randomisation(model, images, method, classes=None, share=1.0, shuffles=5, se
 
 def runner_up(model, images, classes=None) -> np.ndarray:
     """The most probable class of each picture but for `classes` (None: the class predicted)."""
-    probabilities = _probabilities(model, _pictures(model, images)).copy()
+    probabilities = _probabilities(model, reading.pictures(model, images)).copy()
     if probabilities.shape[1] < 2:
         raise ValueError(f"The model {model.name!r} has one class only; there is no second one to compare with.")
     probabilities[np.arange(len(images)), _chosen(model, images, classes)] = -np.inf
@@ -536,7 +545,7 @@ def measure(model, images, masks=None, classes=None, chosen=None, steps=20, base
         "class gain": by how much deletion is worse in the order of the runner-up's map (above 0 is good: the
         map tells these classes apart).
     """
-    images = _pictures(model, images)
+    images = reading.pictures(model, images)
     classes = _chosen(model, images, classes)
     others = runner_up(model, images, classes)
     masks = {part: np.asarray(mask, dtype=bool) for part, mask in (masks or {}).items()}
@@ -547,10 +556,7 @@ def measure(model, images, masks=None, classes=None, chosen=None, steps=20, base
             "deletion": deletion(model, images, maps, classes, steps, baseline),
             "insertion": insertion(model, images, maps, classes, steps, baseline),
         }
-        columns |= {f"energy {part}": energy_inside(maps, mask) for part, mask in masks.items()}
-        if masks:
-            together = np.any(list(masks.values()), axis=0)
-            columns |= {"energy parts": energy_inside(maps, together), "pointing": pointing_game(maps, together)}
+        columns |= _inside(maps, masks) if masks else {}
         columns["randomised"] = randomisation(model, images, method, classes, seed=seed)
         columns["other class"] = rank_correlation(maps, of_others)
         # A method that does not know classes has nothing to gain; its curves need not be drawn again.
@@ -562,6 +568,24 @@ def measure(model, images, masks=None, classes=None, chosen=None, steps=20, base
         columns["class gain"] = swapped - columns["deletion"]
         tables[name] = pd.DataFrame(columns)
     return pd.concat(tables, names=["method", "picture"])
+
+
+def inside(model, images, masks, classes=None, chosen=None) -> pd.DataFrame:
+    """Where every method's maps lie: the columns of `measure` that come from the masks, alone and quick."""
+    images = reading.pictures(model, images)
+    classes = _chosen(model, images, classes)
+    masks = {part: np.asarray(mask, dtype=bool) for part, mask in masks.items()}
+    tables = {
+        name: pd.DataFrame(_inside(method(model, images, classes), masks))
+        for name, method in (methods(model) if chosen is None else chosen).items()
+    }
+    return pd.concat(tables, names=["method", "picture"])
+
+
+def _inside(maps, masks):
+    together = np.any(list(masks.values()), axis=0)
+    energies = {f"energy {part}": energy_inside(maps, mask) for part, mask in masks.items()}
+    return energies | {"energy parts": energy_inside(maps, together), "pointing": pointing_game(maps, together)}
 
 
 def minus(measured, baseline) -> pd.DataFrame:
@@ -600,175 +624,7 @@ def compare(model, images, masks=None, **options) -> pd.DataFrame:
     return summary(measure(model, images, masks, **options))
 
 
-# ------------------------------------------------------------------------------------- reading the model
-
-
-@dataclass(frozen=True)
-class Step:
-    """One operation of a model on its way from picture to classes, with its arguments and outputs."""
-
-    path: str
-    operation: keras.Operation
-    args: tuple
-    kwargs: dict
-    outputs: object
-
-    @property
-    def has_map(self) -> bool:
-        """Whether the output is a feature map; one of a single place, as in squeeze-and-excitation, is none."""
-        shape = getattr(self.outputs, "shape", ())
-        return len(shape) == 4 and tuple(shape[1:3]) != (1, 1)
-
-    @property
-    def is_attention(self) -> bool:
-        # The optional output gate of newer versions of Keras comes after the map and is not modelled here.
-        return isinstance(self.operation, layers.MultiHeadAttention) and not self.operation.get_config().get("use_gate")
-
-    def argument(self, position, name):
-        return self.args[position] if len(self.args) > position else self.kwargs[name]
-
-
-def _walk(model, inputs, visit, prefix=""):
-    """Run a model operation by operation, inner models opened.
-
-    `visit(step)` is called after each operation and returns what the next ones get. It works on tensors and
-    on symbolic ones. An operation used again is called "name#2".
-    """
-    used = Counter()
-
-    def opened(operation):
-        used[operation.name] += 1
-        path = prefix + operation.name + (f"#{used[operation.name]}" if used[operation.name] > 1 else "")
-
-        def run(*args, **kwargs):
-            if isinstance(operation, keras.Model) and _has_graph(operation):
-                outputs = _walk(operation, args[0] if args else kwargs["inputs"], visit, f"{path}/")
-            else:
-                outputs = operation(*args, **kwargs)
-            return visit(Step(path, operation, args, kwargs, outputs))
-
-        return run
-
-    # Keras has no public way to run a graph with each operation replaced; this is the one behind clone_model.
-    graph = keras.Function(model.inputs, model.outputs)
-    outputs = graph._run_through_graph(keras.tree.flatten(inputs), operation_fn=opened)
-    return outputs[0] if len(outputs) == 1 else outputs
-
-
-def _run(model, images, visit):
-    """The class probabilities of pictures, with `visit` as of `_walk`."""
-    return _walk(model, ops.cast(images, model.inputs[0].dtype), visit)
-
-
-def _has_graph(model):
-    """Whether a model is functional or Sequential, and built."""
-    try:
-        return bool(model.inputs and model.outputs)
-    except AttributeError:
-        return False
-
-
-@lru_cache(maxsize=8)
-def _steps(model) -> dict[str, Step]:
-    """The model's operations by path, in the order of the computation, with symbolic arguments and outputs."""
-    if not _has_graph(model):
-        raise ValueError(
-            f"The model {model.name!r} has no graph to read: it must be a functional model, or a "
-            "Sequential one that was built (begin it with keras.Input, or call it on a picture once)."
-        )
-    shape = model.inputs[0].shape
-    if len(model.inputs) != 1 or len(shape) != 4 or len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
-        found = ", ".join(str(tuple(tensor.shape)) for tensor in (*model.inputs, *model.outputs))
-        raise ValueError(
-            f"The model {model.name!r} must take one batch of pictures and return one row of class scores "
-            f"per picture; its inputs and outputs are {found}."
-        )
-    steps = {}
-
-    def visit(step):
-        if getattr(step.operation, "data_format", None) == "channels_first":
-            raise ValueError(f"Layer {step.path!r} of {model.name!r} has channels first; only channels last is read.")
-        steps[step.path] = step
-        return step.outputs
-
-    _walk(model, keras.Input(shape[1:], dtype=model.inputs[0].dtype), visit)
-    return steps
-
-
-def _last(model):
-    """Path of the operation that puts out the model's scores; of an inner model the operation in it."""
-    return [path for path, step in _steps(model).items() if not isinstance(step.operation, keras.Model)][-1]
-
-
-def _score(model, images, classes, visit):
-    """Sum of the pictures' class scores, each before the softmax; a class of -1 is the one predicted."""
-    last, scores = _last(model), []
-
-    def noting(step):
-        outputs = visit(step)
-        if step.path == last:
-            scores.append(ops.cast(_before_softmax(step), "float32"))
-        return outputs
-
-    probabilities = _run(model, images, noting)
-    classes = ops.where(classes < 0, ops.cast(ops.argmax(probabilities, axis=-1), classes.dtype), classes)
-    return ops.sum(scores[0] * ops.one_hot(classes, scores[0].shape[-1]))
-
-
-def _before_softmax(step):
-    """What the last operation puts out, without its softmax or sigmoid."""
-    operation, inputs = step.operation, keras.tree.flatten((step.args, step.kwargs))[0]
-    squashing = getattr(operation, "activation", None) in SQUASHING
-    if type(operation).__name__ in ("Softmax", "Sigmoid") or (squashing and isinstance(operation, layers.Activation)):
-        return inputs
-    if squashing and isinstance(operation, layers.Dense):
-        scores = ops.matmul(ops.cast(inputs, "float32"), ops.cast(operation.kernel, "float32"))
-        return scores + ops.cast(operation.bias, "float32") if operation.use_bias else scores
-    return step.outputs
-
-
-def _find(model, name):
-    """The path of a layer given by path or by its own name."""
-    paths = list(_steps(model))
-    found = [path for path in paths if path == name] or [path for path in paths if path.endswith(f"/{name}")]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise ValueError(
-            f"The model {model.name!r} has {len(found)} layers {name!r}; name one by its path: {', '.join(found)}."
-        )
-    near = difflib.get_close_matches(name, [*paths, *(path.rsplit("/")[-1] for path in paths)], 1, cutoff=0)
-    raise ValueError(f"The model {model.name!r} has no layer {name!r}; the nearest name is {near[0]!r}.")
-
-
-def _feature_map(model, path):
-    step = _steps(model)[path]
-    if not step.has_map:
-        shape = getattr(step.outputs, "shape", None)
-        raise ValueError(
-            f"Layer {path!r} of {model.name!r} has no feature map (its output's shape is {shape}); "
-            f"feature_layers(model) lists those that have."
-        )
-
-
-# ------------------------------------------------------------------------------------ pictures and classes
-
-
-def _pictures(model, images):
-    """The pictures as an array, checked against what the model takes."""
-    images = np.asarray(images)
-    _steps(model)
-    wanted = model.inputs[0].shape[1:]
-    if (
-        images.ndim != 4
-        or not len(images)
-        or any(side not in (None, found) for side, found in zip(wanted, images.shape[1:], strict=True))
-    ):
-        sides = " x ".join("any" if side is None else str(side) for side in wanted)
-        raise ValueError(
-            f"The model {model.name!r} takes a batch of pictures, N x {sides}; found an array of shape {images.shape}."
-        )
-    return images
+# ------------------------------------------------------------------------------------- classes and sizes
 
 
 def _class_indices(model, classes, count):
@@ -789,32 +645,17 @@ def _class_indices(model, classes, count):
 
 def _chosen(model, images, classes):
     """One class index per picture; the class predicted for None."""
-    images = _pictures(model, images)
+    images = reading.pictures(model, images)
     if classes is None:
         return _probabilities(model, images).argmax(axis=1)
     return _class_indices(model, classes, len(images))
 
 
 def _probabilities(model, images):
-    return _in_batches(lambda batch: model.predict_on_batch(batch), images, size=4 * BATCH)
+    return reading.in_batches(lambda batch: model.predict_on_batch(batch), images, size=4 * reading.BATCH)
 
 
-def _in_batches(function, *arrays, size=BATCH):
-    """`function` of rows of the arrays, batch by batch: float32 arrays, or a dict of them.
-
-    The last batch is filled up with other rows, so that one shape is compiled.
-    """
-    count = len(arrays[0])
-    size = min(size, count)
-    parts = []
-    for start in range(0, count, size):
-        rows = np.arange(start, start + size) % count
-        outputs = function(*(ops.convert_to_tensor(array[rows]) for array in arrays))
-        parts.append(keras.tree.map_structure(ops.convert_to_numpy, outputs))
-    return keras.tree.map_structure(lambda *some: np.concatenate(some)[:count], *parts)
-
-
-def _at_picture_size(maps, images):
+def at_picture_size(maps, images):
     """Maps stretched to the pictures' size, the strongest place of each 1."""
     height, width = np.shape(images)[1:3]
     smaller = maps.shape[1] > height or maps.shape[2] > width

@@ -417,3 +417,180 @@ def gallery(images, predictions, columns: int = 7, caption: str = "") -> plt.Fig
         titles.append(f"{said}\nright" if right[i] else f"{said}\nwrong, is {names[predictions.labels[i]]}")
     frames = colors(names[predictions.labels[i]] for i in order)
     return face_grid(np.asarray(images)[order], titles, frames, columns, caption)
+
+
+def colors(class_names) -> list[str]:
+    """The colour of each class."""
+    return [EMOTION_COLORS.get(name, OTHER) for name in class_names]
+
+
+# ------------------------------------------------------------------------------------ why did it say that?
+
+PART_COLORS = {"mouth": "#D55E00", "eyes": "#0072B2", "brows": "#009E73"}
+
+
+def heat_maps(images, maps: dict, titles, masks: dict | None = None, caption: str = "") -> plt.Figure:
+    """Pictures in a row, and below them a row of heat maps for each method, laid over the pictures.
+
+    Args:
+        images: N x H x W x 3, RGB, values 0-255.
+        maps: {method: N x H x W, values 0-1}.
+        titles: N.
+        masks: {part of the face: bool, N x H x W}, outlined in the first row.
+    """
+    rows = ["picture", *maps]
+    figure, axes = plt.subplots(
+        len(rows),
+        len(images),
+        figsize=(1.35 * len(images) + 0.6, 1.3 * len(rows) + 0.7),
+        squeeze=False,
+        layout="constrained",
+    )
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02)
+    for place, (image, title) in enumerate(zip(images, titles, strict=True)):
+        grey = np.asarray(image, float).mean(axis=-1)
+        axes[0, place].imshow(np.round(image).astype(np.uint8))
+        axes[0, place].set_title(title, fontsize=10)
+        for part, mask in (masks or {}).items():
+            axes[0, place].contour(mask[place], levels=[0.5], colors=PART_COLORS.get(part, OTHER), linewidths=1.2)
+        for axis, of in zip(axes[1:, place], maps.values(), strict=True):
+            axis.imshow(grey, cmap="gray", vmin=0, vmax=255)
+            shown = axis.imshow(of[place], cmap="inferno", vmin=0, vmax=1, alpha=0.65)
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[])
+        plt.setp(axis.spines.values(), visible=False)
+    for axis, name in zip(axes[:, 0], rows, strict=True):
+        axis.set_ylabel(name.replace(" ", "\n"), fontsize=10)
+    figure.colorbar(shown, ax=axes[1:, :], shrink=min(1, 2.2 / len(maps)), label="heat (strongest place: 1)", pad=0.01)
+    figure.supxlabel(caption, fontsize=10)
+    return figure
+
+
+def differences(tables: dict[str, pd.DataFrame], column: str, xlabel: str, title: str = "") -> plt.Figure:
+    """Differences with 95 % intervals as a forest plot: one line per row, one colour per table.
+
+    Args:
+        tables: {what was subtracted: a table of `explain.summary`}; the same rows.
+        column: which of its figures.
+    """
+    rows = list(next(iter(tables.values())).index)
+    figure, axis = plt.subplots(figsize=(8.5, 1.6 + 0.42 * len(rows)), layout="constrained")
+    for place, (name, table) in enumerate(tables.items()):
+        at = np.arange(len(rows)) + 0.28 * (place - (len(tables) - 1) / 2)
+        middle = table[column]
+        errors = [middle - table[f"{column}_low"], table[f"{column}_high"] - middle]
+        color = list(PART_COLORS.values())[place]
+        axis.errorbar(middle, at, xerr=errors, fmt="o", color=color, capsize=3, label=name)
+    axis.axvline(0, color="black", linewidth=0.8)
+    axis.set(yticks=range(len(rows)), yticklabels=rows, xlabel=xlabel, title=title)
+    axis.invert_yaxis()
+    axis.grid(axis="x", alpha=0.3)
+    axis.legend(fontsize=9)
+    return figure
+
+
+def feature_maps(maps: dict[str, np.ndarray], image, each: int = 7) -> plt.Figure:
+    """The strongest feature maps of some layers for one picture, layer by layer.
+
+    Args:
+        maps: {title of the layer: h x w x channels}.
+        image: H x W x 3, RGB, values 0-255.
+        each: channels per layer, those with the highest mean.
+    """
+    figure, axes = plt.subplots(
+        len(maps), each + 1, figsize=(1.25 * (each + 1) + 0.4, 1.5 * len(maps)), layout="constrained"
+    )
+    for row, (name, of) in zip(np.atleast_2d(axes), maps.items(), strict=True):
+        row[0].imshow(np.round(image).astype(np.uint8))
+        row[0].set_ylabel(name, fontsize=10)
+        for axis, channel in zip(row[1:], np.argsort(-of.mean(axis=(0, 1)))[:each], strict=False):
+            axis.imshow(of[..., channel], cmap="viridis")
+            axis.set_title(f"filter {channel}", fontsize=9)
+    for axis in np.ravel(axes):
+        axis.set(xticks=[], yticks=[])
+    return figure
+
+
+def strongest_inputs(patches: dict[int, list], made: np.ndarray | None = None, title: str = "") -> plt.Figure:
+    """For each filter a row: the patches that excite it most, and the picture made for it.
+
+    Args:
+        patches: as `filters.strongest` returns.
+        made: as `filters.ascent` returns, for the same filters.
+    """
+    columns = max(len(row) for row in patches.values()) + (made is not None)
+    figure, axes = plt.subplots(
+        len(patches),
+        columns,
+        figsize=(1.15 * columns + 0.6, 1.15 * len(patches) + 0.7),
+        squeeze=False,
+        layout="constrained",
+    )
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[])
+        plt.setp(axis.spines.values(), visible=False)
+    for number, (channel, row) in enumerate(patches.items()):
+        pictures = [*row, *([] if made is None else [made[number]])]
+        for axis, picture in zip(axes[number], pictures, strict=False):
+            axis.imshow(picture)
+        axes[number, 0].set_ylabel(f"filter {channel}", fontsize=10)
+    axes[0, 0].set_title("strongest", fontsize=10)
+    if made is not None:
+        axes[0, -1].set_title("made for it", fontsize=10)
+    figure.suptitle(title)
+    return figure
+
+
+def activation_by_part(tables: dict[str, pd.DataFrame], parts=tuple(PART_COLORS), columns: int = 3) -> plt.Figure:
+    """How densely each layer is active on the parts of the face, model by model.
+
+    Args:
+        tables: {title: table of `filters.by_part`}.
+    """
+    columns = min(columns, len(tables))
+    rows = -(-len(tables) // columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(1 + 3.6 * columns, 0.6 + 2.9 * rows), sharey=True, squeeze=False, layout="constrained"
+    )
+    for axis, (title, table) in zip(axes.flat, tables.items(), strict=False):
+        for part in parts:
+            color = PART_COLORS.get(part, OTHER)
+            axis.plot(table["depth"], table[part], color=color, marker=".", label=part)
+            axis.fill_between(table["depth"], table[f"{part}_low"], table[f"{part}_high"], color=color, alpha=0.2)
+            axis.plot(table["depth"], table[f"{part}_shuffled"], color=color, linestyle=":", linewidth=1)
+        axis.axhline(1, color="black", linewidth=0.8)
+        axis.set_title(title, fontsize=10)
+        axis.grid(alpha=0.3)
+    axes[0, 0].plot([], [], color="black", linestyle=":", linewidth=1, label="weights shuffled")
+    axes[0, 0].legend(fontsize=8)
+    for axis in axes.flat[len(tables) :]:
+        axis.remove()
+    figure.supxlabel("depth (0: first convolution, 1: last)", fontsize=10)
+    figure.supylabel("density of activation (1: as anywhere)", fontsize=10)
+    return figure
+
+
+def over_mean_faces(faces, maps: dict, titles, frames=None) -> plt.Figure:
+    """Mean heat maps, a row each, laid over mean faces in grey.
+
+    Args:
+        faces: N x H x W x 3, values 0-255.
+        maps: {row: N x H x W}; NaN where there were too few pictures.
+        titles: {row: N}.
+    """
+    highest = max(np.nanmax(of) for of in maps.values())
+    count = len(faces)
+    figure, axes = plt.subplots(
+        len(maps), count, figsize=(1.5 * count + 1.2, 1.85 * len(maps)), squeeze=False, layout="constrained"
+    )
+    for row, (name, of) in zip(axes, maps.items(), strict=True):
+        row[0].set_ylabel(name, fontsize=10)
+        for axis, face, one, title in zip(row, faces, of, titles[name], strict=True):
+            axis.imshow(np.mean(face, axis=-1), cmap="gray", vmin=0, vmax=255)
+            shown = axis.imshow(one, cmap="inferno", vmin=0, vmax=highest, alpha=0.6)
+            axis.set_title(title, fontsize=9)
+    for place, axis in enumerate(axes.flat):
+        axis.set(xticks=[], yticks=[])
+        plt.setp(axis.spines.values(), color="white" if frames is None else frames[place % count], linewidth=3)
+    figure.colorbar(shown, ax=axes, label="mean heat", shrink=0.8, pad=0.01)
+    return figure

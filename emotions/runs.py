@@ -11,6 +11,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,6 +112,12 @@ class Run:
     def validation(self) -> Predictions:
         return Predictions.read(self.folder / "predictions_validation.csv")
 
+    @property
+    def digest(self) -> int:
+        """A checksum of the saved weights: what was computed of this model is out of date once it changes."""
+        with zipfile.ZipFile(self.file) as file:
+            return file.getinfo("model.weights.h5").CRC
+
     def about(self) -> str:
         """On what, when and how long it was trained, in a sentence."""
         found = self.metrics
@@ -166,6 +174,25 @@ def obtain(
     if train or not (made.folder / "metrics.json").exists():
         run(name, dataset, suffix=suffix, profile=profile, **options)
     return made
+
+
+def kept(file: Path, of: dict | None, compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """A table that takes long to compute: read back while what it was made of stays the same.
+
+    Args:
+        file: where it is kept, a `.csv`; the `.json` beside it holds `of`.
+        of: what it was made of; None takes the table that is there.
+        compute: makes the table.
+    """
+    made_of = file.with_suffix(".json")
+    there = file.exists() and made_of.exists()
+    if not there or of not in (None, json.loads(made_of.read_text())):
+        table = compute()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        table.to_csv(new := file.with_suffix(".new"), index=False, float_format="%.4g")
+        new.replace(file)
+        made_of.write_text(json.dumps(of, indent=2) + "\n")
+    return pd.read_csv(file)
 
 
 def scaled(dataset: Dataset, profile: str = "full", seed: int = 0) -> Dataset:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from emotions import backend, explain
+from emotions import backend, explain, reading
 
 SIZE = 32
 CLASSES = 4
@@ -215,7 +215,7 @@ def test_a_layer_beside_a_residual_path_gets_its_own_gradient(images):
 
 def test_more_pictures_than_a_batch(images):
     model = flat_model()
-    many = np.concatenate([images] * 12)[: 2 * explain.BATCH + 3]
+    many = np.concatenate([images] * 12)[: 2 * reading.BATCH + 3]
     maps = explain.grad_cam(model, many)
     assert len(maps) == len(many)
     np.testing.assert_allclose(maps[-3:], explain.grad_cam(model, many[-3:]), atol=1e-5)
@@ -547,6 +547,16 @@ def test_compare_ranks_an_explanation_that_is_true_above_the_baselines():
 def test_methods_fit_the_model():
     assert list(explain.methods(flat_model())) == ["grad-cam", "random", "centred gaussian"]
     assert list(explain.methods(transformer()))[:2] == ["attention rollout", "gradient rollout"]
+
+
+def test_grad_cam_is_tried_finer_where_its_layer_is_coarse(images):
+    picture = keras.Input((SIZE, SIZE, 3))
+    x = layers.MaxPooling2D(8)(layers.Conv2D(8, 3, padding="same", activation="relu", name="fine")(scaled(picture)))
+    model = keras.Model(picture, top(layers.Conv2D(4, 3, padding="same", activation="relu", name="coarse")(x)))
+    assert (explain.target_layer(model), explain.finer_layer(model)) == ("coarse", "fine")
+    assert explain.finer_layer(model, side=4) is None and explain.finer_layer(flat_model()) is None
+    finer = explain.methods(model)["grad-cam, finer"]
+    np.testing.assert_array_equal(finer(model, images, 1), explain.grad_cam(model, images, 1, "fine"))
 
 
 # ------------------------------------------------------------------------------------------------ backends

@@ -238,3 +238,60 @@ def test_roc_curves_leave_out_classes_without_pictures():
         "guessing, area 0.50",
     ]
     assert same_color(axis.lines[1].get_color(), plots.EMOTION_COLORS["happy"])
+
+
+# ---------------------------------------------------------------------------------------------- explanations
+
+
+def test_heat_maps_stand_below_their_pictures():
+    images, masks = synthetic.render([0, 3], masks=True)
+    maps = {"one": np.ones((2, 64, 64)), "another one": np.zeros((2, 64, 64))}
+    figure = plots.heat_maps(images, maps, ["angry", "happy"], {"mouth": masks["mouth"]})
+    figure.canvas.draw()
+    assert titles(figure)[:2] == ["angry", "happy"]
+    assert [axis.get_ylabel() for axis in figure.axes[:6:2]] == ["picture", "one", "another\none"]
+    np.testing.assert_array_equal(figure.axes[1].images[0].get_array(), images[1])
+    assert [figure.axes[place].images[1].get_array().max() for place in (2, 4)] == [1, 0]
+
+
+def test_differences_are_drawn_with_their_intervals():
+    table = pd.DataFrame({"gain": [0.1, -0.2], "gain_low": [0.0, -0.3], "gain_high": [0.2, -0.1]}, ["a", "b"])
+    figure = plots.differences({"less chance": table, "less centre": table + 1}, "gain", "gain")
+    axis = figure.axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["a", "b"]
+    lines = [container.lines[0].get_xdata() for container in axis.containers]
+    np.testing.assert_allclose(np.array(lines, float), [[0.1, -0.2], [1.1, 0.8]])
+    ends = axis.containers[0].lines[2][0].get_segments()
+    np.testing.assert_allclose([segment[:, 0].astype(float) for segment in ends], [[0, 0.2], [-0.3, -0.1]])
+
+
+def test_feature_maps_show_the_most_active_filters():
+    maps = np.zeros((4, 4, 5))
+    maps[..., 3], maps[..., 1] = 2, 1
+    figure = plots.feature_maps({"early": maps, "late": maps}, np.zeros((8, 8, 3)), each=2)
+    assert titles(figure) == ["", "filter 3", "filter 1"] * 2
+
+
+def test_strongest_inputs_have_a_row_per_filter():
+    patches = {7: [np.full((2, 2, 3), 9, np.uint8)] * 3, 2: [np.full((4, 2, 3), 5, np.uint8)] * 3}
+    figure = plots.strongest_inputs(patches, np.full((2, 8, 8, 3), 100, np.uint8))
+    assert [axis.get_ylabel() for axis in figure.axes[::4]] == ["filter 7", "filter 2"]
+    assert [axis.images[0].get_array().max() for axis in figure.axes] == [9, 9, 9, 100, 5, 5, 5, 100]
+
+
+def test_activation_by_part_has_a_panel_per_model():
+    table = pd.DataFrame({"depth": [0, 1]})
+    for number, part in enumerate(plots.PART_COLORS, start=1):
+        table[[part, f"{part}_low", f"{part}_high", f"{part}_shuffled"]] = number
+    figure = plots.activation_by_part({"LeNet": table, "VGG-16": 2 * table}, columns=1)
+    assert titles(figure) == ["LeNet", "VGG-16"]
+    assert [line.get_ydata()[0] for line in figure.axes[1].lines[:6:2]] == [2, 4, 6]
+
+
+def test_mean_heat_maps_lie_over_mean_faces_on_one_scale():
+    faces, one = np.full((2, 8, 8, 3), 50.0), np.full((2, 8, 8), 0.4)
+    empty = one.copy()
+    empty[1] = np.nan
+    figure = plots.over_mean_faces(faces, {"right": one, "wrong": empty}, {"right": ["a", "b"], "wrong": ["c", "d"]})
+    assert titles(figure)[:4] == ["a", "b", "c", "d"]
+    assert {axis.images[1].get_clim() for axis in figure.axes[:4]} == {(0, 0.4)}

@@ -1,0 +1,131 @@
+"""Which explanations of the saved models hold? The checks of `explain`, run on every model and kept as files.
+
+    run = runs.Run(...)                   # a trained model
+    own = on_own_pictures(run)            # deletion, insertion, randomisation, class discrimination
+    drawn = on_drawn_faces(run)           # energy inside mouth, eyes and brows
+    verdicts(own, drawn)                  # what passes, what fails
+
+Beside a run's `metrics.json` lie `explanations.csv` and `explanations_drawn.csv`, one line per method and picture,
+and `activation_by_part.csv`, one line per layer.
+"""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pandas as pd
+
+from emotions import datasets, explain, filters, runs, synthetic
+
+FACES, STEPS = 504, 10  # pictures, readings along a deletion curve
+FEWER = 140  # pictures for the many and larger models trained on photographs: deletion is slow
+PARTS = ("mouth", "eyes", "brows")
+SEED = 1  # of the drawn faces: other persons than those of the data set "synthetic", whose seed is 0
+DIFFICULTY = 0.5
+FORGOTTEN = 0.3  # rank correlation, either way, under which a map counts as lost with the weights
+
+
+def drawn_faces(class_names=synthetic.CLASS_NAMES, count: int = FACES, difficulty: float = DIFFICULTY):
+    """Faces that no model was trained on, with ground truth: images, uint8, N x 64 x 64 x 3; labels, positions in
+    `class_names`; and masks of mouth, eyes and brows, bool, N x 64 x 64."""
+    names = [name for name in class_names if name in synthetic.CLASS_NAMES] or synthetic.CLASS_NAMES
+    labels = np.arange(count) % len(names)
+    codes = np.array([synthetic.CLASS_NAMES.index(name) for name in names])
+    images, masks = synthetic.render(codes[labels], seed=SEED, difficulty=difficulty, masks=True)
+    return images, labels, {part: masks[part] for part in PARTS}
+
+
+def on_own_pictures(run: runs.Run, count: int | None = None, steps: int = STEPS) -> pd.DataFrame:
+    """`explain.measure` on test pictures of the data set that the model was trained on, as kept or computed now.
+
+    Args:
+        count: pictures; None takes `FACES` drawn ones, or `FEWER` photographs.
+        steps: see `explain.deletion`.
+
+    Raises:
+        FileNotFoundError: it must be computed, and the data are not there.
+    """
+
+    dataset = run.folder.parent.name
+    count = count or (FACES if dataset == "synthetic" else FEWER)
+
+    def compute():
+        test = datasets.load(dataset).test
+        images = np.asarray(runs.part(test, count).images)
+        return explain.measure(_model(run), images, steps=steps).reset_index()
+
+    made_of = {"pictures": count, "steps": steps}
+    return _indexed(runs.kept(run.folder / "explanations.csv", _of(run, made_of), compute))
+
+
+def on_drawn_faces(run: runs.Run, count: int = FACES) -> pd.DataFrame:
+    """`explain.inside` on drawn faces, as kept or computed now."""
+
+    def compute():
+        images, _, masks = drawn_faces(run.metrics["class_names"], count)
+        return explain.inside(_model(run), images, masks).reset_index()
+
+    made_of = {"pictures": count, "difficulty": DIFFICULTY, "seed": SEED}
+    return _indexed(runs.kept(run.folder / "explanations_drawn.csv", _of(run, made_of), compute))
+
+
+def activation_by_part(run: runs.Run, count: int = FACES) -> pd.DataFrame:
+    """`filters.by_part` on drawn faces, as kept or computed now."""
+
+    def compute():
+        images, _, masks = drawn_faces(run.metrics["class_names"], count)
+        return filters.by_part(_model(run), images, masks)
+
+    made_of = {"pictures": count, "difficulty": DIFFICULTY, "seed": SEED}
+    return runs.kept(run.folder / "activation_by_part.csv", _of(run, made_of), compute)
+
+
+def _model(run):
+    return keras.models.load_model(run.file, compile=False)
+
+
+def _of(run, choices):
+    """What a table is made of; None where the model is not there, only what was found of it."""
+    return {"weights": run.digest, **choices} if run.file.exists() else None
+
+
+def _indexed(table):
+    return table.set_index(["method", "picture"])
+
+
+def explained(profile: str = "full", file: str = "explanations.csv") -> list[runs.Run]:
+    """The runs whose model, or the table `file` made of it, is there."""
+    names = sorted(folder.name for folder in (runs.root(profile) / "results").glob("*/"))
+    found = [run for name in names for run in runs.saved(name, profile).values()]
+    return [run for run in found if run.file.exists() or (run.folder / file).exists()]
+
+
+def verdicts(own: pd.DataFrame, drawn: pd.DataFrame) -> pd.DataFrame:
+    """Which method passes which check?
+
+    Args:
+        own, drawn: of `on_own_pictures` and `on_drawn_faces`.
+
+    Returns:
+        bool, one row per method, the baselines apart: "deletion", "insertion" and "parts of the face" are passed if
+        the 95 % interval of the difference to the random map, and to the centred Gaussian too, lies on the good
+        side of 0; "forgets" if the mean rank correlation after shuffling the weights lies within ±`FORGOTTEN`,
+        interval included; "tells classes apart" if the interval of the class gain lies above 0.
+    """
+    alone = explain.summary(own)
+    methods = [name for name in alone.index if name not in explain.BASELINES]
+    found = {
+        "deletion": _ahead(own, "deletion", low_is_good=True),
+        "insertion": _ahead(own, "insertion"),
+        "parts of the face": _ahead(drawn, "energy parts"),
+        "forgets": (alone["randomised_low"] > -FORGOTTEN) & (alone["randomised_high"] < FORGOTTEN),
+        "tells classes apart": alone["class gain_low"] > 0,
+    }
+    return pd.DataFrame(found).loc[methods]
+
+
+def _ahead(measured, column, low_is_good=False):
+    """Whether each method is better than every baseline, surely."""
+    leads = [explain.summary(explain.minus(measured[[column]], baseline)) for baseline in explain.BASELINES]
+    sure = [lead[f"{column}_high"] < 0 if low_is_good else lead[f"{column}_low"] > 0 for lead in leads]
+    return pd.concat(sure, axis=1).all(axis=1)
