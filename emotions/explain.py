@@ -111,12 +111,14 @@ def target_layer(model) -> str:
 
 
 def finer_layer(model, side: int = 6) -> str | None:
-    """The last feature map of at least `side` x `side`, for models whose `target_layer` sees coarser; or None."""
-    names = feature_layers(model)
-    if min(names[target := target_layer(model)][:2]) >= side:
-        return None
-    before = list(names)[: list(names).index(target)]
-    return next((name for name in reversed(before) if min(names[name][:2]) >= side), None)
+    """The last feature map of at least `side` x `side`, for models whose `target_layer` sees coarser; or None.
+
+    A map whose size depends on the picture counts as fine enough.
+    """
+    names, target = feature_layers(model), target_layer(model)
+    fine = [name for name, shape in names.items() if min(length or side for length in shape[:2]) >= side]
+    before = [name for name in fine if list(names).index(name) < list(names).index(target)]
+    return None if target in fine or not before else before[-1]
 
 
 def feature_layers(model) -> dict[str, tuple]:

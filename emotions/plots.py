@@ -419,11 +419,6 @@ def gallery(images, predictions, columns: int = 7, caption: str = "") -> plt.Fig
     return face_grid(np.asarray(images)[order], titles, frames, columns, caption)
 
 
-def colors(class_names) -> list[str]:
-    """The colour of each class."""
-    return [EMOTION_COLORS.get(name, OTHER) for name in class_names]
-
-
 # ------------------------------------------------------------------------------------ why did it say that?
 
 PART_COLORS = {"mouth": "#D55E00", "eyes": "#0072B2", "brows": "#009E73"}
