@@ -25,6 +25,12 @@ def parser() -> argparse.ArgumentParser:
     data_options(add)
     add.add_argument("--profile", default="full", choices=("full", "quick"), help="quick: seconds, under build/")
     add.add_argument("--seed", type=int, help="also names the run, as -s1; default 0, unnamed")
+    add.add_argument(
+        "--seeds",
+        type=int,
+        metavar="N",
+        help="train with N seeds, those not there yet, and average them in an ensemble",
+    )
     add.add_argument("--size", type=int, help="input size in pixels; default: the architecture's")
     add.add_argument("--weights", help='"imagenet", a file of pretrained weights, or nothing: from scratch')
     add.add_argument("--epochs", type=int, nargs="+", help="most epochs, one number per phase")
@@ -37,6 +43,20 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("--track", choices=("tensorboard", "wandb"), help="record the training with this tool, too")
     add.add_argument("--log", action="store_true", help="one line per epoch instead of a progress bar")
     add.set_defaults(run=train)
+
+    add = commands.add_parser("ablate", help="what each ingredient gives", description=ablate.__doc__)
+    data_options(add)
+    add.add_argument("--profile", default="full", choices=("full", "quick"), help="quick: seconds, under build/")
+    add.add_argument("--mixed-precision", action="store_true", help="bfloat16 on a CPU too")
+    add.add_argument("--log", action="store_true", help="one line per epoch instead of a progress bar")
+    add.set_defaults(run=ablate)
+
+    add = commands.add_parser("speed", help="how fast training is", description=speed.__doc__)
+    add.add_argument("model", help="a name of the registry")
+    data_options(add)
+    add.add_argument("--size", type=int, help="input size in pixels; default: the architecture's")
+    add.add_argument("--mixed-precision", action="store_true", help="bfloat16 on a CPU too")
+    add.set_defaults(run=speed)
 
     add = commands.add_parser("evaluate", help="measure a saved model on a data set", description=evaluate.__doc__)
     add.add_argument("model", metavar="NAME_OR_FILE", help="a name in models/, or a .keras file")
@@ -127,50 +147,107 @@ def data(options: argparse.Namespace) -> None:
         print(audit.audit(dataset))
 
 
-def train(options: argparse.Namespace) -> None:
-    """Train, evaluate and save a model: results/<data set>/<model>/ and models/<model>-<data set>.keras."""
-    quiet_start()
+def chosen_recipe(options: argparse.Namespace):
+    """The model's recipe with the epochs and batch size that the options name; None for the baseline."""
     from emotions import models, runs
 
+    if options.model == runs.BASELINE:
+        return None
+    recipe = models.find(options.model).recipe_with(options.weights)
+    if options.epochs:
+        if len(options.epochs) != len(recipe.phases):
+            raise ValueError(
+                f"--epochs has {len(options.epochs)} numbers; {options.model} trains in "
+                f"{len(recipe.phases)} phases: give one number for each."
+            )
+        phases = [dataclasses.replace(phase, epochs=n) for phase, n in zip(recipe.phases, options.epochs, strict=True)]
+        recipe = dataclasses.replace(recipe, phases=tuple(phases))
+    if options.batch_size:
+        recipe = dataclasses.replace(recipe, batch_size=options.batch_size)
+    return recipe
+
+
+def train(options: argparse.Namespace) -> None:
+    """Train, evaluate and save a model: results/<data set>/<model>/ and models/<model>-<data set>.keras.
+
+    Interrupted, the same command goes on. With --seeds 5, `<model>-s0` to `-s4` are trained, but for those that are
+    there already, and averaged in `ensemble-<model>`.
+    """
+    quiet_start()
+    import keras
+
+    from emotions import ensembles, runs
+
+    recipe = chosen_recipe(options)
     dataset = load_data(options)
     variants = {"-all": options.keep_copies, "-clean": options.clean, "-ferplus": options.soft_labels}
     suffix = "".join(name for name, chosen in variants.items() if chosen)
     suffix += f"-{options.suffix.removeprefix('-')}" if options.suffix else ""
-    suffix += f"-s{options.seed}" if options.seed is not None else ""
-    recipe = None
-    if options.model != runs.BASELINE:
-        recipe = models.find(options.model).recipe_with(options.weights)
-        if options.epochs:
-            if len(options.epochs) != len(recipe.phases):
-                raise ValueError(
-                    f"--epochs has {len(options.epochs)} numbers; {options.model} trains in "
-                    f"{len(recipe.phases)} phases: give one number for each."
-                )
-            phases = [
-                dataclasses.replace(phase, epochs=n) for phase, n in zip(recipe.phases, options.epochs, strict=True)
-            ]
-            recipe = dataclasses.replace(recipe, phases=tuple(phases))
-        if options.batch_size:
-            recipe = dataclasses.replace(recipe, batch_size=options.batch_size)
-    found = runs.run(
-        options.model,
-        dataset,
+    seeds = [options.seed] if options.seeds is None else range(options.seeds)
+    names = [suffix if seed is None else f"{suffix}-s{seed}" for seed in seeds]
+    for seed, name in zip(seeds, names, strict=True):
+        folder = runs.run_folder(dataset.name, options.model + name, options.profile)
+        if options.seeds and (folder / "metrics.json").exists() and not (folder / "checkpoint").exists():
+            print(f"{options.model + name} is there already.")
+            continue
+        found = runs.run(
+            options.model,
+            dataset,
+            profile=options.profile,
+            suffix=name,
+            size=options.size,
+            weights=options.weights,
+            recipe=recipe,
+            seed=seed or 0,
+            minutes=options.minutes,
+            mixed_precision=options.mixed_precision or None,
+            verbose=2 if options.log else "auto",
+        )
+        say(found)
+        keras.backend.clear_session()
+    if len(names) > 1:
+        members = [options.model + name for name in names]
+        say(ensembles.build(folder.parent, f"ensemble-{options.model}{suffix}", members))
+
+
+def say(found: dict) -> None:
+    """Print the accuracy of a run."""
+    low, high = found["test"]["accuracy_interval"]
+    print(
+        f"{found['title']} on {found['dataset']}: test accuracy {found['test']['accuracy']:.3f} "
+        f"(95 % interval {low:.3f} to {high:.3f}, n = {found['test']['n']:,})"
+    )
+
+
+def ablate(options: argparse.Namespace) -> None:
+    """Train the small champion with one ingredient of its recipe changed at a time, and compare them on validation.
+
+    Writes results/<data set>/ablation/; interrupted, the same command goes on. The test split is not looked at.
+    """
+    quiet_start()
+    from emotions import ablation
+
+    folder = ablation.run(
+        load_data(options),
         profile=options.profile,
-        suffix=suffix,
-        size=options.size,
-        weights=options.weights,
-        recipe=recipe,
-        seed=options.seed or 0,
-        minutes=options.minutes,
         mixed_precision=options.mixed_precision or None,
         track=options.track,
         verbose=2 if options.log else "auto",
     )
-    low, high = found["test"]["accuracy_interval"]
-    print(
-        f"{found['title']} on {dataset.name}: test accuracy {found['test']['accuracy']:.3f} "
-        f"(95 % interval {low:.3f} to {high:.3f}, n = {found['test']['n']:,})"
-    )
+    print(ablation.table(folder).to_string(float_format="{:+.1f}".format))
+
+
+def speed(options: argparse.Namespace) -> None:
+    """Measure training: pictures per second, fed and from one batch in memory; writes results/<data set>/speed.csv."""
+    quiet_start()
+    from emotions import backend
+    from emotions import speed as speeds
+
+    backend.use_mixed_precision(options.mixed_precision or None)
+    dataset = load_data(options)
+    found = speeds.measure(options.model, dataset, size=options.size)
+    print(found.to_string(index=False))
+    print(speeds.keep(found, dataset.name))
 
 
 def evaluate(options: argparse.Namespace) -> None:

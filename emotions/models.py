@@ -261,18 +261,24 @@ def compact(
     weights: None = None,
     *,
     widths: tuple[int, ...] = (32, 64, 128, 256),
+    convolutions: int = 2,
     dropout: float = 0.3,
 ) -> keras.Model:
-    """A VGG-like convnet for small grey faces: pairs of 3x3 convolutions with batch norm, one pair a stage.
+    """A VGG-like convnet for small grey faces: stages of 3x3 convolutions with batch norm, pooling between them.
 
     Colours are reduced to grey inside. After Simonyan & Zisserman 2015 with Ioffe & Szegedy 2015's batch norm
     and Lin et al. 2014's global pooling; 1.18 M parameters at the default widths and 7 classes.
+
+    Args:
+        widths: channels of each stage.
+        convolutions: of a stage.
+        dropout: share of the pooled features that is dropped in training.
     """
     inputs, x = picture_input(size)
     x = ops.image.rgb_to_grayscale(x)
     x = layers.Rescaling(1 / 127.5, offset=-1, name="scale")(x)
     for stage, width in enumerate(widths, start=1):
-        for place in (1, 2):
+        for place in range(1, convolutions + 1):
             x = _conv(x, width, 3, name=f"stage_{stage}_conv_{place}")
             x = layers.ReLU(name=f"stage_{stage}_relu_{place}")(x)
         if stage < len(widths):
@@ -480,6 +486,18 @@ def _variant(of: str, title: str, **choices) -> Architecture:
     return replace(entry, title=title, recipe=replace(entry.recipe, **choices))
 
 
+_CHAMPION = MODELS["champion"]
+MODELS["champion-large"] = replace(  # for accelerators
+    _CHAMPION,
+    build=partial(compact, widths=(64, 128, 256, 512), convolutions=3, dropout=0.5),
+    title="Champion, large",
+    recipe=replace(
+        _CHAMPION.recipe,
+        phases=(Phase(epochs=150, learning_rate=1e-3),),
+        ema=0.999,
+        augmentation=replace(_STRONG, mixup=0.2),
+    ),
+)
 MODELS["lenet-unweighted"] = _variant("lenet", "LeNet, no class weights", class_weights=False)
 for _name in ("mobilenetv2", "hf-vit-tiny"):  # the same again, to compare with
     _entry = MODELS[_name]

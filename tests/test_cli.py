@@ -176,6 +176,21 @@ def test_train_says_what_it_found_and_logs_line_by_line(home, results, capsys):
     assert "- accuracy: " in shown and "\r" not in shown and "\b" not in shown
 
 
+def test_train_with_seeds_trains_those_that_are_missing_and_averages_them(home, results, capsys):
+    arguments = ["train", "lenet", "--profile", "quick", "--size", "16", "--epochs", "1", "--seeds", "2", "--log"]
+    assert cli.main(arguments) == 0
+    assert "there already" not in capsys.readouterr().out
+    (results / "lenet-s1" / "metrics.json").unlink()
+    assert cli.main(arguments) == 0
+    shown = capsys.readouterr().out
+    assert "lenet-s0 is there already." in shown and "lenet-s1 is" not in shown
+    records = [json.loads((results / f"lenet-s{seed}" / "training.json").read_text()) for seed in (0, 1)]
+    assert [record["seed"] for record in records] == [0, 1]
+    found = json.loads((results / "ensemble-lenet" / "metrics.json").read_text())
+    assert found["members"] == {"lenet-s0": 0.5, "lenet-s1": 0.5}
+    assert shown.splitlines()[-1].startswith(f"{found['title']} on easy: test accuracy {found['test']['accuracy']:.3f}")
+
+
 def test_train_refuses_what_it_does_not_know(home, capsys):
     assert "no model named 'lenett'. Did you mean 'lenet'?" in mistake(["train", "lenett"], capsys)
     assert "lenet has no pretrained weights" in mistake(

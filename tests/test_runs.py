@@ -78,7 +78,11 @@ def test_a_quick_run_leaves_everything_in_its_own_place(home, easy_dataset):
     ]
     expected = [f"{folder}/lenet-s3/{name}" for name in names]
     assert sorted(files(home)) == sorted(
-        [*expected, f"{folder}/copied_in_training.csv", *(f"build/quick/models/lenet-s3-easy.{end}" for end in ("keras", "md"))]
+        [
+            *expected,
+            f"{folder}/copied_in_training.csv",
+            *(f"build/quick/models/lenet-s3-easy.{end}" for end in ("keras", "md")),
+        ]
     )
     assert json.loads((home / folder / "lenet-s3" / "metrics.json").read_text()) == found
     assert (found["dataset"], found["model"], found["title"], found["seed"]) == ("easy", "lenet-s3", "LeNet", 3)

@@ -1,0 +1,104 @@
+"""What does each ingredient of a recipe give? Trainings that leave one out, compared on validation.
+
+    run(load("fer2013"))
+    print(table("results/fer2013/ablation"))
+
+The test split is not looked at: ingredients are choices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import pandas as pd
+
+from emotions import backend, comparison, evaluation, models, runs, training
+from emotions.datasets import Dataset
+from emotions.evaluation import Predictions
+from emotions.recipes import Recipe
+
+SYSTEM, RECIPE = "compact", "champion"  # a quarter of the parameters, the same recipe
+EPOCHS = 12
+FULL = "full recipe"
+
+
+def _augmented(**choices) -> Callable[[Recipe], Recipe]:
+    return lambda recipe: replace(recipe, augmentation=replace(recipe.augmentation, **choices))
+
+
+def _with(**choices) -> Callable[[Recipe], Recipe]:
+    return lambda recipe: replace(recipe, **choices)
+
+
+# What is changed, one at a time: name -> the recipe with that change.
+CHANGES: dict[str, Callable[[Recipe], Recipe]] = {
+    FULL: _with(),
+    "without mirroring": _augmented(flip=False),
+    "without turning, shifting and zooming": _augmented(rotation=0.0, shift=0.0, zoom=0.0),
+    "without erasing": _augmented(erasing=0.0),
+    "with mixup, alpha 0.2": _augmented(mixup=0.2),
+    "without label smoothing": _with(label_smoothing=0.0),
+    "without averaged weights": _with(ema=0.0),
+    "without weight decay": _with(weight_decay=0.0),
+    "with class weights": _with(class_weights=True),
+    "SGD instead of AdamW": lambda recipe: replace(
+        recipe, optimizer="sgd", weight_decay=5e-4, phases=(replace(recipe.phases[0], learning_rate=0.05),)
+    ),
+}
+
+
+def run(
+    dataset: Dataset,
+    *,
+    profile: str = "full",
+    epochs: int = EPOCHS,
+    mixed_precision: bool | None = None,
+    verbose: int | str = "auto",
+) -> Path:
+    """Train each variant that is not there yet, from the same seed and for as many epochs.
+
+    Returns:
+        the folder, `results/<data set>/ablation`: in it, one folder a variant with its history and its predictions
+        for the validation split.
+    """
+    folder = runs.run_folder(dataset.name, "ablation", profile)
+    dataset = runs.scaled(dataset, profile)
+    recipe = models.find(RECIPE).recipe
+    recipe = replace(recipe, phases=(replace(recipe.phases[0], epochs=epochs),))
+    for name, change in CHANGES.items():
+        place = folder / name.replace(" ", "-").replace(",", "")
+        if (place / "predictions_validation.csv").exists():
+            continue
+        mixed = backend.use_mixed_precision(mixed_precision)
+        keras.utils.set_random_seed(0)
+        model = models.build(SYSTEM, len(dataset.class_names))
+        training.train(model, dataset, runs.scaled_recipe(change(recipe), profile), place, verbose=verbose)
+        if mixed:
+            model = models.in_float32(model)
+            keras.mixed_precision.set_global_policy("float32")
+        found = evaluation.predict(model, dataset.validation, dataset.class_names)
+        found.save(place / "predictions_validation.csv")
+    return folder
+
+
+def table(folder: str | Path) -> pd.DataFrame:
+    """Accuracy on validation, and the paired difference to the full recipe, in points with 95 % interval.
+
+    Args:
+        folder: what `run` returns.
+    """
+    found = {
+        name: Predictions.read(path)
+        for name in CHANGES
+        if (path := Path(folder) / name.replace(" ", "-").replace(",", "") / "predictions_validation.csv").exists()
+    }
+    rows = {}
+    for name, predictions in found.items():
+        rows[name] = {"accuracy": 100 * (predictions.predicted == predictions.labels).mean()}
+        if name != FULL:
+            compared = comparison.compare(predictions, found[FULL])
+            rows[name] |= {end: 100 * compared[f"accuracy_{end}"] for end in ("difference", "low", "high")}
+    return pd.DataFrame.from_dict(rows, orient="index")

@@ -1,0 +1,41 @@
+"""Ingredients are compared on validation, trained once each, and the test split stays unseen."""
+
+import dataclasses
+
+import pytest
+
+from emotions import ablation, runs
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, easy_dataset):
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.setattr(runs, "__file__", str(tmp_path / "emotions" / "runs.py"))
+    kept = (ablation.FULL, "SGD instead of AdamW")
+    monkeypatch.setattr(ablation, "CHANGES", {name: ablation.CHANGES[name] for name in kept})
+    blind = dataclasses.replace(easy_dataset, test=None)
+    return lambda: ablation.run(blind, epochs=1, verbose=0)
+
+
+def test_variants_are_trained_once_and_compared_on_validation(folder):
+    made = folder()
+    before = {path: path.stat().st_mtime_ns for path in made.rglob("*.csv")}
+    assert len(before) == 4, "a history and validation's predictions each"
+    assert folder() == made
+    assert {path: path.stat().st_mtime_ns for path in made.rglob("*.csv")} == before, "nothing is trained again"
+    table = ablation.table(made)
+    assert list(table.index) == list(ablation.CHANGES)
+    changed = table.iloc[1:]
+    assert (changed["difference"] == changed["accuracy"] - table["accuracy"].iloc[0]).all()
+    assert ((changed["low"] <= changed["difference"]) & (changed["difference"] <= changed["high"])).all()
+
+
+def test_every_change_changes_the_recipe_and_nothing_else():
+    recipe = ablation.models.find(ablation.RECIPE).recipe
+    for name, change in ablation.CHANGES.items():
+        before, after = dataclasses.asdict(recipe), dataclasses.asdict(change(recipe))
+        before |= before.pop("augmentation")
+        after |= after.pop("augmentation")
+        differing = {key for key in before if before[key] != after[key]}
+        assert bool(differing) == (name != ablation.FULL)
+        assert len(differing) <= 3, name

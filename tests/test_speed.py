@@ -1,0 +1,31 @@
+"""Speed is measured with and without augmentation, and kept with what it was measured on."""
+
+import pandas as pd
+import pytest
+
+from emotions import cli, datasets, runs, speed
+
+
+@pytest.fixture
+def measured(easy_dataset, monkeypatch):
+    monkeypatch.setattr(speed, "ROUNDS", 1)
+    return speed.measure("compact", easy_dataset, size=16, steps=2)
+
+
+def test_both_ways_of_feeding_are_measured_with_and_without_augmentation(measured):
+    assert list(measured["augmentation"]) == [False, True]
+    assert (measured[["held", "trained"]] > 0).all(axis=None)
+    assert measured["share"].tolist() == (measured["trained"] / measured["held"]).tolist()
+
+
+def test_a_new_measurement_takes_the_place_of_the_old_one(measured, tmp_path, monkeypatch, easy_dataset, capsys):
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.setattr(runs, "__file__", str(tmp_path / "emotions" / "runs.py"))
+    path = speed.keep(measured.assign(trained=1.0), "easy")
+    monkeypatch.setattr(speed, "measure", lambda name, dataset, size: measured.assign(input_size=[16, 24]))
+    monkeypatch.setattr(datasets, "load", lambda *given, **options: easy_dataset)
+    assert cli.main(["speed", "compact", "--data", "easy"]) == 0
+    assert str(path) in capsys.readouterr().out
+    kept = pd.read_csv(path)
+    assert len(kept) == 3
+    assert (kept["trained"] == 1.0).tolist() == [True, False, False], "of the same kind but another size: kept"
