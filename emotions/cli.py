@@ -201,6 +201,7 @@ def train(options: argparse.Namespace) -> None:
             seed=seed or 0,
             minutes=options.minutes,
             mixed_precision=options.mixed_precision or None,
+            track=options.track,
             verbose=2 if options.log else "auto",
         )
         say(found)
@@ -231,7 +232,6 @@ def ablate(options: argparse.Namespace) -> None:
         load_data(options),
         profile=options.profile,
         mixed_precision=options.mixed_precision or None,
-        track=options.track,
         verbose=2 if options.log else "auto",
     )
     print(ablation.table(folder).to_string(float_format="{:+.1f}".format))
