@@ -55,7 +55,7 @@ class Profile:
 
 PROFILES = {
     "full": Profile(train=None, held_out=None, epochs=None, size=None, folder="."),
-    "quick": Profile(train=800, held_out=300, epochs=2, size=64, folder="build/quick"),
+    "quick": Profile(train=420, held_out=210, epochs=2, size=48, folder="build/quick"),
 }
 
 
