@@ -61,7 +61,11 @@ def parser() -> argparse.ArgumentParser:
     add = commands.add_parser("evaluate", help="measure a saved model on a data set", description=evaluate.__doc__)
     add.add_argument("model", metavar="NAME_OR_FILE", help="a name in models/, or a .keras file")
     data_options(add)
-    add.add_argument("--out", metavar="FOLDER", help="write predictions.csv, metrics.json and figures there")
+    add.add_argument(
+        "--out",
+        metavar="FOLDER",
+        help="write predictions.csv, metrics.json and figures there, and beside it which test pictures are copies",
+    )
     add.set_defaults(run=evaluate)
 
     add = commands.add_parser("peers", help="measure ready-made classifiers like our own", description=peers.__doc__)

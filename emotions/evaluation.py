@@ -323,7 +323,13 @@ def measure_folder(folder: str | Path) -> dict[str, dict]:
         test = Predictions.read(folder / f"predictions{end}.csv")
         found[f"validation{end}"] = measure(Predictions.read(folder / f"predictions_validation{end}.csv"))
         found[f"test{end}"] = measure(test)
-        found[f"test_leak_free{end}"] = measure(test.take(~np.isin(test.ids, list(copied))))
+        clean = test.take(~np.isin(test.ids, list(copied)))
+        if not len(clean):
+            raise ValueError(
+                f"Each of the {len(test):,} test pictures of {folder} has a copy in training, so that nothing is left "
+                "to measure without leakage: test on other pictures."
+            )
+        found[f"test_leak_free{end}"] = measure(clean)
     return found
 
 

@@ -143,8 +143,7 @@ def intervals(series: dict[str, pd.DataFrame], xlabel: str, title: str = "", mar
             zorder=3,
             label="reported elsewhere",
         )
-    axis.set(xlabel=xlabel, title=title, yticks=range(len(models)), yticklabels=models)
-    axis.invert_yaxis()
+    axis.set(xlabel=xlabel, title=title, yticks=range(len(models)), yticklabels=models, ylim=(len(models) - 0.5, -0.5))
     axis.grid(axis="x", alpha=0.3)
     axis.legend(fontsize=9)
     return figure
@@ -220,7 +219,7 @@ def curves(lines: dict[str, pd.Series], xlabel: str, ylabel: str, title: str = "
         axis.plot(line.index, 100 * line, color=color, linewidth=2, label=name)
     if chance is not None:
         axis.axhline(100 * chance, color=OTHER, linestyle=":", label=f"chance: {100 * chance:.1f} %")
-    axis.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    axis.set(xlabel=xlabel, ylabel=ylabel, title=title, ylim=(0, 102))
     axis.grid(alpha=0.3)
     axis.legend(fontsize=9)
     return figure

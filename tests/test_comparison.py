@@ -10,6 +10,7 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score
 from statsmodels.stats.contingency_tables import mcnemar as their_mcnemar
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
 from synthetic_runs import CLASSES, make_predictions, write_run
 
 from emotions import comparison
@@ -168,3 +169,14 @@ def test_recall_by_class():
         for k, label in enumerate(CLASSES):
             assert table.loc[name, label] == pytest.approx((run.predicted[run.labels == k] == k).mean())
     assert all(weak < strong for weak, strong in pairwise(table.mean(axis=1)))
+
+
+def test_accuracy_in_groups_agrees_with_statsmodels():
+    run = make_predictions(200)
+    groups = np.where(np.arange(200) < 40, 0.4, np.where(np.arange(200) < 190, 1.0, np.nan))
+    table = comparison.accuracy_by(run, groups)
+    assert list(table.index) == [0.4, 1.0] and list(table["n"]) == [40, 150]
+    for group, row in table.iterrows():
+        right = (run.predicted == run.labels)[groups == group]
+        low, high = proportion_confint(right.sum(), len(right), method="wilson")
+        assert (row["accuracy"], row["low"], row["high"]) == pytest.approx((right.mean(), low, high))

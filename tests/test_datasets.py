@@ -236,6 +236,24 @@ def test_soft_labels_are_refused_where_votes_cannot_be_joined(fer2013, tmp_path)
         load("fer2013-3", tmp_path, soft_labels=True)
 
 
+def test_votes_are_found_by_the_ids_of_pictures_alone(fer2013, tmp_path, monkeypatch):
+    monkeypatch.setenv("EMOTIONS_DATA", str(tmp_path))
+    votes = ferplus(fer2013)
+    votes.to_csv(tmp_path / "fer2013new.csv", index=False)
+    rows = np.flatnonzero(fer2013["Usage"] == "PrivateTest")[::-1]
+    found = datasets.ferplus_votes([f"PrivateTest_{row:05d}" for row in rows])
+    assert len(found) == len(rows) and list(found.index) == list(range(len(rows)))
+    assert found["happy"].tolist() == votes["happiness"][rows].tolist()
+    assert found["NF"].tolist() == votes["NF"][rows].tolist()
+    assert set(datasets.FERPLUS_VOTES.values()) | {"contempt", "unknown", "NF"} == set(found.columns)
+    for other in (f"Training_{rows[0]:05d}", "PrivateTest_88305421", "angry/one"):
+        with pytest.raises(ValueError, match="do not name rows of"):
+            datasets.ferplus_votes([f"PrivateTest_{rows[0]:05d}", other])
+    (tmp_path / "fer2013new.csv").unlink()
+    with pytest.raises(FileNotFoundError, match=r"get it from https://github\.com/microsoft/FERPlus"):
+        datasets.ferplus_votes(["PrivateTest_00001"])
+
+
 def test_cleaning_lists_what_it_drops_and_touches_training_only(fer2013, tmp_path):
     train = np.flatnonzero(fer2013["Usage"] == "Training")
     test = np.flatnonzero(fer2013["Usage"] == "PrivateTest")

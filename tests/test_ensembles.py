@@ -133,3 +133,34 @@ def test_impossible_ensembles_are_errors(folder, name, members, error, message):
     with pytest.raises(error, match=message):
         ensembles.build(folder, name, members)
     assert not (folder / name).exists()
+
+
+def test_runs_that_validation_flatters_are_no_candidates(folder):
+    write_run(folder / "peer", trained_by="others")
+    for name in ("good-all", "good-all-s1", "all-round"):
+        write_run(folder / name)
+    ensembles.build(folder, "ensemble-x", ["good", "other"])
+    assert ensembles.candidates(folder) == ["all-round", "good", "other", "third", "weak"]
+
+
+def test_the_best_plain_average_beats_smaller_and_larger_ones_and_leaves_the_useless_out():
+    skills = {"noise": -1, "a": 2, "b": 2, "c": 2}
+    runs = {name: make_predictions(600, skill, seed) for seed, (name, skill) in enumerate(skills.items())}
+    order = sorted(runs, key=lambda name: loss(runs[name]))
+    found = ensembles.best(runs)
+    losses = {k: loss(ensembles.average({name: runs[name] for name in order[:k]})) for k in (2, 3, 4)}
+    assert found == order[: min(losses, key=losses.get)]
+    assert "noise" not in found
+    assert set(ensembles.best({name: runs[name] for name in ("noise", "a")})) == {"noise", "a"}  # never alone
+
+
+def test_all_ensembles_are_built_from_what_is_there(folder):
+    assert list(ensembles.build_all(folder)) == ["ensemble-plain", "ensemble-weighted"]
+    for seed, name in enumerate(ensembles.FIRST):
+        write_run(folder / name, skill=1.5, seed=10 + seed)
+    built = ensembles.build_all(folder)
+    assert list(built) == ["ensemble-resnet34-efficientnetb4", "ensemble-plain", "ensemble-weighted"]
+    assert built["ensemble-resnet34-efficientnetb4"]["members"] == dict.fromkeys(ensembles.FIRST, 0.5)
+    assert "weak" not in built["ensemble-plain"]["members"] | built["ensemble-weighted"]["members"]
+    for name, found in built.items():
+        assert json.loads((folder / name / "metrics.json").read_text()) == found

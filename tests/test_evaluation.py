@@ -139,6 +139,16 @@ def test_figures_go_into_json_as_they_are(four):
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
+def test_predictions_of_two_splits_are_joined_in_order():
+    first, second = made([0, 2], [[0.8, 0.1, 0.1], [0.1, 0.2, 0.7]]), make_predictions(3)
+    both = first.join(second)
+    assert both.ids.tolist() == ["p0", "p1", "test_0", "test_1", "test_2"]
+    assert both.labels.tolist() == [0, 2, *second.labels]
+    np.testing.assert_array_equal(both.probabilities[2:], second.probabilities)
+    with pytest.raises(ValueError, match="on different pictures"):
+        first.join(first)
+
+
 def test_nothing_cannot_be_measured():
     with pytest.raises(ValueError, match="no predictions"):
         evaluation.measure(made([], np.zeros((0, 3))))
@@ -356,6 +366,12 @@ def test_without_copies_the_leak_free_part_is_the_whole(model, easy_dataset, tmp
     dataset = dataclasses.replace(easy_dataset, copied=frozenset())
     found = evaluation.evaluate(model, dataset, tmp_path / "easy" / "small")
     assert found["test_leak_free"] == found["test"]
+
+
+def test_copies_alone_are_no_test(model, easy_dataset, tmp_path):
+    dataset = dataclasses.replace(easy_dataset, copied=frozenset(easy_dataset.test.ids))
+    with pytest.raises(ValueError, match=r"Each of the 40 test pictures .* has a copy in training"):
+        evaluation.evaluate(model, dataset, tmp_path / "easy" / "small", flip=False)
 
 
 def test_one_pass_only_on_request(model, easy_dataset, tmp_path):

@@ -295,3 +295,81 @@ def test_mean_heat_maps_lie_over_mean_faces_on_one_scale():
     figure = plots.over_mean_faces(faces, {"right": one, "wrong": empty}, {"right": ["a", "b"], "wrong": ["c", "d"]})
     assert titles(figure)[:4] == ["a", "b", "c", "d"]
     assert {axis.images[1].get_clim() for axis in figure.axes[:4]} == {(0, 0.4)}
+
+
+# Comparing runs
+
+
+def bars(figure):
+    """Points and ends of the intervals, by the name in the legend."""
+    handles, names = figure.axes[0].get_legend_handles_labels()
+    return dict(zip(names, handles, strict=True))
+
+
+def accuracies(**rows):
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["accuracy", "low", "high"])
+
+
+def test_intervals_show_every_model_in_every_series_and_what_is_reported_of_some():
+    whole = accuracies(lenet=(0.6, 0.5, 0.75), champion=(0.7, 0.65, 0.72))
+    figure = plots.intervals({"all": whole, "rest": whole - 0.1}, "accuracy (%)", marks=pd.Series({"champion": 0.9}))
+    assert_labelled_x(figure)
+    found = bars(figure)
+    for name, table in {"all": whole, "rest": whole - 0.1}.items():
+        line, _, (lines,) = found[name].lines
+        assert line.get_xdata() == pytest.approx(100 * table["accuracy"])
+        ends = [segment[:, 0] for segment in lines.get_segments()]
+        np.testing.assert_allclose(ends, 100 * table[["low", "high"]])
+    assert found["reported elsewhere"].get_offsets().tolist() == [pytest.approx([90, 1])]
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["lenet", "champion"]
+
+
+def assert_labelled_x(figure):
+    figure.canvas.draw()
+    assert figure.axes[0].get_xlabel()
+
+
+def test_pairs_are_coloured_only_where_chance_is_unlikely():
+    names = ["a", "b", "c"]
+    differences = pd.DataFrame([[np.nan, 0.05, 0.01], [-0.05, np.nan, -0.04], [-0.01, 0.04, np.nan]], names, names)
+    p_values = pd.DataFrame([[np.nan, 0.01, 0.5], [0.01, np.nan, 0.04], [0.5, 0.04, np.nan]], names, names)
+    figure = plots.pairs(differences, p_values)
+    axis = figure.axes[0]
+    texts = {(round(text.get_position()[1] - 0.5), round(text.get_position()[0] - 0.5)): text.get_text()
+             for text in axis.texts}
+    assert {place: text for place, text in texts.items() if text} == {
+        (0, 1): "+5.0*", (0, 2): "+1.0", (1, 0): "-5.0*", (1, 2): "-4.0*", (2, 0): "-1.0", (2, 1): "+4.0*"}
+    values = axis.collections[0].get_array().reshape(3, 3)
+    assert values[0, 1] == pytest.approx(5) and values[0, 2] == 0 and values[1, 2] == pytest.approx(-4)
+    assert np.ma.getmaskarray(values).diagonal().all()
+
+
+def test_reliability_shows_confidence_against_right_answers_of_filled_bins():
+    table = pd.DataFrame({"n": [0, 30, 10], "confidence": [np.nan, 0.5, 0.9], "accuracy": [np.nan, 0.6, 0.8]})
+    figure = plots.reliability({"before": table, "after": table}, "net")
+    assert_labelled(figure)
+    assert titles(figure) == ["before", "after"]
+    points = figure.axes[0].collections[-1]
+    assert points.get_offsets().tolist() == [pytest.approx([50, 60]), pytest.approx([90, 80])]
+    larger, smaller = points.get_sizes()
+    assert larger > smaller
+
+
+def test_curves_and_steps_show_shares_in_percent():
+    figure = plots.curves({"net": pd.Series([0.5, 0.25], [10, 20])}, "k", "wrong (%)", chance=0.1)
+    assert_labelled(figure)
+    lines = bars(figure)
+    assert lines["net"].get_xdata().tolist() == [10, 20] and lines["net"].get_ydata().tolist() == [50, 25]
+    assert lines["chance: 10.0 %"].get_ydata()[0] == pytest.approx(10)
+
+    groups = accuracies(**{"4": (0.3, 0.2, 0.5), "10": (0.9, 0.8, 0.95)}).assign(n=[1234, 56])
+    groups.index = [0.4, 1.0]
+    figure = plots.steps({"net": groups, "other": groups}, "share")
+    assert_labelled(figure)
+    assert bars(figure)["net"].lines[0].get_ydata() == pytest.approx([30, 90])
+    assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == ["0.4\nn = 1,234", "1\nn = 56"]
+
+
+def test_more_lines_than_colours_are_all_drawn():
+    lines = {str(k): pd.Series([0.1 * k], [1]) for k in range(9)}
+    assert list(bars(plots.curves(lines, "x", "y"))) == list(lines)
