@@ -118,7 +118,7 @@ def for_people(folder: str | Path) -> str:
     dataset, name, names = found["dataset"], found["model"], found["class_names"]
     sizes = found["split_sizes"]
     sections = {
-        f"# {found['title']} on {dataset}": [
+        f"# {name}-{dataset}: {found['title']}": [
             f"`models/{name}-{dataset}.keras`. Written by `python -m emotions cards` from the files in "
             f"`results/{dataset}/{name}/`.",
             "**Takes** RGB pictures of one upright face, of any size, values 0-255. **Gives** the probabilities of "
@@ -129,6 +129,7 @@ def for_people(folder: str | Path) -> str:
         "## Data and protocol": [
             DATA.get(dataset, OTHER_DATA),
             _trained(found),
+            f"It began with pretrained weights, `{found['weights']}`." if found.get("weights") else "",
             f"Pictures: {sizes['train']:,} to train on, {sizes['validation']:,} for validation, {sizes['test']:,} for "
             f"test, of which {found['test']['n'] - found['test_leak_free']['n']:,} have an exact copy in the training "
             f"split as distributed; *leak-free* leaves those out. {_copies(name)}",

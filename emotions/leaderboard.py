@@ -12,9 +12,11 @@ import json
 import re
 from pathlib import Path
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 
-from emotions import comparison, published, training
+from emotions import comparison, plots, published, training
 from emotions.evaluation import measure_folder
 from emotions.runs import BASELINE
 
@@ -283,11 +285,29 @@ def contents(root: str | Path, data: str | None = None) -> dict[Path, str]:
 
 
 def write(root: str | Path, data: str | None = None) -> dict[Path, str]:
-    """Write what `contents` tells, and return it; files that hold it already stay untouched."""
+    """Write what `contents` tells, and return it; files that hold it already stay untouched.
+
+    Beside each new `leaderboard.csv` its figure is drawn, `leaderboard.png`.
+    """
     files = contents(root, data)
     for path in stale(files):
         training.write(path, files[path])
+        if path.suffix == ".csv":
+            draw(pd.read_csv(path), path.with_suffix(".png"), path.parent.name)
     return files
+
+
+def draw(board: pd.DataFrame, path: Path, dataset: str) -> None:
+    """The accuracies of a `leaderboard.csv`, with their intervals."""
+    titles = board["title"] + np.where(board["title"].duplicated(keep=False), " (" + board["model"] + ")", "")
+    ends = {"accuracy": "accuracy", "low": "accuracy_low", "high": "accuracy_high"}
+    series = {
+        name: pd.DataFrame({end: board[prefix + column].to_numpy() for end, column in ends.items()}, titles)
+        for name, prefix in (("all test pictures", ""), ("leak-free: no copy in training", "leak_free_"))
+    }
+    figure = plots.intervals(series, "accuracy (%), with 95 % intervals", f"{dataset}, test, n = {board['n'][0]:,}")
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
 
 
 def stale(files: dict[Path, str]) -> list[Path]:
