@@ -207,7 +207,7 @@ def load(model: str | Path = DEFAULT, class_names: Iterable[str] | None = None) 
         FileNotFoundError: there is no such model; names the nearest.
         ValueError: the file is no model, or its class names are unknown or do not fit.
     """
-    path = _find(model)
+    path = find(model)
     try:
         loaded = keras.models.load_model(path, compile=False)
     except Exception as reason:  # Keras raises nearly anything; the reason is told
@@ -225,8 +225,8 @@ def load(model: str | Path = DEFAULT, class_names: Iterable[str] | None = None) 
     return Classifier(loaded, names, card)
 
 
-def _find(model: str | Path) -> Path:
-    """The file of a model's name or path."""
+def find(model: str | Path = DEFAULT) -> Path:
+    """The file of a model, given by a name of models/ or by its path; see `load`."""
     path = Path(model).expanduser()
     if path.is_file():
         return path

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import platform
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +55,89 @@ def _native_messages_off():
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+def saved_model(name: str, profile: str) -> Path:
+    """The file of a saved model for a notebook that only uses it.
+
+    Args:
+        name: as `inference.find` takes it; "" is the default model.
+        profile: "quick" takes a small LeNet instead, trained on drawn faces now if it is not there yet. So does "full",
+            and says so, where there is no default model, as when the package was installed without the repository.
+    """
+    from emotions import inference
+
+    if profile == "full":
+        try:
+            return inference.find(name or inference.DEFAULT)
+        except FileNotFoundError as reason:
+            if name:
+                raise
+            print(f"{reason} Instead, a small LeNet learns drawn faces now, which takes a minute.")
+    from emotions import runs
+    from emotions.datasets import load
+
+    return runs.obtain("lenet", load("synthetic"), profile="quick", verbose=0).file
+
+
+# What the browser does on Colab: ask for the camera, wait for it to adjust to the light, and hand one picture over.
+TAKE_PICTURE = """
+(async () => {
+  const stream = await navigator.mediaDevices.getUserMedia({video: true});
+  const video = document.createElement("video");
+  video.srcObject = stream;
+  await video.play();
+  await new Promise(done => setTimeout(done, 1500));
+  const canvas = document.createElement("canvas");
+  canvas.width = video.videoWidth;
+  canvas.height = video.videoHeight;
+  canvas.getContext("2d").drawImage(video, 0, 0);
+  stream.getTracks().forEach(track => track.stop());
+  return canvas.toDataURL("image/jpeg", 0.9);
+})()
+"""
+NO_CAMERA = (
+    "No picture came from a camera: there is none, it is in use, or this notebook runs on another machine than yours. "
+    "Take a photo with your phone instead, put it beside the notebook, and name it in PHOTO."
+)
+
+
+def camera() -> np.ndarray | None:
+    """One picture from the camera: of the browser on Colab, otherwise of the machine the notebook runs on, by OpenCV.
+
+    Returns:
+        uint8, H x W x 3, RGB; None where there is no camera, after saying what to do.
+    """
+    picture = _from_browser() if "google.colab" in sys.modules else _from_machine()
+    if picture is None:
+        print(NO_CAMERA)
+    return picture
+
+
+def _from_browser() -> np.ndarray | None:
+    from google.colab import output
+
+    from emotions.pictures import decode
+
+    try:
+        address = output.eval_js(TAKE_PICTURE)  # data:image/jpeg;base64,…
+    except Exception as refused:  # whatever the browser answers, a refusal included
+        print(f"The browser said: {refused}")
+        return None
+    return decode(base64.b64decode(address.partition(",")[2]))
+
+
+def _from_machine() -> np.ndarray | None:
+    import cv2
+
+    with _native_messages_off():
+        device = cv2.VideoCapture(0)
+        for _ in range(10):  # the first pictures are dark, until the camera has adjusted to the light
+            taken, picture = device.read()
+            if not taken:
+                break
+        device.release()
+    return picture[..., ::-1].copy() if taken else None  # OpenCV's colours are BGR
 
 
 def faces(split, dataset, show_faces: bool) -> tuple[np.ndarray, str]:

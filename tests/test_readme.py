@@ -1,50 +1,97 @@
+import contextlib
+import importlib.util
+import io
 import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY
 from PIL import Image
 
-from emotions import cli, synthetic
+from emotions import cli, datasets, inference, models, runs, synthetic
 
 TEXT = (REPOSITORY / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", TEXT, flags=re.DOTALL | re.MULTILINE)
+PLAIN, OURS = (text for language, text in BLOCKS if language == "python")
+COMMANDS = [shlex.split(line, comments=True) for language, text in BLOCKS if language == "bash"
+            for line in text.splitlines()]
+MODEL = f"models/{inference.DEFAULT}.keras"
 
 
-def test_the_lines_that_use_a_model_run_with_keras_alone(tmp_path):
-    (program,) = [text for language, text in BLOCKS if language == "python"]
-    (model,) = re.findall(r'"(models/.*?\.keras)"', program)
-    assert (REPOSITORY / model).exists(), f"README uses {model}, which is not in the repository."
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """An empty folder with the model that README uses, and pictures under the names that it uses."""
     (tmp_path / "models").mkdir()
-    shutil.copy(REPOSITORY / model, tmp_path / model)
-    face = synthetic.render([synthetic.CLASS_NAMES.index("happy")], size=120, difficulty=0)[0]
+    shutil.copy(REPOSITORY / MODEL, tmp_path / MODEL)
+    (tmp_path / "photos").mkdir()
+    face = synthetic.render([synthetic.CLASS_NAMES.index("happy")], size=200, difficulty=0)[0]
     Image.fromarray(face).save(tmp_path / "face.jpg")
-    program += "\nimport sys\nassert not any(name.startswith('emotions') for name in sys.modules)\n"
+    Image.fromarray(face).save(tmp_path / "photos" / "one.jpg")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_the_lines_that_use_a_model_run_with_keras_alone(home, backend):
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    assert f'"{MODEL}"' in PLAIN, f"README does not use the default model, {MODEL}."
+    program = PLAIN + "\nimport sys\nassert not any(name.startswith('emotions') for name in sys.modules)\n"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    finished = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
+    environment |= {"KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu"}
+    finished = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr[-2000:]
     found = eval(finished.stdout.splitlines()[-1])
     assert sum(found.values()) == pytest.approx(1, abs=0.01) and list(found) == sorted(found)
 
 
-def test_the_commands_are_ones_that_there_are():
-    lines = [line for language, text in BLOCKS if language == "bash" for line in text.splitlines()]
-    assert any(line.startswith("python -m emotions") for line in lines)
+def test_the_lines_that_use_our_package_print_a_row_per_face(home):
+    with contextlib.redirect_stdout(io.StringIO()) as shown:
+        exec(OURS, {})
+    assert str(Path("photos") / "one.jpg") in shown.getvalue()
+
+
+def test_the_commands_run_one_after_the_other(home, monkeypatch, capsys):
+    (home / "notebooks").mkdir()
+    monkeypatch.setattr(runs, "__file__", str(home / "emotions" / "runs.py"))
+    ours = [words[3:] for words in COMMANDS if words[:3] == ["python", "-m", "emotions"]]
+    assert {"data", "train", "evaluate", "predict", "leaderboard"} <= {words[0] for words in ours}
+    for words in ours:
+        assert cli.main(words) == 0, words
+        assert capsys.readouterr().out.strip(), words
+    assert (home / "build/quick/models/lenet-synthetic.md").exists()
+
+
+def test_make_has_what_readme_asks_it_for():
     makefile = (REPOSITORY / "Makefile").read_text()
-    for line in lines:
-        words = shlex.split(line, comments=True)
-        if words[:3] == ["python", "-m", "emotions"]:
-            cli.parser().parse_args(words[3:])  # exits where a command or an option is unknown
-        else:
-            assert words[0] == "make" and f"\n{words[1]}:" in makefile, line
+    for words in COMMANDS:
+        known = words[0] == "make" and f"\n{words[1]}:" in makefile
+        assert known or words[:3] == ["python", "-m", "emotions"], words
+
+
+def test_commands_in_the_text_are_ones_that_there_are():
+    found = re.findall(r"`python -m emotions ([^`]*)`", TEXT)
+    assert found
+    for words in map(shlex.split, found):
+        cli.parser().parse_args(words)  # exits where a command or an option is unknown
+
+
+def test_names_that_people_know_have_a_model_of_ours():
+    rows = re.findall(r"^\| `([\w.]+\.(?:keras|h5))` \| [^|]+ \| `([\w-]+)` \|$", TEXT, flags=re.MULTILINE)
+    assert {file for file, _ in rows} == {"EmotionModelBest.keras", "Func_EmotionDetectorModelSaved.keras",
+                                          "EfficientNetEmotionModelBest.keras", "best_emotion_model.h5"}
+    assert {ours for _, ours in rows} <= set(models.MODELS)
+    assert {"human-emotions", "fer2013"} <= set(datasets.NAMES)
 
 
 def test_every_link_leads_somewhere():
-    for place in re.findall(r"\]\(([^)#]+)\)", TEXT):
-        assert place.startswith("https://") or (REPOSITORY / place).exists(), place
+    headings = {re.sub(r"[^\w -]", "", line).lower().replace(" ", "-") for line in
+                re.findall(r"^#+ (.*)$", TEXT, flags=re.MULTILINE)}
+    for place, heading in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", TEXT):
+        assert not place or place.startswith("https://") or (REPOSITORY / place).exists(), place
+        assert place or heading in headings, heading
