@@ -129,3 +129,21 @@ def _ahead(measured, column, low_is_good=False):
     leads = [explain.summary(explain.minus(measured[[column]], baseline)) for baseline in explain.BASELINES]
     sure = [lead[f"{column}_high"] < 0 if low_is_good else lead[f"{column}_low"] > 0 for lead in leads]
     return pd.concat(sure, axis=1).all(axis=1)
+
+
+def leads(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """By how much every method of several models is ahead of each baseline, with intervals.
+
+    Args:
+        tables: {model: as of `on_own_pictures` or `on_drawn_faces`}.
+
+    Returns:
+        {"less <baseline>": one row per model and method, the columns of `explain.summary`}.
+    """
+    found = {}
+    for baseline in explain.BASELINES:
+        summaries = {name: explain.summary(explain.minus(table, baseline)) for name, table in tables.items()}
+        joined = pd.concat(summaries).drop(index=list(explain.BASELINES), level="method", errors="ignore")
+        joined.index = [f"{name}: {method}" for name, method in joined.index]
+        found[f"less {baseline}"] = joined
+    return found

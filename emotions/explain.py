@@ -447,7 +447,8 @@ def pointing_game(maps, mask) -> np.ndarray:
 
 def rank_correlation(maps, others) -> np.ndarray:
     """Spearman's rank correlation of two sets of maps, picture by picture; 0 where a map is constant."""
-    ranks = [rankdata(np.reshape(some, (len(some), -1)), axis=1) for some in (maps, others)]
+    places = math.prod(np.shape(maps)[1:])
+    ranks = [rankdata(np.reshape(some, (-1, places)), axis=1) for some in (maps, others)]
     a, b = (rank - rank.mean(axis=1, keepdims=True) for rank in ranks)
     spread = np.sqrt(np.sum(a * a, axis=1) * np.sum(b * b, axis=1))
     return np.sum(a * b, axis=1) / np.where(spread > 0, spread, np.inf)

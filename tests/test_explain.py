@@ -467,6 +467,7 @@ def test_rank_correlation_is_spearmans():
     others[2] = 7
     expected = [spearmanr(a.ravel(), b.ravel()).statistic for a, b in zip(maps[:2], others[:2], strict=True)]
     np.testing.assert_allclose(explain.rank_correlation(maps, others), [*expected, 0])
+    assert explain.rank_correlation(maps[:0], others[:0]).shape == (0,)
 
 
 def test_baselines_know_nothing_of_the_model(images):
