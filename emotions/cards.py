@@ -150,7 +150,7 @@ def for_people(folder: str | Path) -> str:
             "that the share in the first column is answered there:",
             _markdown(_abstention(relied["abstention"]), "answered, validation"),
         ],
-        "## Limits": [DRAWN if dataset == "synthetic" else LIMITS],
+        "## Limits": [DRAWN if dataset.startswith("synthetic") else LIMITS],
     }
     return "\n\n".join("\n\n".join([title, *filter(None, parts)]) for title, parts in sections.items()) + "\n"
 
@@ -234,6 +234,10 @@ def contents(root: str | Path) -> dict[Path, str | dict]:
     return found
 
 
+def _pictures(dataset: str) -> str:
+    return "drawn faces: not for photographs" if dataset.startswith("synthetic") else f"`{dataset}`"
+
+
 LISTED = re.compile(r"(<!-- models -->\n).*?(<!-- /models -->)", re.DOTALL)
 
 
@@ -242,14 +246,15 @@ def _rows(found: dict[str, dict]) -> str:
     order = sorted(found, key=lambda name: (found[name]["dataset"], -found[name]["test"]["accuracy"]))
     order.sort(key=lambda name: name != inference.DEFAULT)
     lines = [
-        "| Model, with its card | Tells apart | Accuracy on test | On the half it is surest of |",
-        "|---|---|---:|---:|",
+        "| Model, with its card | Learned from | Tells apart | Accuracy on its test split | On the surest half |",
+        "|---|---|---|---:|---:|",
     ]
     for name in order:
         card, default = found[name], " (the default)" if name == inference.DEFAULT else ""
         low, high = card["test"]["accuracy_interval"]
         lines.append(
-            f"| [`{name}`](models/{name}.md){default} | {', '.join(card['class_names'])} "
+            f"| [`{name}`](models/{name}.md){default} "
+            f"| {_pictures(card['dataset'])} | {', '.join(card['class_names'])} "
             f"| {card['test']['accuracy']:.3f} [{low:.3f}, {high:.3f}] | {card['abstention'][-1]['accuracy']:.3f} |"
         )
     return "\n".join(lines) + "\n"
