@@ -15,10 +15,11 @@ help:
 	@echo "make run DATASET=fer2013 PROFILE=full   the same on real data, at full size"
 	@echo "make test         style and tests"
 	@echo "make notebooks    execute the notebooks in place from the saved runs, before a commit"
-	@echo "make leaderboard  compute results/*/leaderboard.* and README's tables anew"
+	@echo "make leaderboard  compute model cards, results/*/leaderboard.* and README's tables anew"
 	@echo "make clean        remove the environment and build/"
 
 $(VENV)/installed: requirements.txt pyproject.toml
+	@echo "Setting up $(VENV): TensorFlow and the rest are installed, which takes some minutes, once."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -e '.[test]'
@@ -35,6 +36,7 @@ notebooks: $(VENV)/installed
 	$(BIN)/python -m emotions notebooks --in-place $(NOTEBOOKS)
 
 leaderboard: $(VENV)/installed
+	$(BIN)/python -m emotions cards
 	$(BIN)/python -m emotions leaderboard
 
 clean:
