@@ -7,6 +7,7 @@ from math import comb
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import bootstrap
 from sklearn.metrics import accuracy_score, f1_score
 from statsmodels.stats.contingency_tables import mcnemar as their_mcnemar
 from statsmodels.stats.multitest import multipletests
@@ -65,6 +66,23 @@ def test_interval_of_a_difference_agrees_with_theory():
     assert found["accuracy_difference"] == pytest.approx(difference.mean())
     assert found["accuracy_low"] == pytest.approx(difference.mean() - error, abs=0.15 * error)
     assert found["accuracy_high"] == pytest.approx(difference.mean() + error, abs=0.15 * error)
+
+
+def test_intervals_of_differences_agree_with_scipys_bootstrap():
+    first, second = make_predictions(300, skill=2), make_predictions(300, skill=1.5, seed=1)
+
+    def difference(labels, one, other):
+        mine, others = (f1_score(labels, predicted, average="macro") for predicted in (one, other))
+        return mine - others
+
+    data = (first.labels, first.predicted, second.predicted)
+    theirs = bootstrap(
+        data, difference, paired=True, vectorized=False, method="percentile", n_resamples=500, random_state=0
+    ).confidence_interval
+    ours = comparison.compare(first, second)
+    width = theirs.high - theirs.low
+    assert ours["macro_f1_low"] == pytest.approx(theirs.low, abs=0.15 * width)
+    assert ours["macro_f1_high"] == pytest.approx(theirs.high, abs=0.15 * width)
 
 
 def test_p_values_are_uniform_where_there_is_nothing_to_find():
