@@ -7,10 +7,17 @@ import of Keras; TensorFlow is the default and the fastest of the three on a CPU
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 
 import keras
+import numpy as np
 
 
 def name() -> str:
@@ -21,6 +28,43 @@ def name() -> str:
 def version() -> str:
     """The backend and its version, as in "tensorflow 2.21.0"."""
     return f"{name()} {__import__(name()).__version__}"
+
+
+def installed() -> list[str]:
+    """The backends that are installed."""
+    return [backend for backend in ("tensorflow", "jax", "torch") if importlib.util.find_spec(backend)]
+
+
+def predict_under(backend: str, file: str | Path, pictures: np.ndarray) -> np.ndarray:
+    """What a saved model says under some backend, in a process of stock Keras on the CPU, without this package.
+
+    Args:
+        backend: one of `installed()`.
+        file: a `.keras` file.
+        pictures: as the model takes them.
+
+    Returns:
+        its output.
+
+    Raises:
+        RuntimeError: the model could not be loaded, or failed; with the last line of the process.
+    """
+    program = "\n".join(
+        [
+            "import keras, numpy as np",
+            f"model = keras.models.load_model({str(Path(file).resolve())!r}, compile=False, safe_mode=True)",
+            "np.save('found.npy', model.predict(np.load('pictures.npy'), verbose=0))",
+        ]
+    )
+    hidden = {"KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu", "PYTHONPATH": ""}
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(Path(folder, "pictures.npy"), pictures)
+        done = subprocess.run(
+            [sys.executable, "-c", program], cwd=folder, env=os.environ | hidden, capture_output=True, text=True
+        )
+        if done.returncode:
+            raise RuntimeError(f"{file} failed under {backend}: {done.stderr.strip().splitlines()[-1]}")
+        return np.load(Path(folder, "found.npy"))
 
 
 def accelerator() -> str | None:
@@ -53,6 +97,28 @@ def hardware() -> str:
     usable = getattr(os, "sched_getaffinity", None)
     cores = len(usable(0)) if usable else os.cpu_count()
     return f"CPU, {cores} {platform.machine()} cores"
+
+
+def peak_memory() -> int:
+    """The most memory in use at once so far, in bytes: the accelerator's, or without one the whole process's."""
+    if accelerator() and name() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.config.experimental.get_memory_info("GPU:0")["peak"]
+    if accelerator() and name() == "jax":
+        import jax
+
+        return jax.devices()[0].memory_stats()["peak_bytes_in_use"]
+    if accelerator() and name() == "torch":
+        import torch
+
+        return torch.cuda.max_memory_allocated()
+    status = Path("/proc/self/status")
+    if status.exists():  # what getrusage says may be left from the process that started this one
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) * 1024
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def use_mixed_precision(wanted: bool | None = None) -> bool:

@@ -38,14 +38,14 @@ def begin() -> None:
 def start_backend() -> str | None:
     """Import Keras and its backend without what native libraries have to say; returns the accelerator, if any."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # for what TensorFlow would say later on
-    with _native_messages_off():
+    with native_messages_off():
         from emotions import backend
 
         return backend.accelerator()
 
 
 @contextlib.contextmanager
-def _native_messages_off():
+def native_messages_off():
     """Keep off the screen what native libraries print while they load, before their log levels count."""
     kept = os.dup(2)
     with Path(os.devnull).open("wb") as nowhere:
@@ -130,7 +130,7 @@ def _from_browser() -> np.ndarray | None:
 def _from_machine() -> np.ndarray | None:
     import cv2
 
-    with _native_messages_off():
+    with native_messages_off():
         device = cv2.VideoCapture(0)
         for _ in range(10):  # the first pictures are dark, until the camera has adjusted to the light
             taken, picture = device.read()

@@ -6,6 +6,7 @@ Functions return a Matplotlib figure; `draw_run` writes those of a run folder be
 from __future__ import annotations
 
 import json
+import textwrap
 from itertools import cycle
 from pathlib import Path
 
@@ -391,6 +392,136 @@ def measure_histograms(pictures: pd.DataFrame) -> plt.Figure:
     return figure
 
 
+# -------------------------------------------------------------------------------- looking into a transformer
+
+
+def tiles(pictures: np.ndarray, columns: int, gap: int = 1) -> np.ndarray:
+    """Small pictures side by side as one large picture.
+
+    Args:
+        pictures: N x H x W, or N x H x W x channels.
+        gap: pixels between them, which are NaN, as is the place of pictures that would complete the last row.
+    """
+    count, height, width, *channels = pictures.shape
+    rows = -(-count // columns)
+    large = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, *channels), np.nan)
+    for number, picture in enumerate(pictures):
+        row, column = divmod(number, columns)
+        top, left = row * (height + gap), column * (width + gap)
+        large[top : top + height, left : left + width] = picture
+    return large
+
+
+def mosaics(sets: dict, columns: int, caption: str = "", limits=(-1, 1), label: str = "", gap: int = 1) -> plt.Figure:
+    """Sets of small pictures, each set as one mosaic under its title.
+
+    Args:
+        sets: {title: pictures}, N x H x W, drawn in colours from `limits[0]` to `limits[1]`, or N x H x W x 3, RGB,
+            where the limits are black and full colour.
+        columns: pictures in a row.
+        caption: a line below all of them.
+        label: of the colour bar, with its unit; pictures that are RGB have none.
+    """
+    rows = -(-max(map(len, sets.values())) // columns)
+    size = (4.4 * len(sets) + 0.8, 4.4 * rows / columns + 0.9)
+    figure, axes = plt.subplots(1, len(sets), figsize=size, squeeze=False, layout="constrained")
+    for axis, (title, pictures) in zip(axes.flat, sets.items(), strict=True):
+        large = tiles(np.asarray(pictures, float), columns, gap)
+        if large.ndim == 3:
+            large = np.nan_to_num(np.clip((large - limits[0]) / (limits[1] - limits[0]), 0, 1), nan=1.0)
+        image = axis.imshow(large, cmap="viridis", vmin=limits[0], vmax=limits[1], interpolation="nearest")
+        axis.set(xticks=[], yticks=[], title=title)
+        plt.setp(axis.spines.values(), visible=False)
+    if large.ndim == 2:
+        figure.colorbar(image, ax=axes, label=label, shrink=0.8)
+    return captioned(figure, caption)
+
+
+def captioned(figure: plt.Figure, caption: str) -> plt.Figure:
+    """The figure with a caption below, in as many lines as its width asks for."""
+    figure.supxlabel(textwrap.fill(caption, int(13 * figure.get_figwidth())), fontsize=10)
+    return figure
+
+
+def attention_heads(picture: np.ndarray, maps: np.ndarray, title: str = "") -> plt.Figure:
+    """What the class token takes from each patch of a picture, in every head (rows) of every block (columns).
+
+    Args:
+        picture: H x W x 3, RGB, values 0-255.
+        maps: depth x heads x tokens x tokens, as from `vit.attention`; token 0 is the class token.
+    """
+    depth, heads, tokens, _ = maps.shape
+    grid = round((tokens - 1) ** 0.5)
+    taken = tokens * maps[:, :, 0, 1:].reshape(depth, heads, grid, grid)
+    figure, axes = plt.subplots(
+        heads,
+        depth + 1,
+        figsize=(depth + 2.2, 0.95 * heads + 0.6),
+        squeeze=False,
+        layout="constrained",
+    )
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
+    sides = (0, picture.shape[1], picture.shape[0], 0)
+    grey = np.asarray(picture).mean(axis=-1)
+    for head in range(heads):
+        for block in range(depth):
+            axis = axes[head, block + 1]
+            axis.imshow(grey, cmap="gray", vmin=0, vmax=255)
+            image = axis.imshow(taken[block, head], cmap="inferno", vmin=0, vmax=4, alpha=0.7, extent=sides)
+            if head == 0:
+                axis.set_title(f"block {block + 1}", fontsize=10)
+        axes[head, 1].set_ylabel(f"head {head + 1}", fontsize=10)
+        axes[head, 0].set_axis_off()
+    axes[0, 0].imshow(np.asarray(picture, np.uint8))
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[])
+    figure.colorbar(image, ax=axes, label="attention x tokens\n(1: all alike)", shrink=0.9, extend="max", aspect=30)
+    figure.suptitle(title)
+    return figure
+
+
+def attention_distances(distances: dict, alike: dict, title: str = "") -> plt.Figure:
+    """How far attention reaches, block by block, each head a dot.
+
+    Args:
+        distances: {title: depth x heads}, in shares of the picture's side, as from `vit.attention_distance`.
+        alike: {title: the distance if all patches were attended to alike}.
+    """
+    figure, axes = plt.subplots(
+        1, len(distances), figsize=(3.8 * len(distances) + 2, 3.6), squeeze=False, sharey=True, layout="constrained"
+    )
+    for axis, (name, values) in zip(axes.flat, distances.items(), strict=True):
+        blocks = np.arange(1, len(values) + 1)
+        axis.plot(
+            np.repeat(blocks, values.shape[1]), 100 * values.ravel(), "o", color=VALIDATION, alpha=0.7, label="a head"
+        )
+        axis.plot(blocks, 100 * values.mean(axis=1), color=VALIDATION, linewidth=1, label="mean of the heads")
+        axis.axhline(100 * alike[name], color="black", linestyle=":", linewidth=1, label="all patches alike")
+        axis.set(xlabel="block", title=name, xticks=blocks)
+        axis.grid(alpha=0.3)
+    axes[0, 0].set(ylabel="mean attention distance\n(% of the side)", ylim=(0, None))
+    axes[0, -1].legend(fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
+    figure.suptitle(title)
+    return figure
+
+
+def learning_rates(rates: dict, title: str = "") -> plt.Figure:
+    """How learning rates go through a training.
+
+    Args:
+        rates: {name: one rate per step}.
+    """
+    figure, axis = plt.subplots(figsize=(7, 3.4), layout="constrained")
+    shades = plt.get_cmap("viridis")(np.linspace(0, 0.85, len(rates)))
+    for shade, (name, values) in zip(shades, rates.items(), strict=True):
+        axis.plot(np.linspace(0, 100, len(values)), values, color=shade, linewidth=2, label=name)
+    axis.set(xlabel="share of the training (%)", ylabel="learning rate (log scale)", yscale="log", title=title)
+    axis.set_ylim(bottom=max(values.max() for values in rates.values()) / 1e4)
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=9, loc="lower left", bbox_to_anchor=(1, 0))
+    return figure
+
+
 # ------------------------------------------------------------------------------- looking at single predictions
 
 
@@ -456,8 +587,7 @@ def heat_maps(images, maps: dict, titles, masks: dict | None = None, caption: st
     for axis, name in zip(axes[:, 0], rows, strict=True):
         axis.set_ylabel(name.replace(" ", "\n"), fontsize=10)
     figure.colorbar(shown, ax=axes[1:, :], shrink=min(1, 2.2 / len(maps)), label="heat (strongest place: 1)", pad=0.01)
-    figure.supxlabel(caption, fontsize=10)
-    return figure
+    return captioned(figure, caption)
 
 
 def differences(tables: dict[str, pd.DataFrame], column: str, xlabel: str, title: str = "") -> plt.Figure:

@@ -474,15 +474,8 @@ def set_trainable(model: keras.Model, trainable: str) -> None:
 
 def compile_for(graph: keras.Model, recipe: Recipe, phase: Phase, steps: int) -> None:
     """Compile with the recipe's optimizer and schedule, for a phase of `phase.epochs` x `steps` steps."""
-    rate = phase.learning_rate
-    if recipe.schedule == "cosine":
-        total = max(1, phase.epochs * steps // recipe.accumulate)
-        warmup = int(recipe.warmup * total)
-        rate = keras.optimizers.schedules.CosineDecay(
-            0.0 if warmup else rate, total - warmup, warmup_target=rate if warmup else None, warmup_steps=warmup
-        )
     options = {
-        "learning_rate": rate,
+        "learning_rate": scheduled_rate(recipe, phase, steps),
         "weight_decay": recipe.weight_decay or None,
         "global_clipnorm": recipe.clip or None,
         "use_ema": bool(recipe.ema),
@@ -507,6 +500,19 @@ def compile_for(graph: keras.Model, recipe: Recipe, phase: Phase, steps: int) ->
         steps_per_execution=STEPS_PER_EXECUTION if backend.accelerator() else 1,
         # TensorFlow's XLA lacks the operation behind the warp.
         jit_compile=False if backend.name() == "tensorflow" else "auto",
+    )
+
+
+def scheduled_rate(recipe: Recipe, phase: Phase, steps: int):
+    """The learning rate of a phase of `phase.epochs` x `steps` batches: a number, or for a cosine a function of the
+    optimizer's step."""
+    rate = phase.learning_rate
+    if recipe.schedule != "cosine":
+        return rate
+    total = max(1, phase.epochs * steps // recipe.accumulate)
+    warmup = int(recipe.warmup * total)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0 if warmup else rate, total - warmup, warmup_target=rate if warmup else None, warmup_steps=warmup
     )
 
 

@@ -325,6 +325,22 @@ def patch_filters(model: keras.Model) -> np.ndarray:
     return kernel.T.reshape(-1, side, side, 3)
 
 
+def principal_filters(model: keras.Model, count: int = 28) -> tuple[np.ndarray, np.ndarray]:
+    """What the filters have in common: their first principal components (Dosovitskiy et al. 2021, figure 7).
+
+    Args:
+        count: how many, at most as many as there are filters.
+
+    Returns:
+        the components, (count, patch, patch, 3), each of length 1; and the share of the filters' squared length
+        that each of them holds.
+    """
+    filters = patch_filters(model)
+    _, lengths, components = np.linalg.svd(filters.reshape(len(filters), -1), full_matrices=False)
+    shares = lengths**2 / np.sum(lengths**2)
+    return components[:count].reshape(-1, *filters.shape[1:]), shares[:count]
+
+
 def position_embeddings(model: keras.Model) -> np.ndarray:
     """The learned position embeddings of the patches: (grid, grid, width), mean 0 over the grid.
 
@@ -332,6 +348,32 @@ def position_embeddings(model: keras.Model) -> np.ndarray:
     """
     bias = ops.convert_to_numpy(_layer(model, "patch_embedding").bias)[1:]
     return (bias - bias.mean(axis=0)).reshape(_grid(model), _grid(model), -1)
+
+
+def position_similarity(model: keras.Model) -> np.ndarray:
+    """How alike are two places? (grid, grid, grid, grid): cosine similarity of their position embeddings, -1 to 1."""
+    positions = position_embeddings(model)
+    positions = positions / np.maximum(np.linalg.norm(positions, axis=-1, keepdims=True), 1e-12)
+    return np.einsum("yxd,vud->yxvu", positions, positions)
+
+
+def attention_distance(maps: np.ndarray) -> np.ndarray:
+    """How far does attention reach? (Dosovitskiy et al. 2021, figure 7, right, and appendix D.7.)
+
+    The distance from each patch to those it takes from, weighted by how much it takes of each, averaged over
+    the patches. The class token is left out. In a convolutional network this is the receptive field's size.
+
+    Args:
+        maps: (..., tokens, tokens), as from `attention`.
+
+    Returns:
+        (...), in shares of the picture's side.
+    """
+    maps = np.asarray(maps)[..., 1:, 1:]
+    grid = math.isqrt(maps.shape[-1])
+    places = np.stack(np.divmod(np.arange(grid * grid), grid), axis=-1) / grid
+    distances = np.linalg.norm(places[:, None] - places[None], axis=-1)
+    return np.mean(np.sum(maps * distances, axis=-1) / np.sum(maps, axis=-1), axis=-1)
 
 
 def layer_numbers(model: keras.Model) -> dict[str, int]:

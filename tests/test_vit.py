@@ -1,6 +1,5 @@
 """The Vision Transformer: its shape, its file, its weights from Hugging Face, and the look inside."""
 
-import importlib.util
 import json
 import math
 import os
@@ -15,7 +14,7 @@ import pytest
 from keras import ops
 from safetensors.numpy import save_file
 
-from emotions import vit
+from emotions import backend, synthetic, vit
 
 SMALL = {"size": 24, "patch": 8, "width": 12, "depth": 2, "heads": 3, "mlp": 20}
 
@@ -180,10 +179,10 @@ def test_a_shape_that_does_not_divide_is_an_error(change, message):
         vit.build(3, **SMALL | change)
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
-def test_the_file_needs_no_code_of_ours(backend, pictures, tmp_path):
-    if importlib.util.find_spec(backend) is None:
-        pytest.skip(f"{backend} is not installed")
+@pytest.mark.parametrize("name", ["tensorflow", "jax", "torch"])
+def test_the_file_needs_no_code_of_ours(name, pictures, tmp_path):
+    if name not in backend.installed():
+        pytest.skip(f"{name} is not installed")
     model = vit.build(3, **SMALL)
     model.save(tmp_path / "vit.keras")
     np.savez(tmp_path / "here.npz", x=pictures, p=run(model, pictures), maps=run(vit.attention(model), pictures))
@@ -201,12 +200,12 @@ print("same on", keras.backend.backend())
     done = subprocess.run(
         [sys.executable, "-c", script],
         cwd=tmp_path,
-        env=environment | {"KERAS_BACKEND": backend},
+        env=environment | {"KERAS_BACKEND": name},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert f"same on {backend}" in done.stdout, done.stderr
+    assert f"same on {name}" in done.stdout, done.stderr
 
 
 # Weights from Hugging Face
@@ -379,6 +378,57 @@ def test_filters_and_positions_are_those_of_the_checkpoint(tmp_path):
     positions = tensors["embeddings.position_embeddings"][0, 1:]
     wanted = (positions - positions.mean(axis=0)).reshape(3, 3, 12)
     np.testing.assert_allclose(vit.position_embeddings(model), wanted, atol=1e-5)
+
+
+def test_principal_filters_are_directions_that_the_filters_share():
+    model = vit.build(3, **SMALL)
+    layer = model.get_layer("patch_embedding")
+    direction = np.random.default_rng(0).normal(size=8 * 8 * 3)
+    layer.set_weights([np.outer(direction, np.arange(12.0)), layer.get_weights()[1]])
+    components, shares = vit.principal_filters(model, count=5)
+    assert components.shape == (5, 8, 8, 3)
+    np.testing.assert_allclose(shares, [1, 0, 0, 0, 0], atol=1e-6)
+    wanted = direction / np.linalg.norm(direction)
+    np.testing.assert_allclose(abs(components[0].ravel() @ wanted), 1, atol=1e-5)
+
+
+def test_places_with_the_same_embedding_are_alike():
+    model = vit.build(3, **SMALL)
+    layer = model.get_layer("patch_embedding")
+    kernel, bias = layer.get_weights()
+    bias[1:] = np.repeat(np.eye(3, 12), 3, axis=0)  # each patch knows its row, and nothing of its column
+    layer.set_weights([kernel, bias])
+    similarity = vit.position_similarity(model)
+    assert similarity.shape == (3, 3, 3, 3)
+    for row in range(3):
+        for other in range(3):
+            # Three vectors of length 1 at right angles, less their mean, are at 120 degrees.
+            np.testing.assert_allclose(similarity[row, :, other], 1 if row == other else -0.5, atol=1e-5)
+
+
+def test_attention_distance_of_known_maps():
+    tokens, grid = 10, 3
+    itself = np.eye(tokens)
+    right = np.eye(tokens)
+    right[1:, 1:] = np.eye(9)[np.arange(9) // 3 * 3 + (np.arange(9) + 1) % 3]  # the last column's right is the first
+    right[:, 0] = 5  # what is taken from the class token does not count
+    found = vit.attention_distance(np.stack([itself, right]))
+    np.testing.assert_allclose(found, [0, (1 + 1 + 2) / 3 / grid], atol=1e-6)
+    maps = run(vit.attention(vit.build(3, **SMALL)), np.zeros((2, 24, 24, 3), "float32"))
+    assert vit.attention_distance(maps).shape == (2, 2, 3)  # pictures, blocks, heads
+
+
+SAVED = sorted((Path(__file__).parents[1] / "models").glob("*vit*.keras"))
+
+
+@pytest.mark.parametrize("file", SAVED, ids=lambda file: file.stem)
+@pytest.mark.parametrize("other", ["jax", "torch"])
+def test_a_committed_model_says_the_same_under_every_backend(file, other):
+    if not {other, "tensorflow"} <= set(backend.installed()):
+        pytest.skip(f"{other} is not installed")
+    faces = synthetic.render(np.arange(7), size=48)
+    here, there = (backend.predict_under(name, file, faces) for name in ("tensorflow", other))
+    np.testing.assert_allclose(there, here, atol=1e-3)
 
 
 def test_layer_numbers_rise_from_the_patches_to_the_head():
