@@ -208,6 +208,9 @@ def load(model: str | Path = DEFAULT, class_names: Iterable[str] | None = None) 
         ValueError: the file is no model, or its class names are unknown or do not fit.
     """
     path = find(model)
+    if path.suffix == ".keras" and not zipfile.is_zipfile(path):  # Keras would say that there is no such file
+        raise ValueError(f"{path} is no model that Keras can load: it is not the archive that a .keras file is; "
+                         "was it downloaded completely?")
     try:
         loaded = keras.models.load_model(path, compile=False)
     except Exception as reason:  # Keras raises nearly anything; the reason is told

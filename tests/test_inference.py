@@ -323,7 +323,7 @@ def test_a_missing_model_file_is_an_error(name):
 @pytest.mark.parametrize("name", ["a.keras", "a.h5", "a.txt"])
 def test_a_file_that_is_no_model_is_an_error(tmp_path, name):
     (tmp_path / name).write_bytes(b"no model")
-    with pytest.raises(ValueError, match=rf"{name} is no model that Keras can load: \S"):
+    with pytest.raises(ValueError, match=rf"{name} is no model that Keras can load: (?!File not found)\S"):
         inference.load(tmp_path / name)
 
 
