@@ -99,13 +99,13 @@ def _request(model, images, layer, filters):
     return images, path, filters
 
 
-def _output(model, images, path):
-    """What a layer puts out, float32."""
+def _output(model, images, path, read=lambda step: step.outputs):
+    """What a layer puts out, or what `read` makes of its step; float32."""
     found = []
 
     def visit(step):
         if step.path == path:
-            found.append(ops.cast(step.outputs, "float32"))
+            found.append(ops.cast(read(step), "float32"))
         return step.outputs
 
     reading.run(model, images, visit)
@@ -150,9 +150,10 @@ def _cut(image, sensitivity, least: float = 0.02):
 
 
 def ascent(model, layer, filters, size: int = 64, steps: int = 60, rate: float = 4.0, seed: int = 0) -> np.ndarray:
-    """Pictures made for filters: gradient ascent on the filter's mean activation (Erhan et al. 2009, "Visualizing
+    """Pictures made for filters: gradient ascent on the mean of the filter's map (Erhan et al. 2009, "Visualizing
     higher-layer features of a deep network"), steadied as by Olah et al. 2017 ("Feature visualization") by moving
-    the picture about and, in the first two thirds of the steps, blurring it a little.
+    the picture about and, in the first two thirds of the steps, blurring it a little. The map is taken before its
+    activation function: where a filter is silent, the function has no slope to climb.
 
     Args:
         layer, filters: see `strongest`.
@@ -188,12 +189,22 @@ def _uphill(model, path):
 
     def uphill(images, channels):
         def height(images):
-            means = ops.mean(_output(model, images, path), axis=(1, 2))
+            means = ops.mean(_output(model, images, path, _before_activation), axis=(1, 2))
             return ops.sum(means * ops.one_hot(channels, means.shape[1])), ()
 
         return backend.gradients(height, images)[2]
 
     return backend.compiled(uphill, model)
+
+
+def _before_activation(step):
+    operation, inputs = step.operation, keras.tree.flatten((step.args, step.kwargs))[0]
+    if isinstance(operation, RECTIFIERS):
+        return inputs
+    if isinstance(operation, layers.Conv2D) and _activates(operation):
+        outputs = operation.convolution_op(inputs, operation.kernel)
+        return outputs + operation.bias if operation.use_bias else outputs
+    return step.outputs
 
 
 # ------------------------------------------------------------------------------------------ parts of a face

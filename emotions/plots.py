@@ -622,7 +622,7 @@ def feature_maps(maps: dict[str, np.ndarray], image, each: int = 7) -> plt.Figur
         each: channels per layer, those with the highest mean.
     """
     figure, axes = plt.subplots(
-        len(maps), each + 1, figsize=(1.25 * (each + 1) + 0.4, 1.5 * len(maps)), layout="constrained"
+        len(maps), each + 1, figsize=(1.1 * (each + 1) + 0.4, 1.35 * len(maps)), layout="constrained"
     )
     for row, (name, of) in zip(np.atleast_2d(axes), maps.items(), strict=True):
         row[0].imshow(np.round(image).astype(np.uint8))
@@ -646,7 +646,7 @@ def strongest_inputs(patches: dict[int, list], made: np.ndarray | None = None, t
     figure, axes = plt.subplots(
         len(patches),
         columns,
-        figsize=(1.15 * columns + 0.6, 1.15 * len(patches) + 0.7),
+        figsize=(0.95 * columns + 0.6, 0.95 * len(patches) + 0.7),
         squeeze=False,
         layout="constrained",
     )

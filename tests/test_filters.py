@@ -77,6 +77,23 @@ def test_ascent_makes_what_the_filter_sees():
     np.testing.assert_array_equal(made[..., 0], made[..., 1])
 
 
+@pytest.mark.parametrize("inside", [True, False])
+def test_ascent_wakes_a_filter_that_is_silent_on_noise(inside):
+    """Behind a ReLU inside the convolution, or behind one of its own."""
+    model = keras.Sequential(
+        [
+            *spots().layers[:1],
+            layers.Conv2D(1, 3, activation="relu" if inside else None, name="spots"),
+            layers.ReLU(name="woken"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(2, activation="softmax"),
+        ]
+    )
+    model.build((None, SIZE, SIZE, 3))
+    model.get_layer("spots").set_weights([np.full((3, 3, 3, 1), 1 / 27, np.float32), np.array([-0.5], np.float32)])
+    assert filters.ascent(model, "spots" if inside else "woken", [0], size=SIZE, steps=30, rate=8).mean() > 200
+
+
 def test_density_on_a_part_is_worked_out_by_hand():
     images, mask = pictures()
     model = spots()
