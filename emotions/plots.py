@@ -423,7 +423,7 @@ def mosaics(sets: dict, columns: int, caption: str = "", limits=(-1, 1), label: 
         label: of the colour bar, with its unit; pictures that are RGB have none.
     """
     rows = -(-max(map(len, sets.values())) // columns)
-    size = (4.4 * len(sets) + 0.8, 4.4 * rows / columns + 0.9)
+    size = (4.4 * len(sets) + 0.8, 4.1 * rows / columns + 0.9)
     figure, axes = plt.subplots(1, len(sets), figsize=size, squeeze=False, layout="constrained")
     for axis, (title, pictures) in zip(axes.flat, sets.items(), strict=True):
         large = tiles(np.asarray(pictures, float), columns, gap)
@@ -499,7 +499,8 @@ def attention_distances(distances: dict, alike: dict, title: str = "") -> plt.Fi
         axis.axhline(100 * alike[name], color="black", linestyle=":", linewidth=1, label="all patches alike")
         axis.set(xlabel="block", title=name, xticks=blocks)
         axis.grid(alpha=0.3)
-    axes[0, 0].set(ylabel="mean attention distance\n(% of the side)", ylim=(0, None))
+    highest = max(values.max() for values in distances.values())
+    axes[0, 0].set(ylabel="mean attention distance\n(% of the side)", ylim=(0, 110 * highest))
     axes[0, -1].legend(fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
     figure.suptitle(title)
     return figure
