@@ -163,8 +163,7 @@ def application(family: str, size: int, weights: str | Path | None) -> keras.Mod
             ) from error
     base = builder(weights=None, **options)
     if weights is None:
-        if family == "VGG16":
-            _he_scaled(base)
+        _made_for_short_trainings(base, family)
         return base
     if not Path(weights).is_file():
         raise FileNotFoundError(f"There is no file of pretrained weights at {weights}.")
@@ -182,11 +181,19 @@ def application(family: str, size: int, weights: str | Path | None) -> keras.Mod
     return base
 
 
-def _he_scaled(base: keras.Model) -> None:
-    """Give kernels the variance of He et al. 2015: the default's signal fades over 13 layers without norms."""
-    for variable in base.trainable_variables:
-        if variable.path.endswith("kernel"):
-            variable.assign(variable * np.sqrt(2))
+def _made_for_short_trainings(base: keras.Model, family: str) -> None:
+    """What a base needs to be trained from scratch in some thousand steps.
+
+    Batch norms forget faster: with MobileNetV2's momentum of 0.999 validation lags a thousand steps behind. And
+    VGG16, without norms, gets kernels with the variance of He et al. 2015: the default's signal fades over 13 layers.
+    """
+    for layer in base.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.momentum = 0.9
+    if family == "VGG16":
+        for variable in base.trainable_variables:
+            if variable.path.endswith("kernel"):
+                variable.assign(variable * np.sqrt(2))
 
 
 def _scaled_for(family: str, x):

@@ -248,3 +248,11 @@ def test_a_file_without_a_card_says_so(tmp_path):
     with zipfile.ZipFile(file, "a") as archive:
         archive.writestr(models.CARD, json.dumps(CARD))
     assert models.read_card(file) == CARD
+
+
+def test_statistics_of_a_base_from_scratch_follow_within_a_short_training():
+    """Keras gives MobileNetV2 batch norms that remember a thousand steps: from scratch, validation would lag behind."""
+    base = models.application("MobileNetV2", 32, None)
+    norms = [layer for layer in base.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    assert len(norms) == 52
+    assert {layer.momentum**100 < 0.01 for layer in norms} == {True}
