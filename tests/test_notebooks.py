@@ -1,14 +1,18 @@
 """Every notebook runs from start to end at its smallest scale, and is committed in the form that readers expect."""
 
+import base64
+import io
 import re
 import shutil
 import subprocess
 
 import nbformat
+import numpy as np
 import pytest
 import synthetic_runs
 from conftest import REPOSITORY
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from PIL import Image
 
 from emotions import cli, execute, runs
 
@@ -203,6 +207,17 @@ def test_in_place_the_outputs_of_its_own_parameters_land_in_the_source(home, cap
     assert outputs(book)[-1].text == "own\n"
     assert not tagged(book, "injected-parameters")
     assert "widgets" not in book.metadata
+
+
+def test_large_pictures_are_stored_in_256_colours():
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8))
+    noise.save(large := io.BytesIO(), "png")
+    large = base64.b64encode(large.getvalue()).decode()
+    light = execute.lighter(large)
+    assert len(light) < 0.6 * len(large)
+    found = np.asarray(Image.open(io.BytesIO(base64.b64decode(light))).convert("RGB"), int)
+    assert np.abs(found - np.asarray(noise)).mean() < 20
+    assert execute.lighter(light[:1000]) == light[:1000]  # a small one stays as it is
 
 
 def test_a_cell_that_fails_is_named_and_the_source_is_not_replaced(home):
