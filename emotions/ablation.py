@@ -100,5 +100,6 @@ def table(folder: str | Path) -> pd.DataFrame:
         rows[name] = {"accuracy": 100 * (predictions.predicted == predictions.labels).mean()}
         if name != FULL:
             compared = comparison.compare(predictions, found[FULL])
-            rows[name] |= {end: 100 * compared[f"accuracy_{end}"] for end in ("difference", "low", "high")}
+            ends = {"difference": "difference", "difference_low": "low", "difference_high": "high"}
+            rows[name] |= {column: 100 * compared[f"accuracy_{end}"] for column, end in ends.items()}
     return pd.DataFrame.from_dict(rows, orient="index")

@@ -27,7 +27,8 @@ def test_variants_are_trained_once_and_compared_on_validation(folder):
     assert list(table.index) == list(ablation.CHANGES)
     changed = table.iloc[1:]
     assert (changed["difference"] == changed["accuracy"] - table["accuracy"].iloc[0]).all()
-    assert ((changed["low"] <= changed["difference"]) & (changed["difference"] <= changed["high"])).all()
+    low, middle, high = (changed[f"difference{end}"] for end in ("_low", "", "_high"))
+    assert ((low <= middle) & (middle <= high)).all()
 
 
 def test_every_change_changes_the_recipe_and_nothing_else():
