@@ -712,10 +712,12 @@ def over_mean_faces(faces, maps: dict, titles, frames=None) -> plt.Figure:
         row[0].set_ylabel(name, fontsize=10)
         for axis, face, one, title in zip(row, faces, of, titles[name], strict=True):
             axis.imshow(np.mean(face, axis=-1), cmap="gray", vmin=0, vmax=255)
-            shown = axis.imshow(one, cmap="inferno", vmin=0, vmax=highest, alpha=0.6)
+            veil = np.clip(0.75 * np.nan_to_num(one) / highest, 0, 1)  # what is cold lets the face through
+            axis.imshow(one, cmap="inferno", vmin=0, vmax=highest, alpha=veil)
             axis.set_title(title, fontsize=9)
     for place, axis in enumerate(axes.flat):
         axis.set(xticks=[], yticks=[])
         plt.setp(axis.spines.values(), color="white" if frames is None else frames[place % count], linewidth=3)
-    figure.colorbar(shown, ax=axes, label="mean heat", shrink=0.8, pad=0.01)
+    scale = plt.cm.ScalarMappable(plt.Normalize(0, highest), "inferno")
+    figure.colorbar(scale, ax=axes, label="mean heat", shrink=0.8, pad=0.01)
     return figure
