@@ -90,12 +90,13 @@ def tidy(path: Path) -> None:
     nbformat.write(book, path)
 
 
-def lighter(png: str, heavy: int = 100_000) -> str:
+def lighter(png: str, heavy: int = 200_000) -> str:
     """A large picture, base64, in 256 colours: a third of the size, for notebooks that must stay light."""
     if len(png) < heavy:
         return png
     picture, target = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB"), io.BytesIO()
-    picture.quantize(256).save(target, "png", optimize=True)
+    palette = picture.quantize(256)
+    picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).save(target, "png", optimize=True)
     return min(png, base64.b64encode(target.getvalue()).decode(), key=len)
 
 

@@ -210,7 +210,7 @@ def test_in_place_the_outputs_of_its_own_parameters_land_in_the_source(home, cap
 
 
 def test_large_pictures_are_stored_in_256_colours():
-    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8))
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8))
     noise.save(large := io.BytesIO(), "png")
     large = base64.b64encode(large.getvalue()).decode()
     light = execute.lighter(large)
