@@ -69,7 +69,7 @@ def run(
     recipe = models.find(RECIPE).recipe
     recipe = replace(recipe, phases=(replace(recipe.phases[0], epochs=epochs),))
     for name, change in CHANGES.items():
-        place = folder / name.replace(" ", "-").replace(",", "")
+        place = _place(folder, name)
         if (place / "predictions_validation.csv").exists():
             continue
         mixed = backend.use_mixed_precision(mixed_precision)
@@ -84,6 +84,11 @@ def run(
     return folder
 
 
+def _place(folder: str | Path, name: str) -> Path:
+    """The folder of a variant."""
+    return Path(folder) / name.replace(" ", "-").replace(",", "")
+
+
 def table(folder: str | Path) -> pd.DataFrame:
     """Accuracy on validation, and the paired difference to the full recipe, in points with 95 % interval.
 
@@ -93,7 +98,7 @@ def table(folder: str | Path) -> pd.DataFrame:
     found = {
         name: Predictions.read(path)
         for name in CHANGES
-        if (path := Path(folder) / name.replace(" ", "-").replace(",", "") / "predictions_validation.csv").exists()
+        if (path := _place(folder, name) / "predictions_validation.csv").exists()
     }
     rows = {}
     for name, predictions in found.items():

@@ -125,8 +125,7 @@ def use_mixed_precision(wanted: bool | None = None) -> bool:
     """Switch Keras to mixed precision, by default where there is an accelerator; returns whether it did.
 
     bfloat16 keeps float32's range, so no loss scaling is needed. Of CPUs, those with bfloat16 instructions
-    (AVX512_BF16, AMX) train dense convolutions up to 1.7 times as fast with it, depthwise ones slower; others
-    are slower with any.
+    (AVX512_BF16, AMX) train dense convolutions faster with it, depthwise ones slower; others are slower with any.
     """
     if not (accelerator() is not None if wanted is None else wanted):
         return False

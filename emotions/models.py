@@ -39,7 +39,7 @@ class Architecture:
         build: `build(classes, size, weights) -> keras.Model`.
         size: side, in pixels, to which the model resizes its input.
         recipe: how it is trained unless told otherwise.
-        title: for tables and figures; see `title`.
+        title: for tables and figures; see `title_with`.
         weights: where its pretrained weights come from: "imagenet", the name of a Hugging Face repository, or
             None where the architecture is always trained from scratch.
         scratch: how it is trained without pretrained weights, where it has some: all of it, in one phase.
