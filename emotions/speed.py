@@ -37,7 +37,7 @@ class Held(keras.utils.PyDataset):
         return self.batch
 
 
-def measure(name: str, dataset: Dataset, *, size: int | None = None, steps: int = 100) -> pd.DataFrame:
+def measure(name: str, dataset: Dataset, *, size: int | None = None, steps: int = 30) -> pd.DataFrame:
     """Pictures per second through `training.Batches`, as `train` feeds them, and from one batch held in memory.
 
     Args:
