@@ -11,7 +11,6 @@ and `activation_by_part.csv`, one line per layer.
 
 from __future__ import annotations
 
-import keras
 import numpy as np
 import pandas as pd
 
@@ -52,7 +51,7 @@ def on_own_pictures(run: runs.Run, count: int | None = None, steps: int = STEPS)
     def compute():
         test = datasets.load(dataset).test
         images = np.asarray(runs.part(test, count).images)
-        return explain.measure(_model(run), images, steps=steps).reset_index()
+        return explain.measure(run.load(), images, steps=steps).reset_index()
 
     made_of = {"pictures": count, "steps": steps}
     return _indexed(runs.kept(run.folder / "explanations.csv", _of(run, made_of), compute))
@@ -63,7 +62,7 @@ def on_drawn_faces(run: runs.Run, count: int = FACES) -> pd.DataFrame:
 
     def compute():
         images, _, masks = drawn_faces(run.metrics["class_names"], count)
-        return explain.inside(_model(run), images, masks).reset_index()
+        return explain.inside(run.load(), images, masks).reset_index()
 
     made_of = {"pictures": count, "difficulty": DIFFICULTY, "seed": SEED}
     return _indexed(runs.kept(run.folder / "explanations_drawn.csv", _of(run, made_of), compute))
@@ -74,14 +73,10 @@ def activation_by_part(run: runs.Run, count: int = FACES) -> pd.DataFrame:
 
     def compute():
         images, _, masks = drawn_faces(run.metrics["class_names"], count)
-        return filters.by_part(_model(run), images, masks)
+        return filters.by_part(run.load(), images, masks)
 
     made_of = {"pictures": count, "difficulty": DIFFICULTY, "seed": SEED}
     return runs.kept(run.folder / "activation_by_part.csv", _of(run, made_of), compute)
-
-
-def _model(run):
-    return keras.models.load_model(run.file, compile=False)
 
 
 def _of(run, choices):

@@ -143,6 +143,7 @@ def load_data(options: argparse.Namespace):
 
 def data(options: argparse.Namespace) -> None:
     """Load a data set, and print what loading found, its classes and splits, and with --audit what is wrong with it."""
+    quiet_start()
     from emotions import audit
 
     dataset = load_data(options)

@@ -603,7 +603,7 @@ def _rewrite(source: Path, target: Path, card: dict) -> None:
 
 
 def _halve(weights: bytes) -> bytes:
-    """An HDF5 file's float32 arrays as float16; anything else as it is."""
+    """An HDF5 file's float32 arrays as float16, where their values fit; anything else as it is."""
     buffer = io.BytesIO()
     with h5py.File(io.BytesIO(weights), "r") as old, h5py.File(buffer, "w") as new:
 
@@ -612,8 +612,9 @@ def _halve(weights: bytes) -> bytes:
                 group = new.require_group(name)
                 group.attrs.update(item.attrs)
             else:
-                kind = np.float16 if item.dtype == np.float32 else item.dtype
-                new.create_dataset(name, data=np.asarray(item[()], kind))
+                values = np.asarray(item)
+                fits = values.dtype == np.float32 and np.all(np.abs(values) <= np.finfo(np.float16).max)
+                new.create_dataset(name, data=values.astype(np.float16) if fits else values)
                 new[name].attrs.update(item.attrs)
 
         new.attrs.update(old.attrs)

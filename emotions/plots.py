@@ -249,7 +249,7 @@ def draw_run(folder: str | Path) -> None:
     """Draw `training_accuracy_loss.png` and `confusion_matrix.png` of a run folder."""
     folder = Path(folder)
     found = json.loads((folder / "metrics.json").read_text())
-    about = f"{found['title']} on {found['dataset']}"
+    about = f"{found['title']}: {found['dataset']}"
     figures = {"confusion_matrix.png": confusion_matrix(found["test"], f"{about}, test, n = {found['test']['n']:,}")}
     if (folder / "history.csv").exists():
         figures["training_accuracy_loss.png"] = training_curves(pd.read_csv(folder / "history.csv"), about)

@@ -118,6 +118,19 @@ class Run:
         with zipfile.ZipFile(self.file) as file:
             return file.getinfo("model.weights.h5").CRC
 
+    def load(self) -> keras.Model:
+        """The saved model, as stock Keras loads it.
+
+        Raises:
+            FileNotFoundError: only what was measured of it is there; says what to type to make it again.
+        """
+        if not self.file.exists():
+            raise FileNotFoundError(
+                f"There is no {self.file.name} in models/: of this run, only the results are kept. "
+                f"To train it again: {self.command()}"
+            )
+        return keras.models.load_model(self.file, compile=False)
+
     def about(self) -> str:
         """On what, when and how long it was trained, in a sentence."""
         found = self.metrics

@@ -63,7 +63,7 @@ def test_what_was_measured_is_kept_until_the_model_changes(run, monkeypatch):
     assert {"deletion", "insertion", "randomised", "class gain"} <= set(own)
     assert {"energy mouth", "energy parts", "pointing"} <= set(drawn)
     with monkeypatch.context() as patch:
-        patch.setattr(checks, "_model", lambda run: pytest.fail("computed again"))
+        patch.setattr(runs.Run, "load", lambda run: pytest.fail("computed again"))
         pd.testing.assert_frame_equal(checks.on_own_pictures(run, 14, 4), own)
         pd.testing.assert_frame_equal(checks.on_drawn_faces(run, 14), drawn)
     save(run)

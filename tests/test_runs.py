@@ -287,3 +287,10 @@ def test_a_run_names_the_command_that_makes_it_again(tmp_path):
     parser = cli.parser()
     options = parser.parse_args(command("lenet-clean-s1", weights="file.h5").split()[3:])
     assert (options.model, options.clean, options.seed, options.weights) == ("lenet", True, 1, "file.h5")
+
+
+def test_a_run_without_its_model_says_how_to_make_it(tmp_path):
+    record = {"input_size": 64, "minutes": None, "epochs": [4], "precision": "float32", "hardware": "CPU, 2 cores"}
+    (tmp_path / "metrics.json").write_text(json.dumps({"model": "resnet34", "dataset": "d", "training": record}))
+    with pytest.raises(FileNotFoundError, match="python -m emotions train resnet34 --data d --size 64 --epochs 4"):
+        runs.Run(tmp_path, tmp_path / "resnet34-d.keras").load()
