@@ -308,12 +308,18 @@ def run(
         models.save(model, file, {"class_names": dataset.class_names})
         model = keras.models.load_model(file, compile=False)
     title = ", ".join([architecture.title_with(weights), *(words for end, words in VARIANTS.items() if end in suffix)])
-    source = None if weights is None else Path(weights).name
-    found = evaluation.evaluate(model, dataset, folder, title=title, weights=source)
+    found = evaluation.evaluate(model, dataset, folder, title=title, weights=weights_named(weights))
     plots.draw_run(folder)
     if keep_model:
         cards.write(cards.of(file, folder))
     return found
+
+
+def weights_named(weights: str | Path | None) -> str | None:
+    """What a run says of its pretrained weights: a file's or folder's own name, or the whole name on a hub."""
+    if weights is None:
+        return None
+    return Path(weights).name if Path(weights).exists() else str(weights)
 
 
 def run_baseline(dataset: Dataset, folder: str | Path, components: int = 150) -> dict:

@@ -294,3 +294,10 @@ def test_a_run_without_its_model_says_how_to_make_it(tmp_path):
     (tmp_path / "metrics.json").write_text(json.dumps({"model": "resnet34", "dataset": "d", "training": record}))
     with pytest.raises(FileNotFoundError, match="python -m emotions train resnet34 --data d --size 64 --epochs 4"):
         runs.Run(tmp_path, tmp_path / "resnet34-d.keras").load()
+
+
+def test_weights_are_named_without_the_place_of_a_file_and_with_the_owner_on_a_hub(tmp_path):
+    (file := tmp_path / "base.weights.h5").touch()
+    assert runs.weights_named(file) == "base.weights.h5"
+    assert runs.weights_named("owner/model") == "owner/model"
+    assert runs.weights_named(None) is None
