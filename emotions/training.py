@@ -476,7 +476,7 @@ def compile_for(graph: keras.Model, recipe: Recipe, phase: Phase, steps: int) ->
     """Compile with the recipe's optimizer and schedule, for a phase of `phase.epochs` x `steps` steps."""
     options = {
         "learning_rate": scheduled_rate(recipe, phase, steps),
-        "weight_decay": recipe.weight_decay or None,
+        "weight_decay": recipe.weight_decay,
         "global_clipnorm": recipe.clip or None,
         "use_ema": bool(recipe.ema),
         "ema_momentum": recipe.ema or 0.99,

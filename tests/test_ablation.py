@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from emotions import ablation, runs
+from emotions import ablation, runs, training
 
 
 @pytest.fixture
@@ -40,3 +40,11 @@ def test_every_change_changes_the_recipe_and_nothing_else():
         differing = {key for key in before if before[key] != after[key]}
         assert bool(differing) == (name != ablation.FULL)
         assert len(differing) <= 3, name
+
+
+@pytest.mark.parametrize("name", ablation.CHANGES)
+def test_every_variant_can_be_compiled(name, easy_dataset):
+    recipe = ablation.CHANGES[name](ablation.models.find(ablation.RECIPE).recipe)
+    model = ablation.models.build("compact", len(easy_dataset.class_names), 16)
+    training.compile_for(model, recipe, recipe.phases[0], steps=10)
+    assert model.optimizer.weight_decay == recipe.weight_decay
