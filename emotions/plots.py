@@ -425,6 +425,7 @@ def mosaics(sets: dict, columns: int, caption: str = "", limits=(-1, 1), label: 
     rows = -(-max(map(len, sets.values())) // columns)
     size = (4.4 * len(sets) + 0.8, 4.1 * rows / columns + 0.9)
     figure, axes = plt.subplots(1, len(sets), figsize=size, squeeze=False, layout="constrained")
+    figure.get_layout_engine().set(wspace=0.06)  # wider than the gaps within a mosaic
     for axis, (title, pictures) in zip(axes.flat, sets.items(), strict=True):
         large = tiles(np.asarray(pictures, float), columns, gap)
         if large.ndim == 3:
