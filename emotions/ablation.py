@@ -73,13 +73,12 @@ def run(
         place = _place(folder, name)
         if (place / "predictions_validation.csv").exists():
             continue
-        mixed = backend.use_mixed_precision(mixed_precision)
-        keras.utils.set_random_seed(0)
-        model = models.build(SYSTEM, len(dataset.class_names))
-        training.train(model, dataset, runs.scaled_recipe(change(recipe), profile), place, verbose=verbose)
-        if mixed:
-            model = models.in_float32(model)
-            keras.mixed_precision.set_global_policy("float32")
+        with backend.mixed_precision(mixed_precision) as mixed:
+            keras.utils.set_random_seed(0)
+            model = models.build(SYSTEM, len(dataset.class_names))
+            training.train(model, dataset, runs.scaled_recipe(change(recipe), profile), place, verbose=verbose)
+            if mixed:
+                model = models.in_float32(model)
         found = evaluation.predict(model, dataset.validation, dataset.class_names)
         found.save(place / "predictions_validation.csv")
     return folder

@@ -7,6 +7,7 @@ import of Keras; TensorFlow is the default and the fastest of the three on a CPU
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import platform
@@ -14,6 +15,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -121,16 +123,20 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def use_mixed_precision(wanted: bool | None = None) -> bool:
-    """Switch Keras to mixed precision, by default where there is an accelerator; returns whether it did.
+@contextlib.contextmanager
+def mixed_precision(wanted: bool | None = None) -> Iterator[bool]:
+    """Mixed precision, by default where there is an accelerator, and float32 otherwise; yields whether it is mixed.
 
     bfloat16 keeps float32's range, so no loss scaling is needed. Of CPUs, those with bfloat16 instructions
     (AVX512_BF16, AMX) train dense convolutions faster with it, depthwise ones slower; others are slower with any.
     """
-    if not (accelerator() is not None if wanted is None else wanted):
-        return False
-    keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    return True
+    mixed = accelerator() is not None if wanted is None else wanted
+    before = keras.mixed_precision.global_policy()
+    keras.mixed_precision.set_global_policy("mixed_bfloat16" if mixed else "float32")
+    try:
+        yield mixed
+    finally:
+        keras.mixed_precision.set_global_policy(before)
 
 
 def compiled(function, model):

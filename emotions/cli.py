@@ -248,9 +248,9 @@ def speed(options: argparse.Namespace) -> None:
     from emotions import backend
     from emotions import speed as speeds
 
-    backend.use_mixed_precision(options.mixed_precision or None)
     dataset = load_data(options)
-    found = speeds.measure(options.model, dataset, size=options.size)
+    with backend.mixed_precision(options.mixed_precision or None):
+        found = speeds.measure(options.model, dataset, size=options.size)
     print(found.to_string(index=False))
     print(speeds.keep(found, dataset.name))
 
@@ -266,6 +266,11 @@ def evaluate(options: argparse.Namespace) -> None:
         raise ValueError(
             f"{options.model} knows {', '.join(classifier.class_names)}; "
             f"{dataset.name} has {', '.join(dataset.class_names)}."
+        )
+    if (own := classifier.card.get("dataset", dataset.name)) != dataset.name:
+        print(
+            f"This model was trained on {own}: pictures of {dataset.name} may have been among its training pictures, "
+            "which would flatter it; “leak-free” does not tell."
         )
     if options.out:
         found = evaluation.evaluate(classifier.model, dataset, options.out)
@@ -285,11 +290,7 @@ def peers(options: argparse.Namespace) -> None:
     from emotions import peers
 
     for found in peers.evaluate(options.folder, load_data(options)):
-        low, high = found["test"]["accuracy_interval"]
-        print(
-            f"{found['title']} on {found['dataset']}: test accuracy {found['test']['accuracy']:.3f} "
-            f"(95 % interval {low:.3f} to {high:.3f}, n = {found['test']['n']:,})"
-        )
+        say(found)
 
 
 def notebooks(options: argparse.Namespace) -> None:
@@ -308,11 +309,18 @@ def notebooks(options: argparse.Namespace) -> None:
 
 
 def leaderboard(options: argparse.Namespace) -> int:
-    """Compute results/<data set>/leaderboard.{csv,md} and README's tables from the runs' predictions."""
+    """Compute results/<data set>/leaderboard.{csv,md} and README's tables from the runs' predictions.
+
+    Ensembles are built again where a run has come since.
+    """
     quiet_start()
-    from emotions import leaderboard, runs
+    from emotions import ensembles, leaderboard, runs
 
     root = runs.root(options.profile)
+    if not options.check:
+        for folder in sorted((root / "results").glob(options.data or "*")):
+            if ensembles.outdated(folder):
+                ensembles.build_all(folder)
     files = (leaderboard.contents if options.check else leaderboard.write)(root, options.data)
     if not files:
         raise FileNotFoundError(f"{root / 'results'} has no run yet: train a model first.")

@@ -71,7 +71,11 @@ def _step(name, size, batch_size, accumulate, classes):
     before = backend.peak_memory()
     architecture = models.find(name)
     size = size or architecture.size
-    backend.use_mixed_precision()
+    with backend.mixed_precision():
+        return _timed(architecture, name, size, batch_size, accumulate, classes, before)
+
+
+def _timed(architecture, name, size, batch_size, accumulate, classes, before):
     model = models.build(name, classes, size)
     recipe = dataclasses.replace(architecture.recipe, batch_size=batch_size, accumulate=accumulate)
     random = np.random.default_rng(0)

@@ -117,6 +117,17 @@ def build_all(folder: str | Path) -> dict[str, dict]:
     return built
 
 
+def outdated(folder: str | Path) -> bool:
+    """Whether a data set's ensembles were built before one of the runs that they are chosen from was evaluated."""
+    built = [_evaluated(path) for path in Path(folder).glob("ensemble-*/metrics.json")]
+    runs = [_evaluated(Path(folder) / name / "metrics.json") for name in candidates(folder)]
+    return bool(built) and min(built) < max(runs, default="")
+
+
+def _evaluated(metrics: Path) -> str:
+    return json.loads(metrics.read_text())["evaluated"]
+
+
 def build(
     folder: str | Path, name: str, members: Sequence[str], *, weighted: bool = False, title: str | None = None
 ) -> dict:

@@ -172,6 +172,17 @@ def measure(predictions: Predictions, resamples: int = RESAMPLES, seed: int = 0)
     return found
 
 
+def commonest(measured: dict) -> tuple[str, float]:
+    """The commonest class of a split, and the accuracy of always saying it.
+
+    Args:
+        measured: from `measure`.
+    """
+    support = {name: figures["support"] for name, figures in measured["per_class"].items()}
+    name = max(support, key=support.get)
+    return name, support[name] / measured["n"]
+
+
 def _roc_auc(positive, scores) -> float | None:
     return float(sk.roc_auc_score(positive, scores)) if 0 < positive.sum() < len(positive) else None
 
@@ -381,6 +392,7 @@ def card(found: dict, temperature: float) -> dict:
         "split_sizes": found["split_sizes"],
         "input": "RGB pictures of faces, N x H x W x 3, any size, values 0-255",
         **{split: {name: found[split][name] for name in kept} for split in ("validation", "test", "test_leak_free")},
+        "guessing": round(commonest(found["test"])[1], 4),  # accuracy of always saying the commonest class, on test
         "training": {
             name: found["training"].get(name) for name in ("seed", "epochs_trained", "input_size", "finished")
         },
@@ -388,6 +400,6 @@ def card(found: dict, temperature: float) -> dict:
         "temperature": temperature,
         "calibration": "The model's own probabilities p are not calibrated; softmax(log(p) / temperature) are, with "
         "the temperature fitted on validation. The figures here are of the model's own.",
-        "limits": "Posed and web-scraped faces, about 10 % wrong labels, no demographic labels: "
+        "limits": "Posed and web-scraped faces, many disputed labels, none of who is shown: "
         "not for decisions about people.",
     }

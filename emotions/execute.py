@@ -85,19 +85,19 @@ def tidy(path: Path) -> None:
         if cell.cell_type == "code":
             for output in cell.outputs:
                 output.get("metadata", {}).clear()
-                if png := output.get("data", {}).get("image/png"):
-                    output["data"]["image/png"] = lighter(png)
+                if png := output.get("data", {}).pop("image/png", None):
+                    output["data"] |= lighter(png)
     nbformat.write(book, path)
 
 
-def lighter(png: str, heavy: int = 200_000) -> str:
-    """A large picture, base64, in 256 colours: a third of the size, for notebooks that must stay light."""
-    if len(png) < heavy:
-        return png
-    picture, target = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB"), io.BytesIO()
-    palette = picture.quantize(256)
-    picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).save(target, "png", optimize=True)
-    return min(png, base64.b64encode(target.getvalue()).decode(), key=len)
+def lighter(png: str, heavy: int = 200_000) -> dict[str, str]:
+    """A picture by its type, base64: a large one as JPEG where that is smaller, for notebooks that must stay light."""
+    jpeg = io.BytesIO()
+    if len(png) >= heavy:
+        picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
+        picture.save(jpeg, "jpeg", quality=90, subsampling=0, optimize=True)
+    coded = base64.b64encode(jpeg.getvalue()).decode()
+    return {"image/jpeg": coded} if 0 < len(coded) < len(png) else {"image/png": png}
 
 
 def summary(dataset: str, profile: str) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from emotions import comparison, plots, published, training
-from emotions.evaluation import measure_folder
+from emotions.evaluation import commonest, measure_folder
 from emotions.runs import BASELINE
 
 MARKED = re.compile(
@@ -131,31 +131,35 @@ def to_csv(board: pd.DataFrame) -> str:
     return board.to_csv(float_format="%.6g")
 
 
-def to_markdown(dataset: str, board: pd.DataFrame, most_frequent: tuple[str, float]) -> str:
+def to_markdown(
+    dataset: str, board: pd.DataFrame, most_frequent: tuple[str, float], columns: tuple[str, ...] | None = None
+) -> str:
     """The main columns, for people.
 
     Args:
         dataset: its name.
         board: what `table` returns.
         most_frequent: the most frequent class of the test split and its share.
+        columns: some of `COLUMNS`; all by default.
     """
     first, (label, share) = board.iloc[0], most_frequent
-    rows = [[cell(row) for cell in COLUMNS.values()] for _, row in board.reset_index().iterrows()]
+    columns = columns or tuple(COLUMNS)
+    rows = [[COLUMNS[name](row) for name in columns] for _, row in board.reset_index().iterrows()]
     lines = [
         f"Test split of `{dataset}`, {first['n']:,} pictures; leak-free: the {first['n_leak_free']:,} of them without "
         f"a copy in training. In brackets 95 % intervals. Always saying “{label}” would give {share:.3f}.",
         "",
-        "| " + " | ".join(COLUMNS) + " |",
-        "|---|" + "---:|" * (len(COLUMNS) - 3) + "---|---|",
+        "| " + " | ".join(columns) + " |",
+        "|" + "".join("---|" if name in WORDS else "---:|" for name in columns),
         *("| " + " | ".join(row) + " |" for row in rows),
         "",
-        "Single pass, but for the flip-averaged column (mean over each picture and its mirror image). "
-        "MB: the saved model. ms: one picture alone, on a CPU.",
+        "Single pass, but for the flip-averaged column (mean over each picture and its mirror image)."
+        + (" MB: the saved model. ms: one picture alone, on a CPU." if "ms" in columns else ""),
     ]
     if board["trained_by"].notna().any():
         lines += [
             "",
-            "What others trained may have been trained on copies of these pictures, or chosen by these pictures "
+            "A model that others trained may have seen copies of these pictures, or been chosen by these pictures "
             "themselves: its figures flatter it, the leak-free ones too.",
         ]
     if BASELINE not in board.index:
@@ -217,6 +221,10 @@ COLUMNS = {
 }
 
 
+WORDS = ("Model", "Trained on", "Published")  # the rest are numbers
+IN_README = ("Model", "Accuracy", "Leak-free", "Flip-averaged", "Parameters (M)", "Trained on")
+
+
 def side_by_side(found: list[dict], columns: tuple[str, ...] = tuple(COLUMNS)) -> pd.DataFrame:
     """Some runs as the leaderboard shows them, in the order given.
 
@@ -267,11 +275,10 @@ def contents(root: str | Path, data: str | None = None) -> dict[Path, str]:
     for name in [data] if data else names:
         found = read(root / "results" / name)
         board = table(found, root / "models")
-        support = {label: figures["support"] for label, figures in found[0]["test"]["per_class"].items()}
-        most = max(support, key=support.get)
-        tables[name] = to_markdown(name, board, (most, support[most] / found[0]["test"]["n"]))
+        most = commonest(found[0]["test"])
+        tables[name] = to_markdown(name, board, most, IN_README)
         files[root / "results" / name / "leaderboard.csv"] = to_csv(board)
-        files[root / "results" / name / "leaderboard.md"] = tables[name]
+        files[root / "results" / name / "leaderboard.md"] = to_markdown(name, board, most)
     readme = root / "README.md"
     if readme.exists():
         text = readme.read_text()

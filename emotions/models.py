@@ -137,6 +137,9 @@ def _conv(x, width: int, kernel: int, stride: int = 1, *, name: str):
 # --------------------------------------------------------------------------- families of keras.applications
 
 
+IMAGENET_DEVIATION = np.array([0.229, 0.224, 0.225], "float32")  # of red, green and blue, values 0-1
+
+
 def application(family: str, size: int, weights: str | Path | None) -> keras.Model:
     """A network of keras.applications without its top, as the nested model "base".
 
@@ -172,11 +175,11 @@ def application(family: str, size: int, weights: str | Path | None) -> keras.Mod
     except (ValueError, OSError) as error:
         raise ValueError(f"{weights} does not hold the weights of {family} without its top: {error}") from error
     if family.startswith("EfficientNet"):
-        # Keras divides by the square root of the deviation a second time, in a layer that it adds only when it
-        # downloads the weights itself; here the variance takes it in, so that both ways are one function.
+        # Keras scales once more, by 1 / sqrt(deviation), in a layer that it adds only when it downloads the weights
+        # itself; here the variance takes that in, so that both ways are one function.
         normalize = next(layer for layer in base.layers if isinstance(layer, layers.Normalization))
         mean, variance, *rest = normalize.get_weights()
-        normalize.set_weights([mean, variance * np.sqrt(variance), *rest])
+        normalize.set_weights([mean, variance * IMAGENET_DEVIATION, *rest])
         normalize.finalize_state()
     return base
 

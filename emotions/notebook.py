@@ -14,9 +14,8 @@ import numpy as np
 import emotions
 
 NO_ACCELERATOR = (
-    "No accelerator was found: everything runs on the CPU, and training takes longer. To switch one on:\n"
-    "  Colab: Runtime > Change runtime type > a GPU.  Kaggle: Settings > Accelerator > a GPU.\n"
-    "  Your own machine: install your Keras backend with GPU support (for TensorFlow: tensorflow[and-cuda])."
+    "No accelerator was found, so training takes longer. To switch one on: Colab, Runtime > Change runtime type; "
+    "Kaggle, Settings > Accelerator; your own machine, README, “Run it”."
 )
 
 
@@ -180,6 +179,26 @@ def points(compared: dict, figure: str = "accuracy") -> str:
     """
     difference, low, high = (100 * compared[f"{figure}_{name}"] for name in ("difference", "low", "high"))
     return f"{difference:+.1f} points [{low:+.1f}, {high:+.1f}]"
+
+
+def side_by_side(compared: dict, first: str, second: str):
+    """Two models on the same pictures, as a table for people: one column, named after both.
+
+    Args:
+        compared: from `comparison.compare`.
+        first, second: what the models are called.
+    """
+    import pandas as pd
+
+    n, p = compared["n"], compared["mcnemar_p"]
+    rows = {
+        "accuracy": points(compared),
+        "macro F1": points(compared, "macro_f1"),
+        "right by the first alone": f"{compared['only_first']:,} of {n:,} pictures",
+        "right by the second alone": f"{compared['only_second']:,} of {n:,} pictures",
+        "McNemar's p": "below 0.0001" if p < 1e-4 else f"{p:.4f}",
+    }
+    return pd.Series(rows, name=f"{first} less {second}").to_frame()
 
 
 def recalls(metrics: dict) -> str:

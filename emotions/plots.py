@@ -30,10 +30,10 @@ def training_curves(history: pd.DataFrame, title: str = "") -> plt.Figure:
     Args:
         history: as `training.train` returns and `history.csv` holds.
     """
-    figure, axes = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4.1), layout="constrained")
     best = history["epoch"][history["val_accuracy"].idxmax()]
     for axis, name, label in zip(axes, ("accuracy", "loss"), ("accuracy", "loss (nats)"), strict=True):
-        axis.plot(history["epoch"], history[name], color=TRAIN, marker=".", label="training (augmented, with dropout)")
+        axis.plot(history["epoch"], history[name], color=TRAIN, marker=".", label="training (augmented pictures)")
         axis.plot(history["epoch"], history[f"val_{name}"], color=VALIDATION, marker=".", label="validation")
         axis.axvline(best, color="black", linewidth=0.8, linestyle=":", label=f"kept: epoch {best}")
         for start in history.groupby("phase")["epoch"].min().iloc[1:]:
@@ -41,7 +41,7 @@ def training_curves(history: pd.DataFrame, title: str = "") -> plt.Figure:
         axis.set(xlabel="epoch", ylabel=label)
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
-    axes[0].legend(fontsize=9)
+    figure.legend(*axes[0].get_legend_handles_labels(), fontsize=9, loc="outside lower center", ncols=4)
     figure.suptitle(title)
     return figure
 

@@ -155,7 +155,7 @@ class Run:
         training, system, options = found["training"], found["model"], []
         if seed := re.search(r"-s(\d+)$", system):
             system, options = system.removesuffix(seed[0]), [f"--seed {seed[1]}"]
-        for end, option in OPTIONS.items():
+        for end, option in reversed(OPTIONS.items()):  # the last is added last
             if system.endswith(end):
                 system, options = system.removesuffix(end), [*options, option]
         if training:
@@ -178,13 +178,13 @@ def saved(dataset: str, profile: str = "full") -> dict[str, Run]:
 def obtain(
     name: str, dataset: Dataset, *, suffix: str = "", profile: str = "full", train: bool = False, **options
 ) -> Run:
-    """The saved run of a model on a data set; trained now if there is none, or if `train` says so.
+    """The saved run of a model on a data set; trained now if there is none, or not to its end, or if `train` says so.
 
     Args:
         name, suffix, options: as in `run`.
     """
     made = Run(run_folder(dataset.name, name + suffix, profile), model_file(dataset.name, name + suffix, profile))
-    if train or not (made.folder / "metrics.json").exists():
+    if train or not (made.folder / "metrics.json").exists() or (made.folder / "checkpoint").exists():
         run(name, dataset, suffix=suffix, profile=profile, **options)
     return made
 
@@ -269,7 +269,7 @@ def run(
         suffix: added to the name of the run, as "-all" or "-s1".
         size, weights: as in `models.build`.
         recipe, seed, minutes, callbacks, verbose: as in `training.train`.
-        mixed_precision: see `backend.use_mixed_precision`; the saved model is in float32 either way.
+        mixed_precision: see `backend.mixed_precision`; the saved model is in float32 either way.
         keep_model: whether to write the `.keras` file, and its model card, too.
         track: "tensorboard" or "wandb" records the training there, too; see `tracking`.
 
@@ -283,35 +283,39 @@ def run(
             raise ValueError(f"{BASELINE} has no epochs that {track} could track.")
         return run_baseline(dataset, folder)
     architecture = models.find(name)
-    mixed = backend.use_mixed_precision(mixed_precision)
-    keras.utils.set_random_seed(seed)
-    model = models.build(name, len(dataset.class_names), input_size(name, profile, size), weights)
     recipe = scaled_recipe(recipe or architecture.recipe_with(weights), profile)
-    config = training.describe(model, dataset, recipe, seed, minutes, [phase.epochs for phase in recipe.phases])
-    with tracking.tracking(track, f"{dataset.name}/{name}{suffix}", config, root(profile)) as trackers:
-        training.train(
-            model,
-            dataset,
-            recipe,
-            folder,
-            seed=seed,
-            minutes=minutes,
-            callbacks=(*trackers, *callbacks),
-            verbose=verbose,
-        )
-    if mixed:
-        model = models.in_float32(model)
-        keras.mixed_precision.set_global_policy("float32")
+    with backend.mixed_precision(mixed_precision) as mixed:
+        keras.utils.set_random_seed(seed)
+        model = models.build(name, len(dataset.class_names), input_size(name, profile, size), weights)
+        config = training.describe(model, dataset, recipe, seed, minutes, [phase.epochs for phase in recipe.phases])
+        with tracking.tracking(track, f"{dataset.name}/{name}{suffix}", config, root(profile)) as trackers:
+            training.train(
+                model,
+                dataset,
+                recipe,
+                folder,
+                seed=seed,
+                minutes=minutes,
+                callbacks=(*trackers, *callbacks),
+                verbose=verbose,
+                keep_checkpoint=True,
+            )
+        if mixed:
+            model = models.in_float32(model)
     file = model_file(dataset.name, name + suffix, profile)
     if keep_model:
         # What is measured is what a user will load: the light file, read back.
         models.save(model, file, {"class_names": dataset.class_names})
         model = keras.models.load_model(file, compile=False)
+    else:
+        for old in (file, file.with_suffix(".md")):  # of an earlier training: it would not fit these results
+            old.unlink(missing_ok=True)
     title = ", ".join([architecture.title_with(weights), *(words for end, words in VARIANTS.items() if end in suffix)])
     found = evaluation.evaluate(model, dataset, folder, title=title, weights=weights_named(weights))
     plots.draw_run(folder)
     if keep_model:
         cards.write(cards.of(file, folder))
+    training.forget(folder)
     return found
 
 

@@ -309,6 +309,7 @@ def train(
     minutes: float | None = None,
     callbacks: tuple[keras.callbacks.Callback, ...] = (),
     verbose: int | str = "auto",
+    keep_checkpoint: bool = False,
 ) -> pd.DataFrame:
     """Train a model on `dataset.train`, choosing the epoch on `dataset.validation`.
 
@@ -328,6 +329,8 @@ def train(
             to the recipe's, as fit; the learning-rate schedule follows.
         callbacks: further Keras callbacks, as for tracking.
         verbose: as in `keras.Model.fit`.
+        keep_checkpoint: leave `checkpoint/` there, for a caller who removes it, by `forget`, once the model is saved:
+            if that fails, the same call trains no more and returns.
 
     Returns:
         the history, as in `history.csv`.
@@ -341,14 +344,14 @@ def train(
     if history:
         record = json.loads(record_file.read_text())
         wanted = describe(model, dataset, recipe, seed, minutes, record["epochs"])
-        for choice in ("recipe", "seed", "dataset", "training_pictures", "minutes"):
+        for choice in ("recipe", "seed", "dataset", "training_pictures", "minutes", "input_size", "precision"):
             if json.dumps(record[choice]) != json.dumps(wanted[choice]):
                 raise ValueError(
                     f"{folder} holds an interrupted training with another {choice.replace('_', ' ')}: "
                     "finish it with that one, or remove the folder's checkpoint/ to start anew."
                 )
     else:
-        shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+        forget(folder)
         record_file.parent.mkdir(parents=True)
         epochs = [phase.epochs for phase in recipe.phases]
         if minutes:
@@ -361,7 +364,7 @@ def train(
     for number, phase in enumerate(recipe.phases, start=1):
         begin, end = end, end + record["epochs"][number - 1]
         done = [row for row in history if row["phase"] == number]
-        if any(row["phase"] > number for row in history):
+        if any(row["phase"] > number for row in history) or (done and len(done) == end - begin):
             end = done[-1]["epoch"]
             continue
         phase = dataclasses.replace(phase, epochs=end - begin)
@@ -375,8 +378,14 @@ def train(
     seconds = round(sum(row["seconds"] for row in history), 1)
     record |= {"epochs_trained": len(history), "best_epoch": int(best["epoch"]), "seconds": seconds, "finished": now()}
     write(folder / "training.json", json.dumps(record, indent=2) + "\n")
-    shutil.rmtree(folder / "checkpoint")
+    if not keep_checkpoint:
+        forget(folder)
     return pd.DataFrame(history)
+
+
+def forget(folder: str | Path) -> None:
+    """Remove the state that a training would go on from."""
+    shutil.rmtree(Path(folder) / "checkpoint", ignore_errors=True)
 
 
 def fit_phase(model, dataset, recipe, phase, number, begin, history, folder, seed, callbacks, verbose):
@@ -394,7 +403,9 @@ def fit_phase(model, dataset, recipe, phase, number, begin, history, folder, see
         class_weights=weights,
         mixup=recipe.augmentation.mixup,
     )
-    validation = Batches(dataset.validation, classes, recipe.batch_size, mixup=recipe.augmentation.mixup)
+    # By hard labels, as the figures are counted, whatever the training pictures' targets are.
+    held_out = dataclasses.replace(dataset.validation, targets=None)
+    validation = Batches(held_out, classes, recipe.batch_size, mixup=recipe.augmentation.mixup)
     graph = training_graph(model, recipe.augmentation, dataset.train, seed)
     compile_for(graph, recipe, phase, len(training))
     if done:
@@ -505,11 +516,11 @@ def compile_for(graph: keras.Model, recipe: Recipe, phase: Phase, steps: int) ->
 
 def scheduled_rate(recipe: Recipe, phase: Phase, steps: int):
     """The learning rate of a phase of `phase.epochs` x `steps` batches: a number, or for a cosine a function of the
-    optimizer's step."""
+    batch (the optimizer counts batches, also where it gathers several for one step)."""
     rate = phase.learning_rate
     if recipe.schedule != "cosine":
         return rate
-    total = max(1, phase.epochs * steps // recipe.accumulate)
+    total = max(1, phase.epochs * steps)
     warmup = int(recipe.warmup * total)
     return keras.optimizers.schedules.CosineDecay(
         0.0 if warmup else rate, total - warmup, warmup_target=rate if warmup else None, warmup_steps=warmup

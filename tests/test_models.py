@@ -105,13 +105,14 @@ def test_efficientnet_scales_inside():
     assert not any(isinstance(layer, keras.layers.Rescaling) for layer in model.layers)
 
 
-def test_efficientnet_from_a_file_is_the_function_that_keras_downloads(tmp_path):
+@pytest.mark.parametrize("power", [1, 2])  # what is stored as the variance: the deviation, or its square
+def test_efficientnet_from_a_file_is_the_function_that_keras_downloads(tmp_path, power):
     """Keras adds a second scaling, by 1 / sqrt(deviation), only when it downloads: the file must give the same."""
     original = keras.applications.EfficientNetB0(weights=None, include_top=False, input_shape=(64, 64, 3))
     deviation = np.array([0.229, 0.224, 0.225], "float32")
     mean = np.array([0.485, 0.456, 0.406], "float32")
     normalize = next(layer for layer in original.layers if isinstance(layer, keras.layers.Normalization))
-    normalize.set_weights([mean, deviation**2, np.zeros((), "int32")][: len(normalize.get_weights())])
+    normalize.set_weights([mean, deviation**power, np.zeros((), "int32")][: len(normalize.get_weights())])
     original.save_weights(file := tmp_path / "notop.weights.h5")
     ours = models.application("EfficientNetB0", 64, file)
     pictures = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype("float32")
@@ -120,7 +121,7 @@ def test_efficientnet_from_a_file_is_the_function_that_keras_downloads(tmp_path)
         layer = next(layer for layer in base.layers if isinstance(layer, keras.layers.Normalization))
         return np.asarray(keras.Model(base.input, layer.output)(pictures))
 
-    as_downloaded = (pictures / 255 - mean) / deviation / np.sqrt(deviation)
+    as_downloaded = (pictures / 255 - mean) / np.sqrt(deviation**power) / np.sqrt(deviation)
     np.testing.assert_allclose(normalized(ours), as_downloaded, atol=2e-3)
 
 

@@ -161,7 +161,7 @@ def test_training_curves_mark_the_epoch_that_was_kept():
     )
     figure = plots.training_curves(history, "a model")
     assert_labelled(figure)
-    legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert "kept: epoch 2" in legend and "fine-tuning begins" in legend
     assert figure.axes[0].lines[1].get_ydata().tolist() == [0.3, 0.5, 0.4]
 

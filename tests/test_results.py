@@ -5,7 +5,7 @@ from functools import cache
 
 import pytest
 
-from emotions import cards, leaderboard, runs
+from emotions import cards, ensembles, leaderboard, runs
 
 RUNS = sorted(path.parent for path in (runs.root() / "results").glob("*/*/predictions.csv"))
 if not RUNS:
@@ -37,6 +37,11 @@ def test_metrics_follow_from_the_predictions(folder):
     saved = json.loads((folder / "metrics.json").read_text())
     assert (saved["dataset"], saved["model"]) == (folder.parent.name, folder.name)
     assert_same(measured(folder.parent)[folder.name], saved, f"{folder / 'metrics.json'}")
+
+
+@pytest.mark.parametrize("folder", sorted({run.parent for run in RUNS}), ids=lambda folder: folder.name)
+def test_ensembles_were_chosen_from_all_runs(folder):
+    assert not ensembles.outdated(folder), "a run has come since: run python -m emotions leaderboard"
 
 
 def test_model_cards_follow_from_the_runs():

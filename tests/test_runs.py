@@ -301,3 +301,21 @@ def test_weights_are_named_without_the_place_of_a_file_and_with_the_owner_on_a_h
     assert runs.weights_named(file) == "base.weights.h5"
     assert runs.weights_named("owner/model") == "owner/model"
     assert runs.weights_named(None) is None
+
+
+def test_a_training_is_not_lost_when_what_comes_after_it_fails(home, easy_dataset, monkeypatch):
+    def go(counted=()):
+        return runs.run("lenet", easy_dataset, profile="quick", recipe=SHORTEST, callbacks=counted, verbose=0)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(models, "save", lambda *_: (_ for _ in ()).throw(OSError("the disk is full")))
+        with pytest.raises(OSError, match="disk is full"):
+            go()
+    folder = runs.run_folder("easy", "lenet", "quick")
+    trained = (folder / "history.csv").read_text()
+    epochs = []
+    count = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: epochs.append(epoch))
+    found = go((count,))
+    assert not epochs and (folder / "history.csv").read_text() == trained
+    assert found["test"]["n"] == len(runs.scaled(easy_dataset, "quick").test)
+    assert not (folder / "checkpoint").exists()

@@ -314,10 +314,10 @@ def test_frozen_weights_and_statistics_do_not_move_and_thawed_weights_do(backend
 def test_the_rate_warms_up_and_falls_along_a_cosine():
     recipe = Recipe(phases=(), schedule="cosine", warmup=0.1, accumulate=2)
     rate = training.scheduled_rate(recipe, Phase(epochs=4, learning_rate=0.5), steps=100)
-    found = np.array([float(rate(step)) for step in range(201)])  # 400 batches, two to a step
-    np.testing.assert_allclose(found[:21], np.linspace(0, 0.5, 21), atol=1e-6)
-    falling = 0.25 * (1 + np.cos(np.pi * np.arange(181) / 180))
-    np.testing.assert_allclose(found[20:], falling, atol=1e-6)
+    found = np.array([float(rate(step)) for step in range(401)])  # batches, also where two make a step
+    np.testing.assert_allclose(found[:41], np.linspace(0, 0.5, 41), atol=1e-6)
+    falling = 0.25 * (1 + np.cos(np.pi * np.arange(361) / 360))
+    np.testing.assert_allclose(found[40:], falling, atol=1e-6)
     plateau = Recipe(phases=(), schedule="plateau")
     assert training.scheduled_rate(plateau, Phase(epochs=4, learning_rate=0.5), steps=100) == 0.5
 
