@@ -164,3 +164,20 @@ def test_all_ensembles_are_built_from_what_is_there(folder):
     assert "weak" not in built["ensemble-plain"]["members"] | built["ensemble-weighted"]["members"]
     for name, found in built.items():
         assert json.loads((folder / name / "metrics.json").read_text()) == found
+
+
+def test_ensembles_are_outdated_once_a_candidate_was_evaluated_later(folder):
+    def evaluated(name, when):
+        file = folder / name / "metrics.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"evaluated": when}))
+
+    assert not ensembles.outdated(folder), "there is none"
+    ensembles.build_all(folder)
+    assert not ensembles.outdated(folder)
+    evaluated("weak", "2999-01-01T00:00:00Z")
+    assert ensembles.outdated(folder)
+    (folder / "weak").rename(folder / "weak-all")
+    evaluated("weak-all", "2999-01-01T00:00:00Z")
+    file = folder / "weak-all" / "metrics.json"
+    file.write_text(file.read_text().replace('"weak"', '"weak-all"'))
+    assert not ensembles.outdated(folder), "what was trained on copies is no candidate"
