@@ -284,6 +284,7 @@ def run(
         return run_baseline(dataset, folder)
     architecture = models.find(name)
     recipe = scaled_recipe(recipe or architecture.recipe_with(weights), profile)
+    minutes = None if profile_named(profile).epochs else minutes  # a profile's few epochs are its budget
     with backend.mixed_precision(mixed_precision) as mixed:
         keras.utils.set_random_seed(seed)
         model = models.build(name, len(dataset.class_names), input_size(name, profile, size), weights)

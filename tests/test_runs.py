@@ -319,3 +319,8 @@ def test_a_training_is_not_lost_when_what_comes_after_it_fails(home, easy_datase
     assert not epochs and (folder / "history.csv").read_text() == trained
     assert found["test"]["n"] == len(runs.scaled(easy_dataset, "quick").test)
     assert not (folder / "checkpoint").exists()
+
+
+def test_a_quick_run_stays_quick_whatever_the_budget(home, easy_dataset):
+    runs.run("lenet", easy_dataset, profile="quick", recipe=SHORTEST, minutes=600, keep_model=False, verbose=0)
+    assert len(runs.Run(runs.run_folder("easy", "lenet", "quick"), home).history) <= runs.PROFILES["quick"].epochs
