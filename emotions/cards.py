@@ -58,6 +58,8 @@ LIMITS = """\
 
 DRAWN = "It has seen drawings only, and has not been measured on any photograph."
 
+EXTRAS = ("weight_decay", "label_smoothing", "class_weights", "ema")  # parts of a recipe, named if used
+
 USES = "Research, teaching, and comparing methods, on pictures whose owners agree."
 
 
@@ -129,6 +131,7 @@ def for_people(folder: str | Path) -> str:
         "## Data and protocol": [
             DATA.get(dataset, OTHER_DATA),
             _trained(found),
+            _recipe(found["training"]["recipe"]),
             f"It began with pretrained weights, `{found['weights']}`." if found.get("weights") else "",
             f"Pictures: {sizes['train']:,} to train on, {sizes['validation']:,} for validation, {sizes['test']:,} for "
             f"test, of which {found['test']['n'] - found['test_leak_free']['n']:,} have an exact copy in the training "
@@ -150,6 +153,7 @@ def for_people(folder: str | Path) -> str:
             "that the share in the first column is answered there:",
             _markdown(_abstention(relied["abstention"]), "answered, validation"),
         ],
+        "## Licence": [_licence(dataset, found.get("weights"))],
         "## Limits": [DRAWN if dataset.startswith("synthetic") else LIMITS],
     }
     return "\n\n".join("\n\n".join([title, *filter(None, parts)]) for title, parts in sections.items()) + "\n"
@@ -159,11 +163,28 @@ def _trained(found: dict) -> str:
     record = found["training"]
     return (
         f"Trained on {record['training_pictures']:,} pictures at {record['input_size']} px for "
-        f"{record['epochs_trained']} epochs, of which the one best on validation was kept (epoch "
-        f"{record['best_epoch']}); seed {record['seed']}, {record['seconds'] / 60:.0f} minutes on "
+        f"{evaluation.counted(record['epochs_trained'], 'epoch')}, of which the one best on validation was kept "
+        f"(epoch {record['best_epoch']}); seed {record['seed']}, {record['seconds'] / 60:.0f} minutes on "
         f"{record['hardware']} with {record['backend']} in {record.get('precision', 'float32')}, finished "
         f"{record['finished'][:10]}."
     )
+
+
+def _recipe(recipe: dict) -> str:
+    """How it was trained, in a sentence; what the recipe leaves out is left out."""
+    rate = max(phase["learning_rate"] for phase in recipe["phases"])
+    used = [name for name in EXTRAS if recipe[name]] + [name for name, value in recipe["augmentation"].items() if value]
+    return (
+        f"Recipe: {recipe['optimizer']}, learning rate up to {rate:g} ({recipe['schedule']} schedule), batches of "
+        f"{recipe['batch_size']}; {', '.join(used).replace('_', ' ') or 'no augmentation'}."
+    )
+
+
+def _licence(dataset: str, weights: str | None) -> str:
+    line = "The code is under the MIT licence."
+    if not dataset.startswith("synthetic"):
+        line += " That does not reach the pictures it learned from, for which their owners' terms hold: data/README.md."
+    return line + (f" It began with `{weights}`, whose own licence holds as well." if weights else "")
 
 
 def _copies(model: str, dataset: str) -> str:
@@ -206,7 +227,7 @@ def _abstention(rows: list[dict]) -> pd.DataFrame:
     table = pd.DataFrame(rows)
     return pd.DataFrame(
         {
-            "confidence from": table["threshold"].map("{:.3f}".format),
+            "calibrated confidence from": table["threshold"].map("{:.3f}".format),
             "answered, test": table["answered"].map("{:.1%}".format),
             "accuracy on those": table["accuracy"].astype(float).map("{:.3f}".format),
         }

@@ -89,6 +89,7 @@ def parser() -> argparse.ArgumentParser:
     add = commands.add_parser("leaderboard", help="compute the leaderboards anew", description=leaderboard.__doc__)
     add.add_argument("--data", help="only this data set's; default: all that have a run")
     add.add_argument("--profile", default="full", choices=("full", "quick"), help="quick: those under build/")
+    add.add_argument("--time", action="store_true", help="first time one picture through each network again, in a row")
     add.add_argument("--check", action="store_true", help="write nothing; exit status 1 if a file is out of date")
     add.set_defaults(run=leaderboard)
 
@@ -319,7 +320,9 @@ def leaderboard(options: argparse.Namespace) -> int:
     root = runs.root(options.profile)
     if not options.check:
         for folder in sorted((root / "results").glob(options.data or "*")):
-            if ensembles.outdated(folder):
+            if options.time:
+                runs.time_again(folder)
+            if ensembles.outdated(folder) or (options.time and any(folder.glob("ensemble-*"))):
                 ensembles.build_all(folder)
     files = (leaderboard.contents if options.check else leaderboard.write)(root, options.data)
     if not files:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -102,7 +103,7 @@ def _loss(run: Predictions) -> float:
 
 def build_all(folder: str | Path) -> dict[str, dict]:
     """The ensembles that a data set's runs allow: of `FIRST` where both are there, the best plain average, and the
-    weighted one, the last two of all `candidates`.
+    weighted one, the last two of all `candidates`. There is no weighted one where all the weight is on one run.
 
     Returns:
         what `build` returns, by name.
@@ -113,7 +114,10 @@ def build_all(folder: str | Path) -> dict[str, dict]:
     if set(FIRST) <= set(names):
         built["ensemble-resnet34-efficientnetb4"] = build(folder, "ensemble-resnet34-efficientnetb4", FIRST)
     built["ensemble-plain"] = build(folder, "ensemble-plain", members)
-    built["ensemble-weighted"] = build(folder, "ensemble-weighted", names, weighted=True)
+    if len(select(comparison.read(folder, names, "predictions_validation.csv"))) > 1:
+        built["ensemble-weighted"] = build(folder, "ensemble-weighted", names, weighted=True)
+    else:
+        shutil.rmtree(Path(folder) / "ensemble-weighted", ignore_errors=True)
     return built
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from emotions import comparison, plots, published, training
-from emotions.evaluation import commonest, measure_folder
+from emotions.evaluation import commonest, counted, measure_folder
 from emotions.runs import BASELINE
 
 MARKED = re.compile(
@@ -55,7 +55,7 @@ def _facts(folder: Path) -> dict:
     return {key: value for key, value in saved.items() if key.split("_")[0] not in ("validation", "test")}
 
 
-WHOLE = ("parameters", "training_pictures", "input_size", "epochs", "seed")  # columns of integers, with gaps
+WHOLE = ("parameters", "training_pictures", "input_size", "epochs", "recipe_epochs", "seed")  # integers, with gaps
 
 
 def table(found: list[dict], models: str | Path | None = None) -> pd.DataFrame:
@@ -107,6 +107,7 @@ def _row(run: dict, models: str | Path | None) -> dict:
         "training_pictures": training.get("training_pictures") or unrecorded,
         "input_size": training.get("input_size"),
         "epochs": training.get("epochs_trained"),
+        "recipe_epochs": training.get("recipe_epochs"),
         "members": " + ".join(run["members"]) if "members" in run else None,
         "trained_by": run.get("trained_by"),
         "seed": run["seed"],
@@ -156,6 +157,8 @@ def to_markdown(
         "Single pass, but for the flip-averaged column (mean over each picture and its mirror image)."
         + (" MB: the saved model. ms: one picture alone, on a CPU." if "ms" in columns else ""),
     ]
+    if board["members"].notna().any():
+        lines += ["", "Averages are of runs of ours that were trained without copies."]
     if board["trained_by"].notna().any():
         lines += [
             "",
@@ -192,10 +195,17 @@ def _trained(row: pd.Series) -> str:
     parts = [
         f"{row['training_pictures']:,.0f} pictures" if pd.notna(row["training_pictures"]) else "",
         f"{row['input_size']:.0f} px" if pd.notna(row["input_size"]) else "",
-        f"{row['epochs']:.0f} epochs" if pd.notna(row["epochs"]) else "",
-        f"{row['training_minutes']:.1f} min" if pd.notna(row["training_minutes"]) else "",
+        _epochs(row) if pd.notna(row["epochs"]) else "",
+        f"{row['training_minutes']:.0f} min" if pd.notna(row["training_minutes"]) else "",
     ]
     return ", ".join(filter(None, parts)) or "-"
+
+
+def _epochs(row: pd.Series) -> str:
+    """`4 of 30 epochs` where the recipe has more: cut short by a budget, or stopped early."""
+    if pd.isna(row["recipe_epochs"]) or row["epochs"] >= row["recipe_epochs"]:
+        return counted(row["epochs"], "epoch")
+    return f"{row['epochs']:.0f} of {counted(row['recipe_epochs'], 'epoch')}"
 
 
 def _on_cpu(row: pd.Series) -> bool:
@@ -300,12 +310,13 @@ def write(root: str | Path, data: str | None = None) -> dict[Path, str]:
     for path in stale(files):
         training.write(path, files[path])
         if path.suffix == ".csv":
-            draw(pd.read_csv(path), path.with_suffix(".png"), path.parent.name)
+            any_run = json.loads(next(path.parent.glob("*/metrics.json")).read_text())
+            draw(pd.read_csv(path), path.with_suffix(".png"), path.parent.name, commonest(any_run["test"]))
     return files
 
 
-def draw(board: pd.DataFrame, path: Path, dataset: str) -> None:
-    """The accuracies of a `leaderboard.csv`, with their intervals."""
+def draw(board: pd.DataFrame, path: Path, dataset: str, most_frequent: tuple[str, float]) -> None:
+    """The accuracies of a `leaderboard.csv`, with their intervals, and what always saying the commonest class gives."""
     titles = board["title"] + np.where(board["title"].duplicated(keep=False), " (" + board["model"] + ")", "")
     ends = {"accuracy": "accuracy", "low": "accuracy_low", "high": "accuracy_high"}
     series = {
@@ -313,6 +324,9 @@ def draw(board: pd.DataFrame, path: Path, dataset: str) -> None:
         for name, prefix in (("all test pictures", ""), ("leak-free: no copy in training", "leak_free_"))
     }
     figure = plots.intervals(series, "accuracy (%), with 95 % intervals", f"{dataset}, test, n = {board['n'][0]:,}")
+    label, share = most_frequent
+    figure.axes[0].axvline(100 * share, color="black", linestyle=":", label=f"always saying “{label}”")
+    figure.axes[0].legend(fontsize=9)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 

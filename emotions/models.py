@@ -402,7 +402,14 @@ MODELS: dict[str, Architecture] = {
         title="EfficientNetB0",
         weights="imagenet",
         source="Tan & Le 2019",
-        recipe=_FINE_TUNING,
+        recipe=replace(
+            _TWO_PHASE,
+            batch_size=64,
+            phases=(
+                Phase(epochs=5, learning_rate=1e-3, trainable="head"),
+                Phase(epochs=30, learning_rate=3e-4, trainable="base", patience=8),
+            ),
+        ),
         scratch=_FROM_SCRATCH,
     ),
     "vgg16": Architecture(

@@ -162,13 +162,13 @@ def faces(split, dataset, show_faces: bool) -> tuple[np.ndarray, str]:
 
 
 def scored(metrics: dict) -> str:
-    """The accuracy of a split in words, as "62.6 % of 1,964 pictures [60.5, 64.7]".
+    """The accuracy of a split in words, as "62.6 % [60.5, 64.7] of 1,964 pictures".
 
     Args:
         metrics: of one split, as from `evaluation.measure`.
     """
     low, high = metrics["accuracy_interval"]
-    return f"{100 * metrics['accuracy']:.1f} % of {metrics['n']:,} pictures [{100 * low:.1f}, {100 * high:.1f}]"
+    return f"{100 * metrics['accuracy']:.1f} % [{100 * low:.1f}, {100 * high:.1f}] of {metrics['n']:,} pictures"
 
 
 def points(compared: dict, figure: str = "accuracy") -> str:
@@ -213,4 +213,5 @@ def reported(dataset: str, model: str) -> str:
     found = published.of(dataset, model)
     if found is None:
         return ""
-    return f"{found.system}: {100 * found.accuracy:.1f} % ({found.protocol}; {found.source})."
+    also = f", {found.also}" if found.also else ""
+    return f"{found.system}: {100 * found.accuracy:.1f} %{also} ({found.protocol}; {found.source})."

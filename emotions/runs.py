@@ -142,9 +142,10 @@ class Run:
             return f"{found['title']}: trained by {found['trained_by']}."
         if not training:
             return f"{found['title']}, fitted to {found['split_sizes']['train']:,} pictures on {found['hardware']}."
+        epochs = evaluation.counted(training["epochs_trained"], "epoch")
         return (
             f"{found['title']}: trained on {training['training_pictures']:,} pictures at {training['input_size']} px "
-            f"for {training['epochs_trained']} epochs (the best was epoch {training['best_epoch']}), "
+            f"for {epochs} (the best was epoch {training['best_epoch']}), "
             f"{training['seconds'] / 60:.0f} minutes on {training['hardware']} with {training['backend']}, "
             f"seed {training['seed']}, finished {training['finished'][:10]}."
         )
@@ -318,6 +319,22 @@ def run(
         cards.write(cards.of(file, folder))
     training.forget(folder)
     return found
+
+
+def time_again(folder: str | Path) -> None:
+    """Time one picture through each network of `results/<data set>` again, in a row, so that times can be compared.
+
+    Weights make no difference, so the architectures are built anew. Left out are runs that no recipe made.
+    """
+    for path in sorted(Path(folder).glob("*/metrics.json")):
+        found = json.loads(path.read_text())
+        if record := found["training"]:
+            keras.utils.clear_session()
+            name = max((name for name in models.MODELS if found["model"].startswith(name)), key=len)  # less the suffix
+            model = models.build(name, len(found["class_names"]), record["input_size"])
+            found["seconds_per_picture"] = evaluation.seconds_per_picture(model, record["picture_size"])
+            found["timed_on"] = backend.hardware()
+            training.write(path, json.dumps(found, indent=2) + "\n")
 
 
 def weights_named(weights: str | Path | None) -> str | None:

@@ -46,7 +46,7 @@ def write_run(folder, skill=1.5, seed=0, flip=True, n=300, **facts) -> dict:
         "seconds_per_picture": 0.0123,
         **facts,
         **measure_folder(folder),
-        "training": {"seed": 0, "training_pictures": 1000, "input_size": 64, "epochs_trained": 7},
+        "training": {"seed": 0, "training_pictures": 1000, "input_size": 64, "epochs_trained": 7, "recipe_epochs": 30},
     }
     (folder / "metrics.json").write_text(json.dumps(found, indent=2) + "\n")
     return found

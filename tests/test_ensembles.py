@@ -166,6 +166,13 @@ def test_all_ensembles_are_built_from_what_is_there(folder):
         assert json.loads((folder / name / "metrics.json").read_text()) == found
 
 
+def test_there_is_no_weighted_average_of_one(folder, monkeypatch):
+    ensembles.build_all(folder)
+    monkeypatch.setattr(ensembles, "select", lambda validation: {"good": 1.0})
+    assert list(ensembles.build_all(folder)) == ["ensemble-plain"]
+    assert not (folder / "ensemble-weighted").exists()
+
+
 def test_ensembles_are_outdated_once_a_candidate_was_evaluated_later(folder):
     def evaluated(name, when):
         file = folder / name / "metrics.json"

@@ -324,3 +324,17 @@ def test_a_training_is_not_lost_when_what_comes_after_it_fails(home, easy_datase
 def test_a_quick_run_stays_quick_whatever_the_budget(home, easy_dataset):
     runs.run("lenet", easy_dataset, profile="quick", recipe=SHORTEST, minutes=600, keep_model=False, verbose=0)
     assert len(runs.Run(runs.run_folder("easy", "lenet", "quick"), home).history) <= runs.PROFILES["quick"].epochs
+
+
+def test_networks_are_timed_again_in_a_row_and_nothing_else_of_a_run_changes(tmp_path):
+    record = {"input_size": 48, "picture_size": [48, 48]}
+    facts = {"class_names": ["happy", "sad"], "seconds_per_picture": 9.0, "timed_on": "an old machine", "n": 7}
+    for name, trained in {"lenet-all-s1": record, "logistic-regression": {}}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "metrics.json").write_text(json.dumps({"model": name, "training": trained, **facts}))
+    runs.time_again(tmp_path)
+    files = (tmp_path / name / "metrics.json" for name in ("lenet-all-s1", "logistic-regression"))
+    timed, left = (json.loads(file.read_text()) for file in files)
+    assert 0 < timed.pop("seconds_per_picture") < 9 and timed.pop("timed_on") == backend.hardware()
+    assert timed == {"model": "lenet-all-s1", "training": record, "class_names": ["happy", "sad"], "n": 7}
+    assert left == {"model": "logistic-regression", "training": {}, **facts}
