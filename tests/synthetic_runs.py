@@ -1,11 +1,13 @@
 """Predictions and run folders made of random numbers, for tests of what is computed from them."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pandas as pd
 
 from emotions.evaluation import Predictions, measure_folder
+from emotions.recipes import Phase, Recipe
 
 CLASSES = ("angry", "happy", "sad")
 
@@ -46,7 +48,14 @@ def write_run(folder, skill=1.5, seed=0, flip=True, n=300, **facts) -> dict:
         "seconds_per_picture": 0.0123,
         **facts,
         **measure_folder(folder),
-        "training": {"seed": 0, "training_pictures": 1000, "input_size": 64, "epochs_trained": 7, "recipe_epochs": 30},
+        "training": {
+            "seed": 0,
+            "training_pictures": 1000,
+            "input_size": 64,
+            "epochs_trained": 7,
+            "recipe_epochs": 30,
+            "recipe": dataclasses.asdict(Recipe(phases=(Phase(epochs=7, learning_rate=1e-3),))),
+        },
     }
     (folder / "metrics.json").write_text(json.dumps(found, indent=2) + "\n")
     return found
