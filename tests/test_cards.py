@@ -1,5 +1,6 @@
 """Model cards follow from the run's files, inside the model and beside it, and say what the model is not for."""
 
+import dataclasses
 import json
 
 import keras
@@ -9,8 +10,15 @@ from keras import layers
 from synthetic_runs import CLASSES, make_predictions, write_run
 
 from emotions import calibration, cards, inference, models
+from emotions.recipes import Augmentation, Phase, Recipe
 
+RECIPE = Recipe(
+    phases=(Phase(epochs=2, learning_rate=1e-3), Phase(epochs=5, learning_rate=2e-4)),
+    label_smoothing=0.1,
+    augmentation=Augmentation(flip=True),
+)
 TRAINING = {
+    "recipe": dataclasses.asdict(RECIPE),
     "seed": 0,
     "training_pictures": 1000,
     "input_size": 64,
@@ -91,7 +99,9 @@ def test_the_card_says_how_good_the_model_is_and_what_it_is_not_for(root):
     for name, figures in found["test"]["per_class"].items():
         shown = " | ".join(f"{figures[key]:.3f}" for key in ("precision", "recall", "f1", "roc_auc"))
         assert f"| {name} | {shown} | {figures['support']} |" in text
-    assert "were left out of training" in text
+    assert "were left out of training" in text and "MIT licence" in text and "owners' terms" in text
+    assert "Recipe: adam, learning rate up to 0.001 (plateau schedule), batches of 64; label smoothing, class" in text
+    assert "class weights, flip." in text
     drawn = cards.for_people(root / "results" / "synthetic" / "lenet-all")
     assert "were trained on" in drawn and "drawings only" in drawn and "Article 5(1)(f)" in drawn
 

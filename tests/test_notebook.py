@@ -20,7 +20,7 @@ def test_scores_differences_and_recalls_in_words():
         "n": 1964,
         "per_class": {"angry": {"recall": 0.512}, "happy": {"recall": 0.7}},
     }
-    assert notebook.scored(metrics) == "62.6 % of 1,964 pictures [60.5, 64.7]"
+    assert notebook.scored(metrics) == "62.6 % [60.5, 64.7] of 1,964 pictures"
     assert notebook.recalls(metrics) == "angry 51 %, happy 70 %"
     compared = {"accuracy_difference": -0.0123, "accuracy_low": -0.03, "accuracy_high": 0.004}
     assert notebook.points(compared) == "-1.2 points [-3.0, +0.4]"
