@@ -576,22 +576,25 @@ def _soft(pictures: Pictures, votes: pd.DataFrame, class_names: tuple[str, ...])
 
 
 def read_human_emotions(path: Path, size=None, memory_limit: float = 4e9) -> Pictures:
-    """Read Human Emotions, `train|test/angry|happy|sad`, wherever in the folder or zip that stands.
+    """Read Human Emotions, `train|test/angry|happy|sad` and no other class, wherever in the folder or zip that stands.
 
     The download holds more than one copy of the set; they are never pooled. Pictures made from the
     same photo form a `group`: by name (the author's scripts add `_rotation_<n>` and `_brightness_<n>`), by
     pixels, or by looks (`audit.near_duplicates`).
     """
     store = Store(path)
-    pattern = rf"^(?P<file>(?P<root>(?:.*/)?)(?P<part>train|test)/(?P<label>{'|'.join(THREE_CLASSES)})/[^/]+)$"
-    found = pd.Series(store.files, dtype=str).str.extract(pattern, flags=re.IGNORECASE).dropna()
-    found = found[[Path(file).suffix.lower() in SUFFIXES for file in found["file"]]]
+    pattern = r"^(?P<file>(?P<root>(?:.*/)?)(?P<part>train|test)/(?P<label>[^/]+)/[^/]+)$"
+    files = [name for name in store.files if Path(name).suffix.lower() in SUFFIXES]
+    found = pd.Series(files, dtype=str).str.extract(pattern, flags=re.IGNORECASE).dropna()
     found = found.assign(part=found["part"].str.lower(), label=found["label"].str.lower())
-    whole = found.groupby("root").filter(lambda part: part.groupby(["part", "label"]).ngroups == 2 * len(THREE_CLASSES))
-    if whole.empty:
-        raise NotThisOne(f"no train|test/{'|'.join(THREE_CLASSES)} folders in it")
-    roots = sorted(whole["root"].unique(), key=lambda root: ("split" in root.lower(), root))
-    pictures = _read(store, whole[whole["root"] == roots[0]], size, memory_limit)
+    wanted = {(part, label) for part in ("train", "test") for label in THREE_CLASSES}
+    held = {root: set(zip(rows["part"], rows["label"], strict=True)) for root, rows in found.groupby("root")}
+    roots = sorted((root for root in held if held[root] == wanted), key=lambda root: ("split" in root.lower(), root))
+    if not roots:  # FER2013 in folders has these three too: it must not pass for Human Emotions
+        more = {label for labels in held.values() if labels > wanted for _, label in labels} - set(THREE_CLASSES)
+        raise NotThisOne(f"its train|test folders hold other classes too: {', '.join(sorted(more))}" if more
+                         else f"no train|test/{'|'.join(THREE_CLASSES)} folders in it")
+    pictures = _read(store, found[found["root"] == roots[0]], size, memory_limit)
     if len(roots) > 1:
         others = ", ".join(f'"{root}"' for root in roots[1:])
         pictures.notes.append(f'Read "{roots[0]}"; {path} also holds {others}: to use that, give its path.')

@@ -357,6 +357,27 @@ def test_human_emotions_never_pools_the_two_copies_of_the_download(tmp_path):
     assert other.describe().to_numpy().sum() == 180
 
 
+@pytest.mark.parametrize("name", ["human-emotions", "human-emotions-as-distributed"])
+def test_fer2013_in_folders_does_not_pass_for_human_emotions(fer2013, tmp_path, monkeypatch, name):
+    """It has angry, happy and sad folders too."""
+    refusal = "hold other classes too: disgust, fear, neutral, surprise"
+    folders = as_folders(fer2013, tmp_path / "folders")
+    with pytest.raises(FileNotFoundError, match=refusal):
+        load(name, folders)
+    monkeypatch.setenv("EMOTIONS_DATA", str(folders))
+    with pytest.raises(FileNotFoundError, match=refusal):
+        load(name)
+    Path("data").mkdir()
+    monkeypatch.setenv("EMOTIONS_DATA", str(zipped(folders, Path("data/archive.zip"))))
+    with pytest.raises(FileNotFoundError, match=refusal):
+        load(name)
+    human_emotions(Path("data/human-emotions"))  # beside it, the real one is found
+    monkeypatch.delenv("EMOTIONS_DATA")
+    assert load(name).class_names == ("angry", "happy", "sad")
+    with pytest.raises(FileNotFoundError, match=r"no train\|test/angry\|happy\|sad folders"):
+        load(name, class_folders(tmp_path / "mine"))
+
+
 @pytest.mark.parametrize("name, photo", [
     ("p.jpg", "p"), ("p.jpg_rotation_1.jpg", "p"), ("x/P.JPG_brightness_22.jpg", "p"),
     ("p_rotation_1.jpg_brightness_2.jpg", "p"), ("my_rotation.png", "my_rotation")])
