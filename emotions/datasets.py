@@ -128,7 +128,8 @@ def load(name: str = "synthetic", path: str | Path | None = None, *, keep_copies
 
     Args:
         name: one of `NAMES`; "folder:PATH" for any folder (or zip) of class sub-folders, with or
-            without train, validation and test above them; or the name of such a folder in data/.
+            without train, validation and test above them, not named like one of `NAMES`; or the name of
+            such a folder in data/.
         path: file or folder that holds the data set, or lies directly above it.
         keep_copies: keep the training pictures of which an exact copy is in validation or test. They are
             dropped by default; results in the literature are mostly with them. No effect on
@@ -222,13 +223,23 @@ class Source:
 
 
 def place_of(name: str) -> tuple[str, Path | None]:
-    """The name that a data set goes by, and of "folder:PATH" also where it is."""
+    """The name that a data set goes by, and of "folder:PATH" also where it is.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: the folder is named like a known data set, whose results its own would be mixed with.
+    """
     if not name.startswith("folder:"):
         return name, None
     path = Path(name.removeprefix("folder:")).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"There is no folder {path}.")
-    return path.resolve().name.removesuffix(".zip"), path.resolve()
+    path = path.resolve()
+    own = path.name.removesuffix(".zip")
+    if own.lower() in NAMES:  # in lower case: some file systems would take results/FER2013 for results/fer2013
+        raise ValueError(f'{path} is named like the data set "{own.lower()}": rename the folder, '
+                         "so that results on it are not taken for results on that data set.")
+    return own, path
 
 
 def _folder_source(name: str, path: str | Path | None) -> Source:

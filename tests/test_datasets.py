@@ -432,6 +432,16 @@ def test_a_folder_in_data_loads_by_its_name(tmp_path):
         load("mine")
 
 
+@pytest.mark.parametrize("name", ["fer2013", "FER2013", "human-emotions", "synthetic", "fer2013-3.zip"])
+def test_a_folder_named_like_a_known_data_set_is_refused(tmp_path, name):
+    """It would be read as that one, and its results would land among that one's."""
+    root = class_folders(tmp_path / "mine")
+    path = zipped(root, tmp_path / name) if name.endswith(".zip") else root.rename(tmp_path / name)
+    known = name.lower().removesuffix(".zip")
+    with pytest.raises(ValueError, match=f'is named like the data set "{known}": rename the folder'):
+        load(f"folder:{path}")
+
+
 def test_mixed_sizes_come_out_as_one(tmp_path):
     root = class_folders(tmp_path / "mine", size=(40, 40))
     write(root / "calm" / "large.png", face(1, (400, 300)))
