@@ -25,12 +25,17 @@ FORGOTTEN = 0.3  # rank correlation, either way, under which a map counts as los
 
 
 def drawn_faces(class_names=synthetic.CLASS_NAMES, count: int = FACES, difficulty: float = DIFFICULTY):
-    """Faces that no model was trained on, with ground truth: images, uint8, N x 64 x 64 x 3; labels, positions in
-    `class_names`; and masks of mouth, eyes and brows, bool, N x 64 x 64."""
+    """Faces that no model was trained on, with ground truth, of those of the classes that can be drawn, evenly.
+
+    Returns:
+        images, uint8, N x 64 x 64 x 3; labels, int, N, positions in `class_names`, or -1 where none of them can be
+        drawn and every expression is instead; and masks of mouth, eyes and brows, bool, N x 64 x 64.
+    """
     names = [name for name in class_names if name in synthetic.CLASS_NAMES] or synthetic.CLASS_NAMES
-    labels = np.arange(count) % len(names)
+    drawn = np.arange(count) % len(names)
     codes = np.array([synthetic.CLASS_NAMES.index(name) for name in names])
-    images, masks = synthetic.render(codes[labels], seed=SEED, difficulty=difficulty, masks=True)
+    images, masks = synthetic.render(codes[drawn], seed=SEED, difficulty=difficulty, masks=True)
+    labels = pd.Index(class_names).get_indexer(names)[drawn]
     return images, labels, {part: masks[part] for part in PARTS}
 
 

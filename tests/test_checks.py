@@ -47,8 +47,16 @@ def test_drawn_faces_are_of_the_models_classes_and_of_other_persons_than_the_dat
     np.testing.assert_array_equal(images, synthetic.render(codes[labels], seed=1))
     known = synthetic.load(train=12, validation=2, test=2)
     assert not {image.tobytes() for image in images} & {image.tobytes() for image in known.train.images}
-    _, labels, _ = checks.drawn_faces(("contempt", "boredom"), 14)
-    assert set(labels) == set(range(7))
+
+
+def test_labels_of_drawn_faces_are_positions_in_the_models_classes():
+    images, labels, _ = checks.drawn_faces(("boredom", "happy", "contempt", "angry"), 6)
+    assert labels.tolist() == [1, 3, 1, 3, 1, 3]  # the others cannot be drawn
+    codes = [synthetic.CLASS_NAMES.index(name) for name in ("happy", "angry")] * 3
+    np.testing.assert_array_equal(images, synthetic.render(np.array(codes), seed=1))
+    images, labels, _ = checks.drawn_faces(("contempt", "boredom"), 14)
+    assert labels.tolist() == [-1] * 14
+    np.testing.assert_array_equal(images, synthetic.render(np.arange(14) % 7, seed=1))
 
 
 def test_what_was_measured_is_kept_until_the_model_changes(run, monkeypatch):
