@@ -74,13 +74,16 @@ def on_drawn_faces(run: runs.Run, count: int = FACES) -> pd.DataFrame:
 
 
 def activation_by_part(run: runs.Run, count: int = FACES) -> pd.DataFrame:
-    """`filters.by_part` on drawn faces, as kept or computed now."""
+    """`filters.by_part` on drawn faces, as kept or computed now; grey ones for a net that learned from FER2013."""
+    grey = run.folder.parent.name.startswith("fer2013")
 
     def compute():
         images, _, masks = drawn_faces(run.metrics["class_names"], count)
+        if grey:
+            images = np.repeat(images.mean(axis=-1, keepdims=True).round().astype("uint8"), 3, axis=-1)
         return filters.by_part(run.load(), images, masks)
 
-    made_of = {"pictures": count, "difficulty": DIFFICULTY, "seed": SEED}
+    made_of = {"pictures": count, "difficulty": DIFFICULTY, "seed": SEED, "grey": grey, "shuffles": filters.SHUFFLES}
     return runs.kept(run.folder / "activation_by_part.csv", _of(run, made_of), compute)
 
 

@@ -20,6 +20,7 @@ from keras import layers, ops
 from emotions import backend, explain, reading
 
 RESAMPLES = 1000  # of the bootstrap
+SHUFFLES = 5  # of the weights, to compare with
 RECTIFIERS = (layers.ReLU, layers.LeakyReLU, layers.PReLU, layers.ELU, layers.Activation)
 
 
@@ -210,7 +211,7 @@ def _before_activation(step):
 # ------------------------------------------------------------------------------------------ parts of a face
 
 
-def by_part(model, images, masks, seed: int = 0) -> pd.DataFrame:
+def by_part(model, images, masks, shuffles: int = SHUFFLES, seed: int = 0) -> pd.DataFrame:
     """How much more active is each layer on a part of the face than elsewhere?
 
     A layer's activation is the mean over its filters, of what is positive. Its *density* on a part is the share
@@ -220,19 +221,23 @@ def by_part(model, images, masks, seed: int = 0) -> pd.DataFrame:
     Args:
         model, images: see `explain.grad_cam`.
         masks: {part: bool, N x height x width}.
+        shuffles: how many times the weights are shuffled for the comparison; one may be odd by chance.
         seed: of the bootstrap and of the shuffling.
 
     Returns:
         one row per layer of `activations`: layer, depth (0 for the first, 1 for the last), height, width, channels;
         for each part its density, `<part>_low` and `<part>_high` (95 % bootstrap over pictures), and
-        `<part>_shuffled`, the density in the same net with shuffled weights: what the drawing does without learning.
+        `<part>_shuffled`, the mean density in the same net with shuffled weights: what the drawing does without
+        learning. `<part>_shuffled_low` and `_high` are the lowest and the highest of the `shuffles`.
     """
     images, paths = reading.pictures(model, images), activations(model)
     samples = np.random.default_rng(seed).integers(len(images), size=(RESAMPLES, len(images)))
     areas = {part: np.mean(mask, axis=(1, 2)) for part, mask in masks.items()}
     learned = _shares(model, images, masks, tuple(paths))
-    with explain.shuffled_weights(model, seed=seed):
-        unlearned = _shares(model, images, masks, tuple(paths))
+    unlearned = []
+    for number in range(shuffles):
+        with explain.shuffled_weights(model, seed=seed + number):
+            unlearned.append(_shares(model, images, masks, tuple(paths)))
     rows = []
     for place, (path, shape) in enumerate(paths.items()):
         row = {"layer": path, "depth": place / max(1, len(paths) - 1)}
@@ -241,7 +246,9 @@ def by_part(model, images, masks, seed: int = 0) -> pd.DataFrame:
             shares = learned[path][part]
             low, high = np.quantile(shares[samples].mean(axis=1) / area[samples].mean(axis=1), (0.025, 0.975))
             row |= {part: shares.mean() / area.mean(), f"{part}_low": low, f"{part}_high": high}
-            row[f"{part}_shuffled"] = unlearned[path][part].mean() / area.mean()
+            without = [found[path][part].mean() / area.mean() for found in unlearned]
+            ends = {"": np.mean(without), "_low": min(without), "_high": max(without)}
+            row |= {f"{part}_shuffled{end}": value for end, value in ends.items()}
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -282,7 +282,8 @@ def test_strongest_inputs_have_a_row_per_filter():
 def test_activation_by_part_has_a_panel_per_model():
     table = pd.DataFrame({"depth": [0, 1]})
     for number, part in enumerate(plots.PART_COLORS, start=1):
-        table[[part, f"{part}_low", f"{part}_high", f"{part}_shuffled"]] = number
+        for end in ("", "_low", "_high", "_shuffled", "_shuffled_low", "_shuffled_high"):
+            table[f"{part}{end}"] = number
     figure = plots.activation_by_part({"LeNet": table, "VGG-16": 2 * table}, columns=1)
     assert titles(figure) == ["LeNet", "VGG-16"]
     assert [line.get_ydata()[0] for line in figure.axes[1].lines[:6:2]] == [2, 4, 6]
