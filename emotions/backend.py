@@ -91,6 +91,16 @@ def accelerator() -> str | None:
     return "Apple GPU" if torch.backends.mps.is_available() else None
 
 
+def steps_per_execution() -> int:
+    """How many training steps run without returning to Python: several on an accelerator, where Keras allows them."""
+    return 16 if accelerator() and name() != "torch" else 1
+
+
+def jit_compile() -> bool | str:
+    """What `compile` is told of XLA: TensorFlow's lacks the operation behind the warp, the others choose themselves."""
+    return False if name() == "tensorflow" else "auto"
+
+
 def hardware() -> str:
     """What the numbers were computed on: the accelerator, or the processor and its cores."""
     if accelerator():

@@ -27,7 +27,6 @@ from emotions.recipes import Augmentation, Phase, Recipe
 
 PLATEAU_FACTOR = 0.3  # what ReduceLROnPlateau multiplies the learning rate with
 OPTIMIZERS = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW, "sgd": keras.optimizers.SGD}
-STEPS_PER_EXECUTION = 16  # steps that an accelerator runs without returning to Python
 
 
 # ------------------------------------------------------------------------------------------ what is fed
@@ -508,9 +507,8 @@ def compile_for(graph: keras.Model, recipe: Recipe, phase: Phase, steps: int) ->
         optimizer,
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
         metrics=["accuracy"],
-        steps_per_execution=STEPS_PER_EXECUTION if backend.accelerator() else 1,
-        # TensorFlow's XLA lacks the operation behind the warp.
-        jit_compile=False if backend.name() == "tensorflow" else "auto",
+        steps_per_execution=backend.steps_per_execution(),
+        jit_compile=backend.jit_compile(),
     )
 
 

@@ -40,3 +40,15 @@ def test_peak_memory_grows_with_what_is_held():
     if backend.accelerator() is None:
         held = np.ones(before // 8)  # as much as was the most so far
         assert backend.peak_memory() > before + held.nbytes / 2
+
+
+@pytest.mark.parametrize(
+    ("name", "accelerator", "steps"),
+    [("tensorflow", "a GPU", 16), ("jax", "a GPU", 16), ("torch", "a GPU", 1), ("tensorflow", None, 1)],
+)
+def test_several_steps_at_once_only_where_keras_allows_them(monkeypatch, name, accelerator, steps):
+    """Keras raises under PyTorch for more than one."""
+    monkeypatch.setattr(backend, "name", lambda: name)
+    monkeypatch.setattr(backend, "accelerator", lambda: accelerator)
+    assert backend.steps_per_execution() == steps
+    assert backend.jit_compile() == (False if name == "tensorflow" else "auto")
