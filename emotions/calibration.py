@@ -15,7 +15,7 @@ import pandas as pd
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import log_loss
 
-from emotions.evaluation import BINS, Predictions, calibration_error
+from emotions.evaluation import BINS, Predictions, bin_of, calibration_error
 from emotions.layers import soften
 
 TEMPERATURES = (0.05, 20.0)  # the range that is searched
@@ -71,7 +71,7 @@ def reliability(predictions: Predictions, bins: int = BINS) -> pd.DataFrame:
     confidence = predictions.probabilities.max(axis=1)
     found = pd.DataFrame(
         {
-            "bin": np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1),
+            "bin": bin_of(confidence, bins),
             "confidence": confidence,
             "accuracy": (predictions.predicted == predictions.labels).astype(float),
         }

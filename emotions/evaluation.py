@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -108,14 +108,22 @@ def predict(
     Args:
         flip: average the probabilities of each picture and its mirror image.
     """
-    probabilities = model.predict(Pictures(split.images, batch_size), verbose=0)
-    if flip:
-        probabilities = (probabilities + model.predict(Pictures(split.images, batch_size, flip=True), verbose=0)) / 2
+    plain = _pass(model, split, class_names, batch_size)
+    return _mean(plain, _pass(model, split, class_names, batch_size, mirrored=True)) if flip else plain
+
+
+def _pass(model, split, class_names, batch_size=64, mirrored=False) -> Predictions:
+    """Predict each picture once."""
+    probabilities = model.predict(Pictures(split.images, batch_size, flip=mirrored), verbose=0)
     if probabilities.shape != (len(split), len(class_names)):
         raise ValueError(
             f"{model.name} returned {probabilities.shape} for {len(split)} pictures of {len(class_names)} classes."
         )
     return Predictions(tuple(class_names), split.ids, split.labels, probabilities)
+
+
+def _mean(one: Predictions, other: Predictions) -> Predictions:
+    return replace(one, probabilities=(one.probabilities + other.probabilities) / 2)
 
 
 # --------------------------------------------------------------------------------------------- measuring
@@ -194,17 +202,13 @@ def _roc_auc(positive, scores) -> float | None:
 def calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS) -> float:
     """Expected calibration error: the mean gap between confidence and accuracy over equal-width bins of
     confidence, weighted by the pictures in each (Guo et al. 2017, equation 3)."""
-    gaps = _bin_gaps(probabilities.max(axis=1), probabilities.argmax(axis=1) == labels, bins)
+    confidence, correct = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    gaps = np.bincount(bin_of(confidence, bins), weights=correct - confidence, minlength=bins)
     return float(np.abs(gaps).sum() / len(labels))
 
 
-def _bin_gaps(confidence, correct, bins):
-    """Sum of (correct - confidence) in each bin."""
-    return np.bincount(_bins(confidence, bins), weights=correct - confidence, minlength=bins)
-
-
-def _bins(confidence, bins):
-    """Positions of the bins; a confidence on an edge falls into the bin below it."""
+def bin_of(confidence: np.ndarray, bins: int = BINS) -> np.ndarray:
+    """In which of the equal-width bins of 0 to 1 is each confidence? 0 to `bins` - 1; on an edge, in the one below."""
     return np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
 
 
@@ -235,7 +239,7 @@ def resampled(predictions: Predictions, resamples: int = RESAMPLES, seed: int = 
     added = np.zeros((n, classes**2 + BINS + 1))
     added[np.arange(n), predictions.labels * classes + predictions.predicted] = 1
     gaps = (predictions.predicted == predictions.labels) - confidence
-    added[np.arange(n), classes**2 + _bins(confidence, BINS)] = gaps
+    added[np.arange(n), classes**2 + bin_of(confidence)] = gaps
     added[:, -1] = -np.log(np.clip(likelihood, np.finfo(likelihood.dtype).eps, None))
     sums = draws(n, resamples, seed) @ added
 
@@ -273,11 +277,12 @@ def evaluate(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    names = dataset.class_names
-    for averaged in (False, True) if flip else (False,):
-        end = "_tta.csv" if averaged else ".csv"
-        predict(model, dataset.validation, names, flip=averaged).save(folder / f"predictions_validation{end}")
-        predict(model, dataset.test, names, flip=averaged).save(folder / f"predictions{end}")
+    for split, name in ((dataset.validation, "predictions_validation"), (dataset.test, "predictions")):
+        plain = _pass(model, split, dataset.class_names)
+        plain.save(folder / f"{name}.csv")
+        if flip:
+            mirrored = _pass(model, split, dataset.class_names, mirrored=True)
+            _mean(plain, mirrored).save(folder / f"{name}_tta.csv")
     seconds = seconds_per_picture(model, dataset.test.images.shape[1:3])
     return report(
         folder,

@@ -327,6 +327,21 @@ def test_each_file_holds_its_own_split_and_pass(evaluated, model, easy_dataset):
             np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-4)
 
 
+def test_each_picture_is_predicted_once_as_it_is_and_once_mirrored(model, easy_dataset, tmp_path, monkeypatch):
+    """The averaged files take the plain pass from the plain ones: it takes minutes on a large test split."""
+    passes = []
+
+    class Spied(evaluation.Pictures):
+        def __init__(self, images, batch_size, flip=False):
+            super().__init__(images, batch_size, flip)
+            passes.append((len(images), flip))
+
+    monkeypatch.setattr(evaluation, "Pictures", Spied)
+    evaluation.evaluate(model, easy_dataset, tmp_path / "easy" / "small")
+    sizes = [len(easy_dataset.validation), len(easy_dataset.test)]
+    assert sorted(passes) == sorted((size, flip) for size in sizes for flip in (False, True))
+
+
 def test_metrics_tell_what_was_measured_on_what(evaluated, model):
     _, found = evaluated
     assert (found["dataset"], found["model"], found["title"]) == ("easy", "small", "Small")
