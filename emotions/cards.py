@@ -50,7 +50,7 @@ LIMITS = """\
   does on any group of people has not been measured, and could not be. Expect it to be worse for people who are rare
   in web-scraped photographs.
 - **Labels are noisy.** People agree with FER2013's labels on about two thirds of the pictures (Goodfellow et al.
-  2013); notebook 13 measures how many are in doubt.
+  2013); [notebook 13](../notebooks/13_can_we_trust_it.ipynb) measures how many are in doubt.
 - **Posed and picked.** Faces found by searching for names of emotions are exaggerated, mostly frontal, and single
   moments. Everyday faces, profiles, covered faces, video and drawings were not measured.
 - **It always answers.** A face that shows none of its classes, and a picture that shows no face, get one of them all
