@@ -32,7 +32,10 @@ def parser() -> argparse.ArgumentParser:
         help="train with N seeds, those not there yet, and average them in an ensemble",
     )
     add.add_argument("--size", type=int, help="input size in pixels; default: the architecture's")
-    add.add_argument("--weights", help='"imagenet", a file of pretrained weights, or nothing: from scratch')
+    add.add_argument(
+        "--weights",
+        help='"imagenet", a Hugging Face name or folder (for ViT), or a file of weights; default: from scratch',
+    )
     add.add_argument("--epochs", type=int, nargs="+", help="most epochs, one number per phase")
     add.add_argument("--batch-size", type=int)
     add.add_argument("--minutes", type=float, help="time budget that sets the number of epochs")
@@ -387,10 +390,13 @@ def predict(options: argparse.Namespace) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; a mistake of the user's is one sentence on standard error, and exit status 2."""
+    """Run a command; a mistake of the user's is one sentence on standard error, and exit status 2.
+
+    So is what the machine refuses (OSError): a file that is not there or not allowed, a full disk, a hub out of reach.
+    """
     options = parser().parse_args(arguments)
     try:
         return options.run(options) or 0
-    except (ValueError, FileNotFoundError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         print(f"emotions: {error}", file=sys.stderr)
         return 2

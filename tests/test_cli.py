@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -199,6 +200,15 @@ def test_train_refuses_what_it_does_not_know(home, capsys):
         ["train", "mobilenetv2", "--profile", "quick", "--weights", "nowhere.h5"], capsys)
 
 
+def test_a_hub_out_of_reach_is_one_sentence(home, monkeypatch, capsys):
+    def download(name, allow_patterns):
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setitem(sys.modules, "huggingface_hub", SimpleNamespace(snapshot_download=download))
+    said = mistake(["train", "hf-vit-tiny", "--profile", "quick", "--weights", "someone/some-vit"], capsys)
+    assert "'someone/some-vit' is no local folder" in said and "no route to host" in said
+
+
 # evaluate
 
 
@@ -231,6 +241,7 @@ def test_evaluate_measures_a_saved_model_and_writes_only_where_told(home, result
 def test_evaluate_refuses_a_missing_model_and_other_classes(home, file, monkeypatch, capsys):
     assert "no-such-model" in mistake(["evaluate", "no-such-model"], capsys)
     assert "There is no file" in mistake(["evaluate", "models/missing.keras"], capsys)
+    assert f"Not a directory: '{file / 'out'}'" in mistake(["evaluate", str(file), "--out", str(file / "out")], capsys)
     monkeypatch.setattr(datasets, "load", lambda *_, **__: easy(class_names=("calm", "cross", "glad")))
     assert mistake(["evaluate", str(file)], capsys) == (
         f"{file} knows angry, happy, sad; easy has calm, cross, glad.")
