@@ -2,7 +2,7 @@
 
 `build` makes the ViT of Dosovitskiy et al. (2021, "An Image is Worth 16x16 Words", section 3.1) from
 built-in Keras layers, so that a saved file loads with stock Keras and its attention can be read from it.
-`from_hugging_face` fills the same layers with pretrained weights. The rest looks inside a model, a loaded
+`load_hugging_face` fills these layers with pretrained weights. The rest looks inside a model, a loaded
 file included.
 
 One layer, `patch_embedding`, holds all that comes before the encoder: its kernel is the projection of the
@@ -116,40 +116,6 @@ def _block(x, name, heads, mlp, dropout, epsilon):
 # Pretrained weights
 
 
-def from_hugging_face(source, classes: int, size: int | None = None, dropout: float = 0.0) -> keras.Model:
-    """A Vision Transformer with the weights of a Hugging Face checkpoint and a new head.
-
-    Args:
-        source: a name on the Hugging Face hub, as "google/vit-base-patch16-224-in21k", or a local folder
-            with its files: config.json, model.safetensors and preprocessor_config.json.
-        classes: number of classes of the new head.
-        size: side of the resized picture in pixels; None keeps the checkpoint's. Smaller is faster.
-        dropout: see `build`.
-
-    Returns:
-        The model, as of `build`.
-
-    Raises:
-        OSError: the checkpoint can't be downloaded, or a file of it is missing.
-        ValueError: the checkpoint is not a Vision Transformer of this kind.
-    """
-    folder = _folder(source)
-    config = _config(folder)
-    model = build(
-        classes,
-        size=size or config["image_size"],
-        patch=config["patch_size"],
-        width=config["hidden_size"],
-        depth=config["num_hidden_layers"],
-        heads=config["num_attention_heads"],
-        mlp=config["intermediate_size"],
-        dropout=dropout,
-        epsilon=config["layer_norm_eps"],
-    )
-    load_hugging_face(model, folder)
-    return model
-
-
 def load_hugging_face(model: keras.Model, source) -> None:
     """Fill a model of `build`, all but its head, with the weights of a Hugging Face checkpoint.
 
@@ -158,12 +124,14 @@ def load_hugging_face(model: keras.Model, source) -> None:
     so that the model goes on taking 0-255.
 
     Args:
-        model: its patch size, width, depth, heads and MLP must be the checkpoint's.
-        source: see `from_hugging_face`.
+        model: its patch size, width, depth, heads and MLP must be the checkpoint's. Its norms keep
+            their own epsilon.
+        source: a name on the Hugging Face hub, as "google/vit-base-patch16-224-in21k", or a local folder
+            with its files: config.json, model.safetensors and preprocessor_config.json.
 
     Raises:
         OSError: the checkpoint can't be downloaded, or a file of it is missing.
-        ValueError: a tensor is missing, or does not fit the model.
+        ValueError: the checkpoint is no Vision Transformer of this kind, or a tensor is missing or does not fit.
     """
     from safetensors.numpy import load_file
 
@@ -173,7 +141,7 @@ def load_hugging_face(model: keras.Model, source) -> None:
     if (len(_attention_layers(model)), heads) != (config["num_hidden_layers"], config["num_attention_heads"]):
         raise ValueError(
             f"{folder} has {config['num_hidden_layers']} blocks of {config['num_attention_heads']} heads, the model "
-            f"{len(_attention_layers(model))} of {heads}: build it with the checkpoint's, or use from_hugging_face"
+            f"{len(_attention_layers(model))} of {heads}: choose a model of that shape, or another checkpoint"
         )
     tensors = {name.removeprefix("vit."): tensor for name, tensor in load_file(folder / "model.safetensors").items()}
 
@@ -207,7 +175,7 @@ def load_hugging_face(model: keras.Model, source) -> None:
             if value.size != math.prod(variable.shape):
                 raise ValueError(
                     f"{folder} has {value.shape} for {variable.path}, the model {tuple(variable.shape)}: "
-                    "build it with the checkpoint's patch, width and mlp, or use from_hugging_face"
+                    "choose a model of that shape, or another checkpoint"
                 )
     for name, values in weights.items():
         layer = _layer(model, name)
@@ -241,17 +209,7 @@ def _config(folder: Path) -> dict:
                 "pytorch_model.bin can be converted with transformers: save_pretrained(folder)"
             )
     # What transformers leaves out of a config.json is at its default, ViTConfig's.
-    defaults = {
-        "model_type": None,
-        "image_size": 224,
-        "patch_size": 16,
-        "hidden_size": 768,
-        "num_hidden_layers": 12,
-        "num_attention_heads": 12,
-        "intermediate_size": 3072,
-        "layer_norm_eps": 1e-12,
-        "hidden_act": "gelu",
-    }
+    defaults = {"model_type": None, "num_hidden_layers": 12, "num_attention_heads": 12, "hidden_act": "gelu"}
     config = defaults | json.loads((folder / "config.json").read_text(encoding="utf-8"))
     for key, wanted in (("model_type", "vit"), ("hidden_act", "gelu")):
         if config[key] != wanted:

@@ -211,10 +211,17 @@ print("same on", keras.backend.backend())
 # Weights from Hugging Face
 
 
+def pretrained(source, classes=3, size=24):
+    """A model of the shape that `write_checkpoint` writes, its epsilon included, with the weights from there."""
+    model = vit.build(classes, **SMALL | {"size": size}, epsilon=0.01)
+    vit.load_hugging_face(model, source)
+    return model
+
+
 @pytest.mark.parametrize("prefix", ["", "vit."])
 def test_a_checkpoint_converts_exactly(prefix, pictures, tmp_path):
     tensors = write_checkpoint(tmp_path, prefix)
-    model = vit.from_hugging_face(tmp_path, classes=4)
+    model = pretrained(tmp_path, classes=4)
     states, maps = reference(tensors, pictures)
     np.testing.assert_allclose(run(tokens_of(model), pictures), states, atol=1e-4)
     np.testing.assert_allclose(run(vit.attention(model), pictures), maps, atol=1e-5)
@@ -225,7 +232,7 @@ def test_the_scaling_of_a_checkpoint_is_inside_the_model(pictures, tmp_path):
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     tensors = write_checkpoint(tmp_path, mean=mean, std=std)
     states, _ = reference(tensors, pictures, np.array(mean), np.array(std))
-    np.testing.assert_allclose(run(tokens_of(vit.from_hugging_face(tmp_path, 3)), pictures), states, atol=1e-4)
+    np.testing.assert_allclose(run(tokens_of(pretrained(tmp_path)), pictures), states, atol=1e-4)
 
 
 def test_position_embeddings_resize_to_another_grid(tmp_path):
@@ -234,7 +241,7 @@ def test_position_embeddings_resize_to_another_grid(tmp_path):
     tensors["embeddings.position_embeddings"][0, 1:] = rows[:, None]
     save_file(tensors, tmp_path / "model.safetensors")
     for size in (16, 40):
-        model = vit.from_hugging_face(tmp_path, 3, size=size)
+        model = pretrained(tmp_path, size=size)
         positions = vit.position_embeddings(model)
         assert positions.shape == (size // 8, size // 8, 12)
         assert (np.diff(positions, axis=0) > 0.1).all()
@@ -276,14 +283,14 @@ def test_a_checkpoint_of_another_shape_is_an_error(change, message, tmp_path):
 def test_a_checkpoint_of_another_kind_is_an_error(change, message, tmp_path):
     write_checkpoint(tmp_path, **change)
     with pytest.raises(ValueError, match=message):
-        vit.from_hugging_face(tmp_path, 3)
+        pretrained(tmp_path)
 
 
 def test_a_folder_without_safetensors_is_an_error(tmp_path):
     write_checkpoint(tmp_path)
     (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
     with pytest.raises(FileNotFoundError, match=r"has no model\.safetensors"):
-        vit.from_hugging_face(tmp_path, 3)
+        pretrained(tmp_path)
 
 
 def test_a_name_is_downloaded(monkeypatch, tmp_path):
@@ -295,7 +302,7 @@ def test_a_name_is_downloaded(monkeypatch, tmp_path):
         return str(tmp_path)
 
     monkeypatch.setitem(sys.modules, "huggingface_hub", SimpleNamespace(snapshot_download=download))
-    assert vit.from_hugging_face("someone/some-vit", 5).output_shape == (None, 5)
+    assert pretrained("someone/some-vit", 5).output_shape == (None, 5)
     assert asked == [("someone/some-vit", ["config.json", "model.safetensors", "preprocessor_config.json"])]
 
 
@@ -305,7 +312,7 @@ def test_a_failed_download_says_what_to_do(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "huggingface_hub", SimpleNamespace(snapshot_download=download))
     with pytest.raises(OSError, match=r"'someone/some-vit' is no local folder.*no route to host") as error:
-        vit.from_hugging_face("someone/some-vit", 5)
+        pretrained("someone/some-vit", 5)
     assert "model.safetensors" in str(error.value)
     assert "https://huggingface.co/someone/some-vit" in str(error.value)
 
@@ -330,7 +337,9 @@ def test_parity_with_transformers(layout, pictures, tmp_path):
         scaled = torch.tensor(pictures / 127.5 - 1).permute(0, 3, 1, 2)
         states = theirs(scaled, output_hidden_states=True).hidden_states[-1]
         states = getattr(theirs, "vit", theirs).layernorm(states).numpy()
-    ours = tokens_of(vit.from_hugging_face(tmp_path, 3))
+    model = vit.build(3, **SMALL, epsilon=config.layer_norm_eps)
+    vit.load_hugging_face(model, tmp_path)
+    ours = tokens_of(model)
     np.testing.assert_allclose(run(ours, pictures), states, atol=1e-3)
 
 
@@ -341,7 +350,9 @@ def vit_tiny():
     if "EMOTIONS_WEIGHTS" not in os.environ or not folder.is_dir():
         pytest.skip("EMOTIONS_WEIGHTS does not name a folder with vit_tiny_patch16_224")
     pictures = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3)).astype("float32")
-    return folder, pictures, run(tokens_of(vit.from_hugging_face(folder, 7)), pictures)
+    model = vit.build(7, **vit.SHAPES["vit-tiny"], epsilon=1e-12)
+    vit.load_hugging_face(model, folder)
+    return folder, pictures, run(tokens_of(model), pictures)
 
 
 def test_vit_tiny_agrees_with_transformers(vit_tiny):
@@ -372,7 +383,7 @@ def test_patches_are_the_picture_cut_up(pictures):
 
 def test_filters_and_positions_are_those_of_the_checkpoint(tmp_path):
     tensors = write_checkpoint(tmp_path)
-    model = vit.from_hugging_face(tmp_path, 3)
+    model = pretrained(tmp_path)
     filters = tensors["embeddings.patch_embeddings.projection.weight"].transpose(0, 2, 3, 1)
     np.testing.assert_allclose(vit.patch_filters(model), filters, atol=1e-6)
     positions = tensors["embeddings.position_embeddings"][0, 1:]
