@@ -101,10 +101,12 @@ def lighter(png: str, heavy: int = 200_000) -> dict[str, str]:
 
 
 def summary(dataset: str, profile: str) -> str:
-    """The leaderboard of what was run, and where everything lies."""
+    """The leaderboard, if the data set has a run, and where everything lies."""
     dataset, _ = datasets.place_of(dataset)
     home = runs.root(profile)
-    written = leaderboard.write(home, dataset)
-    board = home / "results" / dataset / "leaderboard.md"
-    places = {"Results": board.parent, "Models": home / "models", "Notebooks": runs.root() / "build" / "notebooks"}
-    return "\n".join([written[board], *(f"{name}: {place}" for name, place in places.items())])
+    results = home / "results" / dataset
+    places = {"Results": results, "Models": home / "models", "Notebooks": runs.root() / "build" / "notebooks"}
+    lines = [f"{name}: {place}" for name, place in places.items()]
+    if any(results.glob("*/predictions.csv")):
+        lines.insert(0, leaderboard.write(home, dataset)[results / "leaderboard.md"])
+    return "\n".join(lines)

@@ -198,6 +198,15 @@ def test_a_folder_of_ones_own_is_found_from_wherever_the_notebook_lies(home, mon
         execute.execute([source], "folder:elsewhere")
 
 
+def test_notebooks_that_train_nothing_end_well_and_say_where_they_lie(home, capsys):
+    write_notebook(home, "print(DATASET)")
+    assert cli.main(["notebooks", "--data", "synthetic", "--profile", "quick"]) == 0
+    shown = capsys.readouterr()
+    assert f"Notebooks: {home / 'build/notebooks'}" in shown.out.splitlines()
+    assert f"Results: {home / 'build/quick/results/synthetic'}" in shown.out.splitlines()
+    assert "leaderboard" not in shown.out and "emotions: " not in shown.err
+
+
 def test_in_place_the_outputs_of_its_own_parameters_land_in_the_source(home, capsys):
     source = write_notebook(home, "print(DATASET)")
     assert cli.main(["notebooks", "--in-place"]) == 0
