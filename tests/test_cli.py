@@ -17,7 +17,7 @@ from emotions import cli, datasets, evaluation, models, runs, synthetic
 from emotions.datasets import Dataset
 from emotions.evaluation import Predictions
 
-COMMANDS = ("data", "train", "evaluate", "peers", "predict", "leaderboard", "cards", "notebooks")
+COMMANDS = ("data", "train", "ablate", "speed", "evaluate", "peers", "predict", "leaderboard", "cards", "notebooks")
 
 
 def easy(class_names=("angry", "happy", "sad")) -> Dataset:

@@ -3,6 +3,7 @@
 import json
 from functools import cache
 
+import pandas as pd
 import pytest
 
 from emotions import cards, ensembles, leaderboard, runs
@@ -37,6 +38,20 @@ def test_metrics_follow_from_the_predictions(folder):
     saved = json.loads((folder / "metrics.json").read_text())
     assert (saved["dataset"], saved["model"]) == (folder.parent.name, folder.name)
     assert_same(measured(folder.parent)[folder.name], saved, f"{folder / 'metrics.json'}")
+
+
+@pytest.mark.parametrize("folder", RUNS, ids=lambda folder: f"{folder.parent.name}/{folder.name}")
+def test_what_is_told_of_the_training_is_what_was_recorded(folder):
+    """Baselines, ensembles and the models of others have no record, and so tell nothing."""
+    files = [folder / name for name in ("training.json", "history.csv")]
+    told = json.loads((folder / "metrics.json").read_text())["training"]
+    if not any(file.exists() for file in files):
+        assert told == {}
+        return
+    assert told == json.loads(files[0].read_text())
+    history = pd.read_csv(files[1])
+    assert history["epoch"].tolist() == list(range(1, told["epochs_trained"] + 1))
+    assert told["best_epoch"] == history["epoch"][history["val_accuracy"].idxmax()]
 
 
 @pytest.mark.parametrize("folder", sorted({run.parent for run in RUNS}), ids=lambda folder: folder.name)
