@@ -101,7 +101,7 @@ def for_programs(folder: str | Path) -> dict:
 
 
 def _metrics(folder: str | Path) -> dict:
-    return json.loads((Path(folder) / "metrics.json").read_text())
+    return json.loads((Path(folder) / "metrics.json").read_text(encoding="utf-8"))
 
 
 def _predictions(folder: str | Path) -> tuple[Predictions, Predictions]:
@@ -260,7 +260,7 @@ def contents(root: str | Path) -> dict[Path, str | dict]:
             raise FileNotFoundError(f"{file} has no run in {root / 'results'}: train it again, or remove it.")
         found |= of(file, folder)
     readme = root / "README.md"
-    if found and readme.exists() and LISTED.search(text := readme.read_text()):
+    if found and readme.exists() and LISTED.search(text := readme.read_text(encoding="utf-8")):
         rows = _rows({path.stem: card for path, card in found.items() if isinstance(card, dict)})
         found[readme] = LISTED.sub(lambda place: place[1] + rows + place[2], text)
     return found
@@ -305,7 +305,7 @@ def stale(files: dict[Path, str | dict]) -> list[Path]:
 
 
 def _held(path: Path) -> str | dict:
-    return models.read_card(path) if path.suffix == ".keras" else path.read_text()
+    return models.read_card(path) if path.suffix == ".keras" else path.read_text(encoding="utf-8")
 
 
 def write(files: dict[Path, str | dict]) -> None:

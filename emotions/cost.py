@@ -35,7 +35,7 @@ def steps(file: str | Path, cases: list[dict], again: bool = False) -> pd.DataFr
     if again or not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         training.write(file, json.dumps([step(**case) for case in cases], indent=2) + "\n")
-    return pd.DataFrame(json.loads(file.read_text()))
+    return pd.DataFrame(json.loads(file.read_text(encoding="utf-8")))
 
 
 def step(name: str, size: int | None = None, batch_size: int = 8, accumulate: int = 1, classes: int = 7) -> dict:

@@ -76,7 +76,7 @@ def candidates(folder: str | Path) -> list[str]:
     Left out are ensembles; what others trained, since they may have chosen it by these very pictures; and what
     was trained on copies of validation pictures ("-all").
     """
-    found = [json.loads(path.read_text()) for path in sorted(Path(folder).glob("*/metrics.json"))]
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(Path(folder).glob("*/metrics.json"))]
     return [
         run["model"]
         for run in found
@@ -129,7 +129,7 @@ def outdated(folder: str | Path) -> bool:
 
 
 def _evaluated(metrics: Path) -> str:
-    return json.loads(metrics.read_text())["evaluated"]
+    return json.loads(metrics.read_text(encoding="utf-8"))["evaluated"]
 
 
 def build(
@@ -170,7 +170,7 @@ def build(
 
 def _report(folder: Path, weights: dict[str, float], title: str) -> dict:
     """Write `metrics.json` in the form of `evaluation.report`, with facts drawn from the members'."""
-    members = [json.loads((folder.parent / name / "metrics.json").read_text()) for name in weights]
+    members = [json.loads((folder.parent / name / "metrics.json").read_text(encoding="utf-8")) for name in weights]
 
     def together(fact: str) -> str:
         return "; ".join(dict.fromkeys(member[fact] for member in members if fact in member))

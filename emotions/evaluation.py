@@ -66,7 +66,7 @@ class Predictions:
         frame = pd.DataFrame(self.probabilities, columns=list(self.class_names))
         frame.insert(0, "label", np.array(self.class_names)[self.labels])
         frame.insert(0, "id", self.ids)
-        write(Path(path), frame.to_csv(index=False, float_format="%.5g"))
+        write(Path(path), frame.to_csv(index=False, float_format="%.5g", lineterminator="\n"))
 
     @classmethod
     def read(cls, path: str | Path) -> Predictions:
@@ -302,9 +302,10 @@ def report(folder: str | Path, dataset: Dataset, **facts) -> dict:
     `copied_in_training.csv`, so that the leak-free part can be measured without the data set.
     """
     folder = Path(folder)
-    write(folder.parent / "copied_in_training.csv", pd.DataFrame({"id": sorted(dataset.copied)}).to_csv(index=False))
+    copied = pd.DataFrame({"id": sorted(dataset.copied)})
+    write(folder.parent / "copied_in_training.csv", copied.to_csv(index=False, lineterminator="\n"))
     record_file = folder / "training.json"
-    training = json.loads(record_file.read_text()) if record_file.exists() else {}
+    training = json.loads(record_file.read_text(encoding="utf-8")) if record_file.exists() else {}
     found = {
         "dataset": dataset.name,
         "model": folder.name,

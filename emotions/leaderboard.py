@@ -51,7 +51,7 @@ def _facts(folder: Path) -> dict:
     file = folder / "metrics.json"
     if not file.exists():
         raise FileNotFoundError(f"{folder} has predictions but no metrics.json: evaluate that run again, or remove it.")
-    saved = json.loads(file.read_text())
+    saved = json.loads(file.read_text(encoding="utf-8"))
     return {key: value for key, value in saved.items() if key.split("_")[0] not in ("validation", "test")}
 
 
@@ -129,7 +129,7 @@ def _with_interval(figure: str, measured: dict, prefix: str = "") -> dict:
 
 def to_csv(board: pd.DataFrame) -> str:
     """The whole table; figures have six significant digits, so that machines agree on the last one."""
-    return board.to_csv(float_format="%.6g")
+    return board.to_csv(float_format="%.6g", lineterminator="\n")
 
 
 def to_markdown(
@@ -307,7 +307,7 @@ def contents(root: str | Path, data: str | None = None) -> dict[Path, str]:
         files[root / "results" / name / "leaderboard.md"] = to_markdown(name, board, most)
     readme = root / "README.md"
     if readme.exists():
-        text = readme.read_text()
+        text = readme.read_text(encoding="utf-8")
         shown = {place["name"] for place in MARKED.finditer(text)}
         if unknown := {place.removesuffix("/best") for place in shown} - set(names):
             raise ValueError(f"{readme} has a place for the leaderboard of {min(unknown)}, on which there is no run.")
@@ -326,7 +326,7 @@ def write(root: str | Path, data: str | None = None) -> dict[Path, str]:
     for path in stale(files):
         training.write(path, files[path])
         if path.suffix == ".csv":
-            any_run = json.loads(next(path.parent.glob("*/metrics.json")).read_text())
+            any_run = json.loads(next(path.parent.glob("*/metrics.json")).read_text(encoding="utf-8"))
             draw(pd.read_csv(path), path.with_suffix(".png"), path.parent.name, commonest(any_run["test"]))
     return files
 
@@ -349,4 +349,4 @@ def draw(board: pd.DataFrame, path: Path, dataset: str, most_frequent: tuple[str
 
 def stale(files: dict[Path, str]) -> list[Path]:
     """Which of the files that `contents` tells are missing or hold something else."""
-    return [path for path, text in files.items() if not path.exists() or path.read_text() != text]
+    return [path for path, text in files.items() if not path.exists() or path.read_text(encoding="utf-8") != text]

@@ -248,7 +248,7 @@ def steps(tables: dict[str, pd.DataFrame], xlabel: str, title: str = "") -> plt.
 def draw_run(folder: str | Path) -> None:
     """Draw `training_accuracy_loss.png` and `confusion_matrix.png` of a run folder."""
     folder = Path(folder)
-    found = json.loads((folder / "metrics.json").read_text())
+    found = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     about = f"{found['title']}: {found['dataset']}"
     figures = {"confusion_matrix.png": confusion_matrix(found["test"], f"{about}, test, n = {found['test']['n']:,}")}
     if (folder / "history.csv").exists():

@@ -97,7 +97,7 @@ class Run:
 
     @property
     def metrics(self) -> dict:
-        return json.loads((self.folder / "metrics.json").read_text())
+        return json.loads((self.folder / "metrics.json").read_text(encoding="utf-8"))
 
     @property
     def history(self) -> pd.DataFrame:
@@ -200,12 +200,12 @@ def kept(file: Path, of: dict | None, compute: Callable[[], pd.DataFrame]) -> pd
     """
     made_of = file.with_suffix(".json")
     there = file.exists() and made_of.exists()
-    if not there or of not in (None, json.loads(made_of.read_text())):
+    if not there or of not in (None, json.loads(made_of.read_text(encoding="utf-8"))):
         table = compute()
         file.parent.mkdir(parents=True, exist_ok=True)
-        table.to_csv(new := file.with_suffix(".new"), index=False, float_format="%.4g")
+        table.to_csv(new := file.with_suffix(".new"), index=False, float_format="%.4g", lineterminator="\n")
         new.replace(file)
-        made_of.write_text(json.dumps(of, indent=2) + "\n")
+        made_of.write_text(json.dumps(of, indent=2) + "\n", encoding="utf-8", newline="\n")
     return pd.read_csv(file)
 
 
@@ -327,7 +327,7 @@ def time_again(folder: str | Path) -> None:
     Weights make no difference, so the architectures are built anew. Left out are runs that no recipe made.
     """
     for path in sorted(Path(folder).glob("*/metrics.json")):
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
         if record := found["training"]:
             keras.utils.clear_session()
             name = max((name for name in models.MODELS if found["model"].startswith(name)), key=len)  # less the suffix

@@ -92,5 +92,5 @@ def keep(found: pd.DataFrame, dataset: str, profile: str = "full") -> Path:
     if path.exists():
         found = pd.concat([pd.read_csv(path), found]).drop_duplicates(KEYS, keep="last")
     path.parent.mkdir(parents=True, exist_ok=True)
-    training.write(path, found.to_csv(index=False, float_format="%.4g"))
+    training.write(path, found.to_csv(index=False, float_format="%.4g", lineterminator="\n"))
     return path

@@ -218,7 +218,7 @@ class Keeper(keras.callbacks.Callback):
         self.history.append({**row, "seconds": round(time.perf_counter() - self.started, 2)})
         state = state_file(self.folder, epoch + 1)
         save_weights(self.model, state)
-        write(self.folder / "history.csv", pd.DataFrame(self.history).to_csv(index=False))
+        write(self.folder / "history.csv", pd.DataFrame(self.history).to_csv(index=False, lineterminator="\n"))
         for old in state.parent.glob("epoch-*.weights.h5"):
             if old != state:
                 old.unlink()
@@ -279,9 +279,9 @@ def save_weights(model: keras.Model, path: Path) -> None:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
+    """Write a text file whole or not at all, the same on every system: UTF-8, lines ending in a line feed."""
     temporary = path.with_name(path.name + ".writing")
-    temporary.write_text(text)
+    temporary.write_text(text, encoding="utf-8", newline="\n")
     temporary.replace(path)
 
 
@@ -341,7 +341,7 @@ def train(
     history = saved_history(folder)
     record_file = folder / "checkpoint" / "training.json"
     if history:
-        record = json.loads(record_file.read_text())
+        record = json.loads(record_file.read_text(encoding="utf-8"))
         wanted = describe(model, dataset, recipe, seed, minutes, record["epochs"])
         for choice in ("recipe", "seed", "dataset", "training_pictures", "minutes", "input_size", "precision"):
             if json.dumps(record[choice]) != json.dumps(wanted[choice]):
