@@ -15,6 +15,7 @@ import pandas as pd
 
 from emotions import calibration, evaluation, inference, models, training
 from emotions.evaluation import Predictions
+from emotions.variants import COPIES_KEPT
 
 ANSWERED = (1.0, 0.9, 0.8, 0.7, 0.5)  # shares of validation that a threshold of confidence leaves answered
 
@@ -135,7 +136,7 @@ def for_people(folder: str | Path) -> str:
             f"It began with pretrained weights, `{found['weights']}`." if found.get("weights") else "",
             f"Pictures: {sizes['train']:,} to train on, {sizes['validation']:,} for validation, {sizes['test']:,} for "
             f"test, of which {found['test']['n'] - found['test_leak_free']['n']:,} have an exact copy in the training "
-            f"split as distributed; *leak-free* leaves those out. {_copies(name, dataset)}",
+            f"split as distributed; *leak-free* leaves those out. {_copies(found)}",
         ],
         "## How good it is": [
             "In brackets 95 % intervals, bootstrap over pictures; one training, one seed. " + _guessing(found["test"]),
@@ -187,10 +188,10 @@ def _licence(dataset: str, weights: str | None) -> str:
     return line + (f" It began with `{weights}`, whose own licence holds as well." if weights else "")
 
 
-def _copies(model: str, dataset: str) -> str:
+def _copies(found: dict) -> str:
     return (
         "Copies of validation and test pictures **were trained on**: only the leak-free figures count."
-        if "-all" in model or dataset.endswith("-as-distributed")
+        if COPIES_KEPT in found.get("variants", ()) or found["dataset"].endswith("-as-distributed")
         else "Copies of validation and test pictures were left out of training."
     )
 

@@ -8,6 +8,8 @@ import dataclasses
 import json
 import sys
 
+from emotions.variants import VARIANTS
+
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
@@ -16,13 +18,13 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     add = commands.add_parser("data", help="load a data set and say what is in it", description=data.__doc__)
-    data_options(add)
+    data_options(add, trains=True)
     add.add_argument("--audit", action="store_true", help="look for copies, leakage, conflicting labels, bad pictures")
     add.set_defaults(run=data)
 
     add = commands.add_parser("train", help="train, evaluate and save a model", description=train.__doc__)
     add.add_argument("model", help="a name of the registry, or logistic-regression")
-    data_options(add)
+    data_options(add, trains=True)
     add.add_argument("--profile", default="full", choices=("full", "quick"), help="quick: seconds, under build/")
     add.add_argument("--seed", type=int, help="also names the run, as -s1; default 0, unnamed")
     add.add_argument(
@@ -48,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
     add.set_defaults(run=train)
 
     add = commands.add_parser("ablate", help="what each ingredient gives", description=ablate.__doc__)
-    data_options(add)
+    data_options(add, trains=True)
     add.add_argument("--profile", default="full", choices=("full", "quick"), help="quick: seconds, under build/")
     add.add_argument("--mixed-precision", action="store_true", help="bfloat16 on a CPU too")
     add.add_argument("--log", action="store_true", help="one line per epoch instead of a progress bar")
@@ -117,29 +119,22 @@ def quiet_start() -> None:
     notebook.start_backend()
 
 
-def data_options(command: argparse.ArgumentParser) -> None:
+def data_options(command: argparse.ArgumentParser, *, trains: bool = False) -> None:
+    """Which data; for a command that uses the training pictures, also what is to be done to them."""
     command.add_argument("--data", default="synthetic", help="a data set's name, or folder:PATH; default: synthetic")
     command.add_argument("--path", help="where the data are, if not in EMOTIONS_DATA or data/")
-    command.add_argument(
-        "--keep-copies", action="store_true", help="train on copies of test pictures too; names the run -all"
-    )
-    command.add_argument("--clean", action="store_true", help="drop doubtful training pictures; names the run -clean")
-    command.add_argument(
-        "--soft-labels", action="store_true", help="FER+ votes as labels for training; names the run -ferplus"
-    )
+    for variant in VARIANTS.values() if trains else ():
+        words = f"{variant.help}; names the run {variant.suffix}"
+        command.add_argument(variant.option, action="store_true", help=words)
 
 
 def load_data(options: argparse.Namespace):
     """The data set that the options name; prints what loading found."""
     from emotions import datasets
 
-    dataset = datasets.load(
-        options.data,
-        options.path,
-        keep_copies=options.keep_copies,
-        clean=options.clean,
-        soft_labels=options.soft_labels,
-    )
+    arguments = [variant.argument for variant in VARIANTS.values()]
+    chosen = {argument: getattr(options, argument) for argument in arguments if hasattr(options, argument)}
+    dataset = datasets.load(options.data, options.path, **chosen)
     for note in dataset.notes:
         print(note)
     return dataset
@@ -185,12 +180,11 @@ def train(options: argparse.Namespace) -> None:
     quiet_start()
     import keras
 
-    from emotions import ensembles, runs
+    from emotions import ensembles, runs, variants
 
     recipe = chosen_recipe(options)
     dataset = load_data(options)
-    variants = {"-all": options.keep_copies, "-clean": options.clean, "-ferplus": options.soft_labels}
-    suffix = "".join(name for name, chosen in variants.items() if chosen)
+    suffix = variants.suffix(dataset.variants)
     suffix += f"-{options.suffix.removeprefix('-')}" if options.suffix else ""
     seeds = [options.seed] if options.seeds is None else range(options.seeds)
     names = [suffix if seed is None else f"{suffix}-s{seed}" for seed in seeds]
@@ -232,7 +226,8 @@ def say(found: dict) -> None:
 def ablate(options: argparse.Namespace) -> None:
     """Train the small champion with one ingredient of its recipe changed at a time, and compare them on validation.
 
-    Writes results/<data set>/ablation/; interrupted, the same command goes on. The test split is not looked at.
+    Writes results/<data set>/ablation/ (of data trained on otherwise ablation-all/ and the like); interrupted, the same
+    command goes on. The test split is not looked at.
     """
     quiet_start()
     from emotions import ablation

@@ -22,7 +22,7 @@ import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.neighbors import NearestNeighbors
 
-from emotions import audit
+from emotions import audit, variants
 from emotions.pictures import SUFFIXES, Store, Streamed, common_size, decode, fit_all, grey_view, in_threads, shape_of
 
 FER2013_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # codes 0 to 6
@@ -33,6 +33,7 @@ THREE_CLASSES = ("angry", "happy", "sad")
 PARTS = {"train": "train", "training": "train", "val": "validation", "valid": "validation",
          "validation": "validation", "test": "test", "testing": "test"}
 HELP = "data/README.md says what to put where."
+NO_COPIES = "Keeping copies changes nothing: none would be left out of these training pictures."
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class Dataset:
             are all pictures made from the same photo.
         notes: sentences on what loading found and did, for people.
         dropped: ids of the pictures that were left out, by reason.
+        variants: what loading did to the training pictures because it was asked to, as `variants.VARIANTS` names it.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Dataset:
     copied: frozenset[str] = frozenset()
     notes: tuple[str, ...] = field(default=())
     dropped: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    variants: tuple[str, ...] = ()
 
     def splits(self) -> dict[str, Split]:
         return {"train": self.train, "validation": self.validation, "test": self.test}
@@ -132,8 +135,8 @@ def load(name: str = "synthetic", path: str | Path | None = None, *, keep_copies
             such a folder in data/.
         path: file or folder that holds the data set, or lies directly above it.
         keep_copies: keep the training pictures of which an exact copy is in validation or test. They are
-            dropped by default; results in the literature are mostly with them. No effect on
-            Human Emotions, which is cut either way under two names, and on "synthetic".
+            dropped by default; results in the literature are mostly with them. No effect, but a note, where there
+            are none to drop: on Human Emotions, which is cut either way under two names, and on "synthetic".
         soft_labels: fill `Split.targets` with the shares of FER+'s votes ("fer2013" only).
         clean: leave suspect pictures out of training (`audit.suspects`, and by FER+'s votes "not a face"
             where they are at hand). `dropped` lists them. Validation and test are never cleaned.
@@ -143,7 +146,7 @@ def load(name: str = "synthetic", path: str | Path | None = None, *, keep_copies
         seed: of the splits that are drawn here, and of "synthetic".
 
     Returns:
-        A `Dataset`. Its `notes` tell what was found and done.
+        A `Dataset`. Its `notes` tell what was found and done, its `variants` which of these choices took effect.
 
     Raises:
         FileNotFoundError: the data set was not found; says what was tried.
@@ -153,6 +156,7 @@ def load(name: str = "synthetic", path: str | Path | None = None, *, keep_copies
     if name == "synthetic":
         from emotions import synthetic
         dataset = synthetic.load(seed=seed) if size is None else synthetic.load(seed=seed, size=size[0])
+        dataset = replace(dataset, notes=(*dataset.notes, NO_COPIES)) if keep_copies else dataset
         return _clean(dataset) if clean else dataset
     name, own = place_of(name)
     path = own or path
@@ -166,6 +170,8 @@ def load(name: str = "synthetic", path: str | Path | None = None, *, keep_copies
     dataset = _assemble(name, source, pictures, votes if soft_labels else None, keep_copies, seed)
     if clean:
         dataset = _clean(dataset, votes, pictures)
+    if soft_labels:
+        dataset = replace(dataset, variants=(*dataset.variants, variants.SOFT_LABELS))
     return select(dataset, source.classes) if source.classes else dataset
 
 
@@ -657,6 +663,9 @@ def _assemble(name: str, source: Source, pictures: Pictures, votes: pd.DataFrame
     train = part == "train"
     copied = (part == "test") & np.isin(groups, groups[train])
     leaked = train & np.isin(groups, groups[~train])
+    kept = keep_copies and source.grouped and leaked.any()
+    if keep_copies and not kept:
+        notes.append(NO_COPIES)
     if source.grouped and not keep_copies:
         leave_out(leaked, "copy of a validation or test picture")
     elif leaked.any():
@@ -679,7 +688,7 @@ def _assemble(name: str, source: Source, pictures: Pictures, votes: pd.DataFrame
     whole = Split(pictures.images, labels, table["id"].to_numpy(str), targets)
     splits = {split: whole.take(part == split) for split in ("train", "validation", "test")}
     return Dataset(name, class_names, **splits, copied=frozenset(whole.ids[copied]), notes=tuple(notes),
-                   dropped=dropped)
+                   dropped=dropped, variants=(variants.COPIES_KEPT,) if kept else ())
 
 
 def hold_out(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int, class_names) -> np.ndarray:
@@ -710,7 +719,8 @@ def _clean(dataset: Dataset, votes: pd.DataFrame | None = None, pictures: Pictur
         keep &= ~mask
         dropped[reason] = tuple(train.ids[now])
         notes.append(f"{now.sum()} training pictures were left out by cleaning: {reason}.")
-    return replace(dataset, train=train.take(keep), dropped=dropped, notes=tuple(notes))
+    return replace(dataset, train=train.take(keep), dropped=dropped, notes=tuple(notes),
+                   variants=(*dataset.variants, variants.CLEANED))
 
 
 FER2013_CSV = ("fer2013.csv*", "icml_face_data.csv*", "fer2013/fer2013.csv*")

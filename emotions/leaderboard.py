@@ -76,7 +76,7 @@ def table(found: list[dict], models: str | Path | None = None) -> pd.DataFrame:
 def _row(run: dict, models: str | Path | None) -> dict:
     test, clean, flipped, training = run["test"], run["test_leak_free"], run.get("test_tta"), run["training"]
     file = Path(models) / f"{run['model']}-{run['dataset']}.keras" if models else None
-    elsewhere = published.of(run["dataset"], run["model"])
+    elsewhere = published.of(run)
     copies = test["n"] - clean["n"]
     # The baseline keeps no record of its training, and learns from the whole split.
     unrecorded = run["split_sizes"]["train"] if run["model"] == BASELINE else None

@@ -58,6 +58,10 @@ class Architecture:
         """The recipe for these pretrained weights, or for none."""
         return self.recipe if weights is not None or self.scratch is None else self.scratch
 
+    def epochs_with(self, weights: str | Path | None) -> int:
+        """How many epochs that recipe has at most, over its phases."""
+        return sum(phase.epochs for phase in self.recipe_with(weights).phases)
+
     def title_with(self, weights: str | Path | None) -> str:
         """The title, which says of an architecture that has pretrained weights whether a run used them."""
         if self.weights is None:

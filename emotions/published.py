@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
+
+from emotions.variants import COPIES_KEPT, own_word
 
 
 @dataclass(frozen=True)
@@ -64,10 +65,16 @@ FIGURES = (
 )
 
 
-def of(dataset: str, model: str) -> Figure | None:
-    """The figure of the same system; another seed or `-all` does not make another system."""
-    system = re.sub(r"(-all|-s\d+)+$", "", model)
-    return next((figure for figure in FIGURES if dataset in figure.datasets and system in figure.models), None)
+def of(run: dict) -> Figure | None:
+    """The figure of the same system; another seed or kept copies do not make another system.
+
+    Args:
+        run: the content of a `metrics.json`.
+    """
+    if set(run.get("variants", ())) - {COPIES_KEPT} or own_word(run):
+        return None
+    system = run.get("architecture") or run["model"]
+    return next((figure for figure in FIGURES if run["dataset"] in figure.datasets and system in figure.models), None)
 
 
 def others(dataset: str) -> list[Figure]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,14 +24,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from emotions import backend, cards, evaluation, models, plots, tracking, training
-from emotions.datasets import Dataset, Split
+from emotions.datasets import NAMES, Dataset, Split
 from emotions.evaluation import Predictions
 from emotions.recipes import Recipe
+from emotions.variants import VARIANTS, own_word
 
 BASELINE = "logistic-regression"
-# What the suffix of a run's name says of its training pictures.
-VARIANTS = {"-all": "copies kept", "-clean": "cleaned", "-ferplus": "FER+ labels"}
-OPTIONS = {"-all": "--keep-copies", "-clean": "--clean", "-ferplus": "--soft-labels"}  # of the command line
 
 
 @dataclass(frozen=True)
@@ -127,7 +124,7 @@ class Run:
         if not self.file.exists():
             raise FileNotFoundError(
                 f"There is no {self.file.name} in models/: of this run, only the results are kept. "
-                f"To train it again: {self.command()}"
+                f"To make it again: {self.command()}"
             )
         return keras.models.load_model(self.file, compile=False)
 
@@ -151,23 +148,39 @@ class Run:
         )
 
     def command(self) -> str:
-        """What to type to train it again."""
+        """What to type to make it again, and behind a # what the command line cannot do of it."""
         found = self.metrics
-        training, system, options = found["training"], found["model"], []
-        if seed := re.search(r"-s(\d+)$", system):
-            system, options = system.removesuffix(seed[0]), [f"--seed {seed[1]}"]
-        for end, option in reversed(OPTIONS.items()):  # the last is added last
-            if system.endswith(end):
-                system, options = system.removesuffix(end), [*options, option]
+        training, dataset, seed = found["training"], found["dataset"], found["seed"]
+        if "members" in found:
+            return f"python -m emotions leaderboard --data {dataset}"
+        if "trained_by" in found:
+            return f"python -m emotions peers FOLDER --data {dataset}"
+        name, weights = found.get("architecture", found["model"]), found.get("weights")
+        options = [VARIANTS[words].option for words in found.get("variants", ())]
+        missing = [] if dataset in NAMES else [f"{dataset} is none of the package's data sets: bring its pictures"]
+        if word := own_word(found):
+            options.append(f"--suffix {word}")
+        if seed or found.get("suffix", "").endswith("-s0"):
+            options.append(f"--seed {seed}")
         if training:
-            options.append(f"--size {training['input_size']}")
-            epochs = " ".join(map(str, training["epochs"]))
-            options.append(f"--minutes {training['minutes']:g}" if training["minutes"] else f"--epochs {epochs}")
+            options += [f"--size {training['input_size']}", f"--epochs {' '.join(map(str, training['epochs']))}"]
+            usual, recipe = models.find(name).recipe_with(weights), training["recipe"]
+            if recipe["batch_size"] != usual.batch_size:
+                options.append(f"--batch-size {recipe['batch_size']}")
             if training["precision"] != "float32" and training["hardware"].startswith("CPU"):
                 options.append("--mixed-precision")
-        if weights := found.get("weights"):
+            if _unreachable(recipe) != _unreachable(dataclasses.asdict(usual)):
+                missing.append("its recipe was another one: training.json")
+        if weights:
             options.append(f"--weights {weights}")
-        return " ".join([f"python -m emotions train {system} --data {found['dataset']}", *options])
+        line = " ".join([f"python -m emotions train {name} --data {dataset}", *options])
+        return "  # ".join([line, "; ".join(missing)] if missing else [line])
+
+
+def _unreachable(recipe: dict) -> dict:
+    """What of a recipe no option of the command line changes."""
+    phases = [{key: value for key, value in phase.items() if key != "epochs"} for phase in recipe["phases"]]
+    return recipe | {"phases": phases, "batch_size": None}
 
 
 def saved(dataset: str, profile: str = "full") -> dict[str, Run]:
@@ -267,7 +280,7 @@ def run(
     Args:
         name: a key of `models.MODELS`, or "logistic-regression".
         dataset: see `datasets.load`.
-        suffix: added to the name of the run, as "-all" or "-s1".
+        suffix: added to the name of the run, as "-all" or "-s1"; see `variants.suffix`.
         size, weights: as in `models.build`.
         recipe, seed, minutes, callbacks, verbose: as in `training.train`.
         mixed_precision: see `backend.mixed_precision`; the saved model is in float32 either way.
@@ -282,14 +295,17 @@ def run(
     if name == BASELINE:
         if track:
             raise ValueError(f"{BASELINE} has no epochs that {track} could track.")
-        return run_baseline(dataset, folder)
+        return run_baseline(dataset, folder, suffix)
     architecture = models.find(name)
     recipe = scaled_recipe(recipe or architecture.recipe_with(weights), profile)
     minutes = None if profile_named(profile).epochs else minutes  # a profile's few epochs are its budget
     with backend.mixed_precision(mixed_precision) as mixed:
         keras.utils.set_random_seed(seed)
         model = models.build(name, len(dataset.class_names), input_size(name, profile, size), weights)
-        config = training.describe(model, dataset, recipe, seed, minutes, [phase.epochs for phase in recipe.phases])
+        made_of = {"architecture": name, "suffix": suffix, "weights": weights_named(weights)}
+        facts = made_of | {"recipe_epochs": architecture.epochs_with(weights)}
+        epochs = [phase.epochs for phase in recipe.phases]
+        config = training.describe(model, dataset, recipe, seed, minutes, epochs, facts)
         with tracking.tracking(track, f"{dataset.name}/{name}{suffix}", config, root(profile)) as trackers:
             training.train(
                 model,
@@ -301,6 +317,7 @@ def run(
                 callbacks=(*trackers, *callbacks),
                 verbose=verbose,
                 keep_checkpoint=True,
+                facts=facts,
             )
         if mixed:
             model = models.in_float32(model)
@@ -312,8 +329,8 @@ def run(
     else:
         for old in (file, file.with_suffix(".md")):  # of an earlier training: it would not fit these results
             old.unlink(missing_ok=True)
-    title = ", ".join([architecture.title_with(weights), *(words for end, words in VARIANTS.items() if end in suffix)])
-    found = evaluation.evaluate(model, dataset, folder, title=title, weights=weights_named(weights))
+    title = ", ".join([architecture.title_with(weights), *dataset.variants])
+    found = evaluation.evaluate(model, dataset, folder, title=title, **made_of, variants=list(dataset.variants))
     plots.draw_run(folder)
     if keep_model:
         cards.write(cards.of(file, folder))
@@ -330,7 +347,7 @@ def time_again(folder: str | Path) -> None:
         found = json.loads(path.read_text(encoding="utf-8"))
         if record := found["training"]:
             keras.utils.clear_session()
-            name = max((name for name in models.MODELS if found["model"].startswith(name)), key=len)  # less the suffix
+            name = found.get("architecture", found["model"])
             model = models.build(name, len(found["class_names"]), record["input_size"])
             found["seconds_per_picture"] = evaluation.seconds_per_picture(model, record["picture_size"])
             found["timed_on"] = backend.hardware()
@@ -344,7 +361,7 @@ def weights_named(weights: str | Path | None) -> str | None:
     return Path(weights).name if Path(weights).exists() else str(weights)
 
 
-def run_baseline(dataset: Dataset, folder: str | Path, components: int = 150) -> dict:
+def run_baseline(dataset: Dataset, folder: str | Path, suffix: str = "", components: int = 150) -> dict:
     """The trivial baseline of every table: logistic regression on the principal components of grey pixels."""
 
     def pixels(split: Split) -> np.ndarray:
@@ -364,4 +381,5 @@ def run_baseline(dataset: Dataset, folder: str | Path, components: int = 150) ->
         probabilities[:, classifier.classes_] = classifier.predict_proba(pixels(split))  # those seen in training
         Predictions(dataset.class_names, split.ids, split.labels, probabilities).save(folder / file)
     weights = classifier[-1].coef_.size + classifier[-1].intercept_.size + classifier[0].components_.size
-    return evaluation.report(folder, dataset, title="Logistic regression", parameters=int(weights), seed=0)
+    made_of = {"architecture": BASELINE, "suffix": suffix, "variants": list(dataset.variants)}
+    return evaluation.report(folder, dataset, title="Logistic regression", parameters=int(weights), seed=0, **made_of)

@@ -309,6 +309,7 @@ def train(
     callbacks: tuple[keras.callbacks.Callback, ...] = (),
     verbose: int | str = "auto",
     keep_checkpoint: bool = False,
+    facts: dict | None = None,
 ) -> pd.DataFrame:
     """Train a model on `dataset.train`, choosing the epoch on `dataset.validation`.
 
@@ -330,6 +331,7 @@ def train(
         verbose: as in `keras.Model.fit`.
         keep_checkpoint: leave `checkpoint/` there, for a caller who removes it, by `forget`, once the model is saved:
             if that fails, the same call trains no more and returns.
+        facts: what the model does not tell of itself, for `training.json`; see `describe`.
 
     Returns:
         the history, as in `history.csv`.
@@ -342,20 +344,20 @@ def train(
     record_file = folder / "checkpoint" / "training.json"
     if history:
         record = json.loads(record_file.read_text(encoding="utf-8"))
-        wanted = describe(model, dataset, recipe, seed, minutes, record["epochs"])
-        for choice in ("recipe", "seed", "dataset", "training_pictures", "minutes", "input_size", "precision"):
-            if json.dumps(record[choice]) != json.dumps(wanted[choice]):
-                raise ValueError(
-                    f"{folder} holds an interrupted training with another {choice.replace('_', ' ')}: "
-                    "finish it with that one, or remove the folder's checkpoint/ to start anew."
-                )
+        wanted = describe(model, dataset, recipe, seed, minutes, record["epochs"], facts)
+        if choice := differing(record, wanted):
+            raise ValueError(
+                f"{folder} holds an interrupted training that differs in {choice}: "
+                "finish it as it was begun, or remove the folder's checkpoint/ to start anew."
+            )
+        record = wanted | record
     else:
         forget(folder)
         record_file.parent.mkdir(parents=True)
         epochs = [phase.epochs for phase in recipe.phases]
         if minutes:
             epochs = epochs_within(minutes, model, dataset, recipe)
-        record = describe(model, dataset, recipe, seed, minutes, epochs)
+        record = describe(model, dataset, recipe, seed, minutes, epochs, facts)
         write(record_file, json.dumps(record, indent=2))
 
     keras.utils.set_random_seed(seed)
@@ -585,16 +587,46 @@ def epochs_within(minutes: float, model: keras.Model, dataset: Dataset, recipe: 
 # --------------------------------------------------------------------------------------------- the record
 
 
-def describe(model, dataset, recipe, seed, minutes, epochs) -> dict:
-    """What `training.json` says of a training before it begins."""
+CHOICES = ("architecture", "weights", "dataset", "variants", "training_pictures", "recipe", "seed", "minutes",
+           "input_size", "precision")  # fmt: skip
+
+
+def differing(record: dict, wanted: dict) -> str | None:
+    """The first of `CHOICES` in which two records of trainings differ, in words; what one of them lacks is passed over.
+
+    Args:
+        record, wanted: as `describe` returns them, or parts of it.
+    """
+    for choice in CHOICES:
+        if choice in record and choice in wanted and json.dumps(record[choice]) != json.dumps(wanted[choice]):
+            return choice.replace("_", " ")
+    return None
+
+
+def made_of(dataset: Dataset, recipe: Recipe) -> dict:
+    """What `training.json` says of the pictures and the recipe."""
+    return {
+        "dataset": dataset.name,
+        "variants": list(dataset.variants),
+        "training_pictures": len(dataset.train),
+        "recipe": dataclasses.asdict(recipe),
+    }
+
+
+def describe(model, dataset, recipe, seed, minutes, epochs, facts: dict | None = None) -> dict:
+    """What `training.json` says of a training before it begins.
+
+    Args:
+        facts: more of it. `runs.run` tells the `architecture` by its name in the registry, the `suffix` of the run's
+            name, the pretrained `weights`, and `recipe_epochs`, how many the registry's own recipe has for these.
+    """
     return {
         "model": model.name,
-        "dataset": dataset.name,
-        "recipe": dataclasses.asdict(recipe),
+        **(facts or {}),
+        **made_of(dataset, recipe),
         "epochs": epochs,
         "minutes": minutes,
         "seed": seed,
-        "training_pictures": len(dataset.train),
         "picture_size": list(dataset.train.images.shape[1:3]),
         "input_size": input_size(model),
         "precision": keras.mixed_precision.global_policy().name,

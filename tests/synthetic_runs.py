@@ -37,7 +37,7 @@ def write_run(folder, skill=1.5, seed=0, flip=True, n=300, **facts) -> dict:
         "model": folder.name,
         "class_names": list(CLASSES),
         "split_sizes": {"train": 1000, "validation": n, "test": n},
-        "seed": 0,
+        "seed": seed,
         "backend": "tensorflow 2.21.0",
         "hardware": "CPU, 2 x86_64 cores",
         "training_seconds": 90.0,

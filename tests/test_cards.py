@@ -11,6 +11,7 @@ from synthetic_runs import CLASSES, make_predictions, write_run
 
 from emotions import calibration, cards, inference, models
 from emotions.recipes import Augmentation, Phase, Recipe
+from emotions.variants import COPIES_KEPT
 
 RECIPE = Recipe(
     phases=(Phase(epochs=2, learning_rate=1e-3), Phase(epochs=5, learning_rate=2e-4)),
@@ -42,7 +43,8 @@ def root(tmp_path):
     """A repository with one run on each of two data sets, and a README that lists its models."""
     for dataset, name in (("fer2013-3", "lenet"), ("synthetic", "lenet-all")):
         folder = tmp_path / "results" / dataset / name
-        found = write_run(folder) | {"training": TRAINING}
+        variants = [COPIES_KEPT] if name == "lenet-all" else []
+        found = write_run(folder, variants=variants) | {"training": TRAINING}
         (folder / "metrics.json").write_text(json.dumps(found))
         card = {"class_names": CLASSES, "dataset": dataset, "model": name}
         models.save(small_model(), tmp_path / "models" / f"{name}-{dataset}.keras", card)

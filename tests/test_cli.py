@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,6 +17,7 @@ from PIL import Image
 from emotions import cli, datasets, evaluation, models, runs, synthetic
 from emotions.datasets import Dataset
 from emotions.evaluation import Predictions
+from emotions.variants import VARIANTS
 
 COMMANDS = ("data", "train", "ablate", "speed", "evaluate", "peers", "predict", "leaderboard", "cards", "notebooks")
 
@@ -31,7 +33,8 @@ def settle(patch, home) -> list:
 
     def load(name, path=None, **options):
         asked.append((name, path, options))
-        return easy()
+        took_effect = tuple(words for words, variant in VARIANTS.items() if options.get(variant.argument))
+        return replace(easy(), variants=took_effect)
 
     patch.setattr(runs, "__file__", str(home / "emotions" / "runs.py"))
     patch.setattr(datasets, "load", load)

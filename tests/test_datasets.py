@@ -117,6 +117,15 @@ def test_copies_stay_in_training_on_request(fer2013, tmp_path):
     fer2013.to_csv(tmp_path / "fer2013.csv", index=False)
     dataset = load("fer2013", tmp_path, keep_copies=True)
     assert len(dataset.train) == 42 and len(dataset.copied) == 1
+    assert dataset.variants == ("copies kept",) and load("fer2013", tmp_path).variants == ()
+    assert load("fer2013-3", tmp_path, keep_copies=True, clean=True).variants == ("copies kept", "cleaned")
+
+
+def test_where_there_are_no_copies_keeping_them_is_no_variant_but_a_note(tmp_path):
+    root = class_folders(tmp_path / "mine", ("calm", "cross"), 25)
+    for name in ("synthetic", f"folder:{root}"):
+        dataset = load(name, keep_copies=True)
+        assert dataset.variants == () and any("Keeping copies changes nothing" in note for note in dataset.notes)
 
 
 @pytest.mark.parametrize("name", ["fer2013.csv", "fer2013.csv.gz", "fer2013.csv.xz", "fer2013.csv.zip"])
@@ -211,6 +220,7 @@ def test_soft_labels_are_shares_of_the_votes(fer2013, tmp_path, shape):
     ferplus(fer2013).to_csv(tmp_path / "fer2013new.csv", index=False)
     path = tmp_path if shape == "csv" else as_folders(fer2013, tmp_path / "folders")
     dataset = load("fer2013", path, soft_labels=True)
+    assert dataset.variants == ("FER+ labels",)
     plain = load("fer2013", path)
     missing = set(plain.train.ids) - set(dataset.train.ids)
     assert len(missing) == 1 and len(dataset.test) == 14

@@ -12,6 +12,7 @@ from synthetic_runs import make_predictions, write_run
 
 from emotions import cli, leaderboard, published, runs
 from emotions.evaluation import Predictions
+from emotions.variants import CLEANED, COPIES_KEPT
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +20,7 @@ def made(tmp_path_factory):
     root = tmp_path_factory.mktemp("repository")
     results = root / "results" / "fer2013-3"
     write_run(results / "lenet", skill=1.5)
-    write_run(results / "lenet-s1", skill=1.6, seed=1)
+    write_run(results / "lenet-s1", skill=1.6, seed=1, architecture="lenet", suffix="-s1", variants=[])
     write_run(results / "champion-all", skill=3, seed=2, hardware="NVIDIA H200")
     untimed = {"training_seconds": None, "seconds_per_picture": None}
     write_run(results / "logistic-regression", skill=0.5, seed=3, flip=False, **untimed)
@@ -81,9 +82,18 @@ def test_published_figures_stand_beside_the_same_system_only(table):
     assert table.loc["lenet", "published_accuracy"] == table.loc["lenet-s1", "published_accuracy"] == 0.787
     assert "Human Emotions" in table.loc["lenet", "published_protocol"]
     assert table.loc[["champion-all", "logistic-regression"], "published_accuracy"].isna().all()
-    assert published.of("fer2013", "resnet50v2-all").accuracy == 0.6708
-    assert published.of("fer2013", "lenet") is None
-    assert published.of("fer2013-3", "lenet-unweighted") is None
+
+    def figure(dataset, architecture, suffix="", variants=()):
+        run = {"dataset": dataset, "architecture": architecture, "suffix": suffix, "variants": variants, "seed": 0}
+        return published.of(run)
+
+    assert figure("fer2013", "resnet50v2", "-all-s0", [COPIES_KEPT]).accuracy == 0.6708
+    assert figure("fer2013", "resnet50v2", "-clean", [CLEANED]) is None
+    assert figure("fer2013", "resnet50v2", "-wide") is None
+    assert figure("fer2013", "lenet") is None
+    assert figure("fer2013-3", "lenet-unweighted") is None
+    pair = {"dataset": "fer2013-3", "model": "ensemble-resnet34-efficientnetb4", "seed": None}
+    assert published.of(pair).accuracy == 0.84
 
 
 def test_markdown_is_a_table_that_says_what_it_is(root):

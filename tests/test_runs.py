@@ -3,19 +3,21 @@
 import dataclasses
 import hashlib
 import json
+import shlex
 from pathlib import Path
 
 import keras
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import blobs
+from conftest import REPOSITORY, blobs
 from sklearn.metrics import accuracy_score
 
-from emotions import backend, calibration, cli, evaluation, inference, models, runs
-from emotions.datasets import Split
+from emotions import backend, calibration, cli, datasets, evaluation, inference, models, runs
+from emotions.datasets import Dataset, Split
 from emotions.evaluation import Predictions
 from emotions.recipes import Phase, Recipe
+from emotions.variants import VARIANTS
 
 BRIEF = Recipe(phases=(Phase(epochs=5, learning_rate=1e-3), Phase(epochs=1, learning_rate=1e-4)), batch_size=32)
 
@@ -64,6 +66,9 @@ def files(folder: Path) -> dict[str, str]:
 
 def test_a_quick_run_leaves_everything_in_its_own_place(home, easy_dataset):
     found = runs.run("lenet", easy_dataset, profile="quick", suffix="-s3", seed=3, verbose=0)
+    made_of = {"architecture": "lenet", "suffix": "-s3", "weights": None, "variants": []}
+    assert found.items() >= made_of.items()
+    assert found["training"].items() >= (made_of | {"recipe_epochs": 10, "epochs_trained": 2}).items()
     folder = "build/quick/results/easy"
     names = [
         "confusion_matrix.png",
@@ -261,39 +266,97 @@ def test_mixed_precision_ends_with_the_training(home, easy_dataset):
     assert model.get_layer("conv_1").dtype_policy.name == "float32"
 
 
-def test_a_run_names_the_command_that_makes_it_again(tmp_path):
-    def command(model, **found):
-        usual = {
-            "input_size": 96,
-            "minutes": None,
-            "epochs": [5, 20],
-            "precision": "float32",
-            "hardware": "CPU, 2 cores",
-        }
-        training = usual | found.pop("training", {})
-        (tmp_path / "metrics.json").write_text(
-            json.dumps({"model": model, "dataset": "fer2013", "training": training, **found})
-        )
-        return runs.Run(tmp_path, tmp_path / "none").command()
+def recorded(folder, architecture="lenet", dataset="fer2013", weights=None, recipe=None, **choices) -> runs.Run:
+    """A run folder with what a training records of its choices, and nothing else."""
+    recipe = recipe or models.find(architecture).recipe_with(weights)
+    choices = {"suffix": "", "variants": [], "seed": 0} | choices
+    usual = {"input_size": 96, "minutes": None, "epochs": [phase.epochs for phase in recipe.phases],
+             "precision": "float32", "hardware": "CPU, 2 cores", "recipe": dataclasses.asdict(recipe)}  # fmt: skip
+    record = {key: choices.pop(key, value) for key, value in usual.items()}
+    found = {"dataset": dataset, "architecture": architecture, "model": architecture + choices["suffix"],
+             "weights": weights, "training": record, **choices}  # fmt: skip
+    (folder / "metrics.json").write_text(json.dumps(found))
+    return runs.Run(folder, folder / "none.keras")
 
-    train = "python -m emotions train"
-    assert command("resnet34") == f"{train} resnet34 --data fer2013 --size 96 --epochs 5 20"
-    assert command("champion-all-s3", training={"minutes": 30.0}) == (
-        f"{train} champion --data fer2013 --seed 3 --keep-copies --size 96 --minutes 30"
-    )
-    assert command("champion", training={"precision": "mixed_bfloat16"}).endswith(" --mixed-precision")
-    assert "--mixed" not in command("champion", training={"precision": "mixed_bfloat16", "hardware": "NVIDIA H200"})
-    assert command("mobilenetv2", weights="imagenet").endswith(" --weights imagenet")
-    parser = cli.parser()
-    options = parser.parse_args(command("lenet-clean-s1", weights="file.h5").split()[3:])
-    assert (options.model, options.clean, options.seed, options.weights) == ("lenet", True, 1, "file.h5")
+
+def trained_by(command: str, monkeypatch) -> dict:
+    """What the command line would train: the arguments of `runs.run`, the variants among them."""
+    asked = {}
+
+    def load(name, path, **options):
+        variants = tuple(words for words, variant in VARIANTS.items() if options[variant.argument])
+        return Dataset(name, (), None, None, None, variants=variants)
+
+    def run(architecture, dataset, **options):
+        asked.update(options, architecture=architecture, dataset=dataset.name, variants=list(dataset.variants))
+        return {"title": "", "dataset": "", "test": {"accuracy": 0, "accuracy_interval": (0, 0), "n": 0}}
+
+    monkeypatch.setattr(datasets, "load", load)
+    monkeypatch.setattr(runs, "run", run)
+    words = shlex.split(command, comments=True)
+    assert words[:4] == ["python", "-m", "emotions", "train"]
+    assert cli.main(words[3:]) == 0
+    return asked
+
+
+def assert_made_again(run: runs.Run, monkeypatch):
+    found = run.metrics
+    training, asked = found["training"], trained_by(run.command(), monkeypatch)
+    for choice in ("architecture", "dataset", "suffix", "variants", "seed", "weights"):
+        assert asked[choice] == found.get(choice), choice
+    if training:
+        recipe = json.loads(json.dumps(dataclasses.asdict(asked["recipe"])))
+        for phase, epochs in zip(training["recipe"]["phases"], training["epochs"], strict=True):
+            phase["epochs"] = epochs  # where a budget of minutes shortened them
+        assert recipe == training["recipe"] and asked["minutes"] is None
+        assert asked["size"] == training["input_size"]
+
+
+SAVED = sorted((REPOSITORY / "results").glob("*/*/training.json"))
+
+
+@pytest.mark.parametrize("file", SAVED, ids=lambda file: "/".join(file.parts[-3:-1]))
+def test_committed_runs_name_the_command_that_makes_them_again(file, monkeypatch):
+    assert_made_again(runs.Run(file.parent, file), monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        {"suffix": "-wide"},
+        {"suffix": "-all-clean-wide-s3", "variants": ["copies kept", "cleaned"], "seed": 3},
+        {"suffix": "-s0"},
+        {"suffix": "-all"},  # a word of the user's own: no copies were kept
+        {"architecture": "mobilenetv2", "weights": "imagenet", "minutes": 30.0, "epochs": [1, 4]},
+        {"recipe": dataclasses.replace(models.find("lenet").recipe, batch_size=7)},
+    ],
+    ids=str,
+)
+def test_a_run_names_the_command_that_makes_it_again(tmp_path, monkeypatch, choices):
+    assert_made_again(recorded(tmp_path, **choices), monkeypatch)
+
+
+def test_mixed_precision_is_asked_for_on_a_cpu_only(tmp_path):
+    assert recorded(tmp_path, precision="mixed_bfloat16").command().endswith(" --mixed-precision")
+    assert "--mixed" not in recorded(tmp_path, precision="mixed_bfloat16", hardware="NVIDIA H200").command()
+
+
+def test_a_command_says_what_it_cannot_do(tmp_path):
+    assert "#" not in recorded(tmp_path).command()
+    assert "# noisy is none of the package's data sets" in recorded(tmp_path, dataset="noisy").command()
+    other = dataclasses.replace(models.find("lenet").recipe, clip=1.0)
+    assert "# its recipe was another one" in recorded(tmp_path, recipe=other).command()
+
+
+def test_what_was_not_trained_names_what_makes_it(tmp_path):
+    assert recorded(tmp_path, members={"a": 1}).command() == "python -m emotions leaderboard --data fer2013"
+    assert recorded(tmp_path, trained_by="others").command() == "python -m emotions peers FOLDER --data fer2013"
 
 
 def test_a_run_without_its_model_says_how_to_make_it(tmp_path):
-    record = {"input_size": 64, "minutes": None, "epochs": [4], "precision": "float32", "hardware": "CPU, 2 cores"}
-    (tmp_path / "metrics.json").write_text(json.dumps({"model": "resnet34", "dataset": "d", "training": record}))
-    with pytest.raises(FileNotFoundError, match="python -m emotions train resnet34 --data d --size 64 --epochs 4"):
-        runs.Run(tmp_path, tmp_path / "resnet34-d.keras").load()
+    run = recorded(tmp_path, "resnet34", input_size=64, epochs=[4])
+    with pytest.raises(FileNotFoundError, match="emotions train resnet34 --data fer2013 --size 64 --epochs 4"):
+        run.load()
 
 
 def test_weights_are_named_without_the_place_of_a_file_and_with_the_owner_on_a_hub(tmp_path):
@@ -328,7 +391,8 @@ def test_a_quick_run_stays_quick_whatever_the_budget(home, easy_dataset):
 
 def test_networks_are_timed_again_in_a_row_and_nothing_else_of_a_run_changes(tmp_path):
     record = {"input_size": 48, "picture_size": [48, 48]}
-    facts = {"class_names": ["happy", "sad"], "seconds_per_picture": 9.0, "timed_on": "an old machine", "n": 7}
+    facts = {"class_names": ["happy", "sad"], "seconds_per_picture": 9.0, "timed_on": "an old machine", "n": 7,
+             "architecture": "lenet"}  # fmt: skip
     for name, trained in {"lenet-all-s1": record, "logistic-regression": {}}.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "metrics.json").write_text(json.dumps({"model": name, "training": trained, **facts}))
@@ -336,5 +400,7 @@ def test_networks_are_timed_again_in_a_row_and_nothing_else_of_a_run_changes(tmp
     files = (tmp_path / name / "metrics.json" for name in ("lenet-all-s1", "logistic-regression"))
     timed, left = (json.loads(file.read_text()) for file in files)
     assert 0 < timed.pop("seconds_per_picture") < 9 and timed.pop("timed_on") == backend.hardware()
-    assert timed == {"model": "lenet-all-s1", "training": record, "class_names": ["happy", "sad"], "n": 7}
+    changing = ("seconds_per_picture", "timed_on")
+    same = {name: fact for name, fact in facts.items() if name not in changing}
+    assert timed == {"model": "lenet-all-s1", "training": record, **same}
     assert left == {"model": "logistic-regression", "training": {}, **facts}

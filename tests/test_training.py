@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import signal
 import subprocess
 import sys
@@ -140,14 +141,26 @@ class Interrupt(keras.callbacks.Callback):
 
 
 def test_an_interrupted_training_does_not_go_on_with_other_choices(easy_dataset, tmp_path):
+    facts, stop = {"architecture": "lenet", "weights": "one.h5"}, (Interrupt(1),)
     with pytest.raises(KeyboardInterrupt):
-        training.train(small_model(), easy_dataset, SHORT, tmp_path, callbacks=(Interrupt(1),), verbose=0)
+        training.train(small_model(), easy_dataset, SHORT, tmp_path, callbacks=stop, facts=facts, verbose=0)
     other = dataclasses.replace(SHORT, batch_size=8)
-    with pytest.raises(ValueError, match=r"with another recipe: .* remove the folder's checkpoint/"):
+    with pytest.raises(ValueError, match=r"that differs in recipe: .* remove the folder's checkpoint/"):
         training.train(small_model(), easy_dataset, other, tmp_path, verbose=0)
-    with pytest.raises(ValueError, match="with another seed"):
+    with pytest.raises(ValueError, match="differs in seed"):
         training.train(small_model(), easy_dataset, SHORT, tmp_path, seed=1, verbose=0)
-    assert len(training.train(small_model(), easy_dataset, SHORT, tmp_path, verbose=0)) == 3
+    with pytest.raises(ValueError, match="differs in variants"):
+        cleaned = dataclasses.replace(easy_dataset, variants=("cleaned",))
+        training.train(small_model(), cleaned, SHORT, tmp_path, verbose=0)
+    with pytest.raises(ValueError, match="differs in weights"):
+        training.train(small_model(), easy_dataset, SHORT, tmp_path, facts={"weights": "other.h5"}, verbose=0)
+    with pytest.raises(ValueError, match="differs in architecture"):
+        training.train(small_model(), easy_dataset, SHORT, tmp_path, facts=facts | {"architecture": "b"}, verbose=0)
+    file = tmp_path / "checkpoint" / "training.json"  # as earlier versions wrote it, without some choices
+    record = {key: value for key, value in json.loads(file.read_text()).items() if key not in (*facts, "variants")}
+    file.write_text(json.dumps(record))
+    assert len(training.train(small_model(), easy_dataset, SHORT, tmp_path, facts=facts, verbose=0)) == 3
+    assert json.loads((tmp_path / "training.json").read_text()).items() >= facts.items()
 
 
 def test_two_phases_go_on_where_they_stopped(easy_dataset, tmp_path):
