@@ -8,7 +8,6 @@ writes an ordinary run folder. Nothing is trained and no model is loaded.
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,8 +19,11 @@ from sklearn.metrics import log_loss
 from emotions import comparison
 from emotions.evaluation import Predictions, measure_folder
 from emotions.training import git_commit, now, write
+from emotions.variants import COPIES_KEPT
 
 FIRST = ("resnet34", "efficientnetb4-functional")  # the pair that is reported for Human Emotions
+PAIR, PLAIN, WEIGHTED = "ensemble-resnet34-efficientnetb4", "ensemble-plain", "ensemble-weighted"
+CHOSEN = (PLAIN, WEIGHTED)  # their members are chosen on validation; any other ensemble's are told when it is built
 ROUNDS = 50  # of greedy selection; weights are multiples of one part in so many
 
 
@@ -74,13 +76,13 @@ def candidates(folder: str | Path) -> list[str]:
     """The runs of a data set from which members may be chosen on validation.
 
     Left out are ensembles; what others trained, since they may have chosen it by these very pictures; and what
-    was trained on copies of validation pictures ("-all").
+    was trained on copies of validation pictures.
     """
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(Path(folder).glob("*/metrics.json"))]
+    found = [_metrics(path.parent) for path in sorted(Path(folder).glob("*/metrics.json"))]
     return [
         run["model"]
         for run in found
-        if "members" not in run and "trained_by" not in run and not re.search(r"-all(-|$)", run["model"])
+        if "members" not in run and "trained_by" not in run and COPIES_KEPT not in run.get("variants", ())
     ]
 
 
@@ -102,34 +104,49 @@ def _loss(run: Predictions) -> float:
 
 
 def build_all(folder: str | Path) -> dict[str, dict]:
-    """The ensembles that a data set's runs allow: of `FIRST` where both are there, the best plain average, and the
-    weighted one, the last two of all `candidates`. There is no weighted one where all the weight is on one run.
+    """The ensembles that a data set's runs allow: of `FIRST` where both are there, those that were built before of
+    members that were told, the best plain average, and the weighted one, the last two of all `candidates`. There is
+    neither of these where there is but one candidate, and no weighted one where all the weight is on one run.
 
     Returns:
         what `build` returns, by name.
     """
     names = candidates(folder)
-    members = best(comparison.read(folder, names, "predictions_validation.csv"))
-    built = {}
-    if set(FIRST) <= set(names):
-        built["ensemble-resnet34-efficientnetb4"] = build(folder, "ensemble-resnet34-efficientnetb4", FIRST)
-    built["ensemble-plain"] = build(folder, "ensemble-plain", members)
-    if len(select(comparison.read(folder, names, "predictions_validation.csv"))) > 1:
-        built["ensemble-weighted"] = build(folder, "ensemble-weighted", names, weighted=True)
-    else:
-        shutil.rmtree(Path(folder) / "ensemble-weighted", ignore_errors=True)
+    told = {PAIR: FIRST} if set(FIRST) <= set(names) else {}
+    built = {name: build(folder, name, members) for name, members in (told | _told(folder)).items()}
+    validation = comparison.read(folder, names, "predictions_validation.csv")
+    if len(names) > 1:
+        built[PLAIN] = build(folder, PLAIN, best(validation))
+    if len(names) > 1 and len(select(validation)) > 1:
+        built[WEIGHTED] = build(folder, WEIGHTED, names, weighted=True)
+    for name in set(CHOSEN) - set(built):
+        shutil.rmtree(Path(folder) / name, ignore_errors=True)
     return built
 
 
+def _told(folder: str | Path) -> dict[str, list[str]]:
+    """The ensembles there whose members were told, not chosen, and are all there still; by name their members."""
+    folder = Path(folder)
+    built = [path.parent for path in sorted(folder.glob("ensemble-*/metrics.json")) if path.parent.name not in CHOSEN]
+    found = {run.name: list(_metrics(run)["members"]) for run in built}
+    there = {path.parent.name for path in folder.glob("*/metrics.json")}
+    return {name: members for name, members in found.items() if there.issuperset(members)}
+
+
 def outdated(folder: str | Path) -> bool:
-    """Whether a data set's ensembles were built before one of the runs that they are chosen from was evaluated."""
-    built = [_evaluated(path) for path in Path(folder).glob("ensemble-*/metrics.json")]
-    runs = [_evaluated(Path(folder) / name / "metrics.json") for name in candidates(folder)]
-    return bool(built) and min(built) < max(runs, default="")
+    """Whether one of a data set's ensembles was built before one of its members was evaluated; of those whose members
+    are chosen, before one of the `candidates` was."""
+    folder = Path(folder)
+    chosen = {name: candidates(folder) for name in CHOSEN if (folder / name / "metrics.json").exists()}
+    return any(
+        _metrics(folder / name)["evaluated"] < _metrics(folder / member)["evaluated"]
+        for name, members in (chosen | _told(folder)).items()
+        for member in members
+    )
 
 
-def _evaluated(metrics: Path) -> str:
-    return json.loads(metrics.read_text(encoding="utf-8"))["evaluated"]
+def _metrics(run: Path) -> dict:
+    return json.loads((run / "metrics.json").read_text(encoding="utf-8"))
 
 
 def build(
@@ -170,7 +187,7 @@ def build(
 
 def _report(folder: Path, weights: dict[str, float], title: str) -> dict:
     """Write `metrics.json` in the form of `evaluation.report`, with facts drawn from the members'."""
-    members = [json.loads((folder.parent / name / "metrics.json").read_text(encoding="utf-8")) for name in weights]
+    members = [_metrics(folder.parent / name) for name in weights]
 
     def together(fact: str) -> str:
         return "; ".join(dict.fromkeys(member[fact] for member in members if fact in member))

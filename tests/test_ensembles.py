@@ -10,6 +10,7 @@ from synthetic_runs import make_predictions, write_run
 
 from emotions import ensembles, evaluation
 from emotions.evaluation import Predictions
+from emotions.variants import COPIES_KEPT
 
 
 def loss(run):
@@ -137,8 +138,9 @@ def test_impossible_ensembles_are_errors(folder, name, members, error, message):
 
 def test_runs_that_validation_flatters_are_no_candidates(folder):
     write_run(folder / "peer", trained_by="others")
-    for name in ("good-all", "good-all-s1", "all-round"):
-        write_run(folder / name)
+    for name in ("good-all", "kept"):
+        write_run(folder / name, variants=[COPIES_KEPT])
+    write_run(folder / "all-round", variants=[])
     ensembles.build(folder, "ensemble-x", ["good", "other"])
     assert ensembles.candidates(folder) == ["all-round", "good", "other", "third", "weak"]
 
@@ -173,18 +175,41 @@ def test_there_is_no_weighted_average_of_one(folder, monkeypatch):
     assert not (folder / "ensemble-weighted").exists()
 
 
-def test_ensembles_are_outdated_once_a_candidate_was_evaluated_later(folder):
-    def evaluated(name, when):
-        file = folder / name / "metrics.json"
-        file.write_text(json.dumps(json.loads(file.read_text()) | {"evaluated": when}))
+@pytest.mark.parametrize("kept", [(), ("good",)], ids=["none", "one"])
+def test_nothing_is_chosen_from_fewer_than_two(folder, kept):
+    ensembles.build_all(folder)
+    for name in {"weak", "good", "other", "third"} - set(kept):
+        shutil.rmtree(folder / name)
+    assert ensembles.build_all(folder) == {}
+    assert not list(folder.glob("ensemble-*"))
 
+
+def change(folder, name, **facts):
+    file = folder / name / "metrics.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | facts))
+
+
+def test_an_ensemble_of_told_members_is_outdated_by_those_alone_and_built_again(folder):
+    ensembles.build(folder, "ensemble-mine", ["good", "other"])
+    change(folder, "ensemble-mine", evaluated="2999-01-01T00:00:00Z")
+    change(folder, "weak", evaluated="2999-01-02T00:00:00Z")
+    assert not ensembles.outdated(folder), "it was made of others"
+    change(folder, "good", evaluated="2999-01-03T00:00:00Z")
+    assert ensembles.outdated(folder)
+    assert ensembles.build_all(folder)["ensemble-mine"]["members"] == {"good": 0.5, "other": 0.5}
+    change(folder, "good", evaluated="2026-01-01T00:00:00Z")
+    change(folder, "weak", evaluated="2026-01-01T00:00:00Z")
+    assert not ensembles.outdated(folder)
+    shutil.rmtree(folder / "good")  # what cannot be built again is left as it is
+    assert "ensemble-mine" not in ensembles.build_all(folder) and (folder / "ensemble-mine").exists()
+    assert not ensembles.outdated(folder)
+
+
+def test_ensembles_are_outdated_once_a_candidate_was_evaluated_later(folder):
     assert not ensembles.outdated(folder), "there is none"
     ensembles.build_all(folder)
     assert not ensembles.outdated(folder)
-    evaluated("weak", "2999-01-01T00:00:00Z")
+    change(folder, "weak", evaluated="2999-01-01T00:00:00Z")
     assert ensembles.outdated(folder)
-    (folder / "weak").rename(folder / "weak-all")
-    evaluated("weak-all", "2999-01-01T00:00:00Z")
-    file = folder / "weak-all" / "metrics.json"
-    file.write_text(file.read_text().replace('"weak"', '"weak-all"'))
+    change(folder, "weak", variants=[COPIES_KEPT])
     assert not ensembles.outdated(folder), "what was trained on copies is no candidate"
