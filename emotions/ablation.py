@@ -8,6 +8,7 @@ The test split is not looked at: ingredients are choices.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 import keras
 import pandas as pd
 
-from emotions import backend, comparison, evaluation, models, runs, training
+from emotions import backend, comparison, evaluation, models, runs, training, variants
 from emotions.datasets import Dataset
 from emotions.evaluation import Predictions
 from emotions.recipes import Recipe
@@ -59,24 +60,30 @@ def run(
     mixed_precision: bool | None = None,
     verbose: int | str = "auto",
 ) -> Path:
-    """Train each variant that is not there yet, from the same seed and for as many epochs.
+    """Train each change that is not there yet, from the same seed and for as many epochs.
 
     Returns:
-        the folder, `results/<data set>/ablation`: in it, one folder a variant with its history and its predictions
-        for the validation split.
+        the folder, `results/<data set>/ablation`, with "-all" and the like for variants of the data: in it, one folder
+        a change with its history and its predictions for the validation split.
+
+    Raises:
+        ValueError: what is there was trained on other pictures, or by another recipe.
     """
-    folder = runs.run_folder(dataset.name, "ablation", profile)
+    folder = runs.run_folder(dataset.name, "ablation" + variants.suffix(dataset.variants), profile)
     dataset = runs.scaled(dataset, profile)
     recipe = models.find(RECIPE).recipe
     recipe = replace(recipe, phases=(replace(recipe.phases[0], epochs=epochs),))
     for name, change in CHANGES.items():
-        place = _place(folder, name)
+        place, changed = _place(folder, name), runs.scaled_recipe(change(recipe), profile)
         if (place / "predictions_validation.csv").exists():
+            record = json.loads((place / "training.json").read_text())
+            if choice := training.differing(record, training.made_of(dataset, changed)):
+                raise ValueError(f"{place} holds a training that differs in {choice}: remove {folder} to start anew.")
             continue
         with backend.mixed_precision(mixed_precision) as mixed:
             keras.utils.set_random_seed(0)
             model = models.build(SYSTEM, len(dataset.class_names))
-            training.train(model, dataset, runs.scaled_recipe(change(recipe), profile), place, verbose=verbose)
+            training.train(model, dataset, changed, place, verbose=verbose)
             if mixed:
                 model = models.in_float32(model)
         found = evaluation.predict(model, dataset.validation, dataset.class_names)
@@ -85,7 +92,7 @@ def run(
 
 
 def _place(folder: str | Path, name: str) -> Path:
-    """The folder of a variant."""
+    """The folder of a change."""
     return Path(folder) / name.replace(" ", "-").replace(",", "")
 
 

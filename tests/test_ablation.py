@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from emotions import ablation, runs, training
@@ -13,8 +14,13 @@ def folder(tmp_path, monkeypatch, easy_dataset):
     monkeypatch.setattr(runs, "__file__", str(tmp_path / "emotions" / "runs.py"))
     kept = (ablation.FULL, "SGD instead of AdamW")
     monkeypatch.setattr(ablation, "CHANGES", {name: ablation.CHANGES[name] for name in kept})
-    blind = dataclasses.replace(easy_dataset, test=None)
-    return lambda: ablation.run(blind, epochs=1, verbose=0)
+
+    def run(epochs=1, fewer=0, **choices):
+        train = easy_dataset.train.take(np.arange(len(easy_dataset.train) - fewer))
+        blind = dataclasses.replace(easy_dataset, train=train, test=None, **choices)
+        return ablation.run(blind, epochs=epochs, verbose=0)
+
+    return run
 
 
 def test_variants_are_trained_once_and_compared_on_validation(folder):
@@ -29,6 +35,16 @@ def test_variants_are_trained_once_and_compared_on_validation(folder):
     assert (changed["difference"] == changed["accuracy"] - table["accuracy"].iloc[0]).all()
     low, middle, high = (changed[f"difference{end}"] for end in ("_low", "", "_high"))
     assert ((low <= middle) & (middle <= high)).all()
+
+
+def test_a_table_of_other_pictures_or_another_recipe_is_not_shown(folder):
+    made = folder()
+    all_of_them = folder(variants=("copies kept",))
+    assert all_of_them.name == "ablation-all" and all_of_them.parent == made.parent
+    with pytest.raises(ValueError, match=r"full-recipe .* differs in training pictures: remove .*/ablation to"):
+        folder(fewer=10)
+    with pytest.raises(ValueError, match="differs in recipe"):
+        folder(epochs=2)
 
 
 def test_every_change_changes_the_recipe_and_nothing_else():
