@@ -76,7 +76,7 @@ def run(
     for name, change in CHANGES.items():
         place, changed = _place(folder, name), runs.scaled_recipe(change(recipe), profile)
         if (place / "predictions_validation.csv").exists():
-            record = json.loads((place / "training.json").read_text())
+            record = json.loads((place / "training.json").read_text(encoding="utf-8"))
             if choice := training.differing(record, training.made_of(dataset, changed)):
                 raise ValueError(f"{place} holds a training that differs in {choice}: remove {folder} to start anew.")
             continue
