@@ -96,9 +96,20 @@ def reliance(validation: Predictions, test: Predictions) -> dict:
 
 
 def for_programs(folder: str | Path) -> dict:
-    """What goes into the `.keras` file of a run: see `evaluation.card` and `reliance`."""
+    """What goes into the `.keras` file of a run: see `evaluation.card` and `reliance`; `counts` names the split whose
+    figures count."""
+    found = _metrics(folder)
     relied = reliance(*_predictions(folder))
-    return evaluation.card(_metrics(folder), relied["temperature"]) | relied
+    return evaluation.card(found, relied["temperature"]) | relied | {"counts": _counts(found)}
+
+
+def _counts(found: dict) -> str:
+    """The test split, or of a model that learned copies of its pictures the part without these."""
+    return "test_leak_free" if _learned_copies(found) else "test"
+
+
+def _learned_copies(found: dict) -> bool:
+    return COPIES_KEPT in found.get("variants", ()) or found["dataset"].endswith("-as-distributed")
 
 
 def _metrics(folder: str | Path) -> dict:
@@ -106,8 +117,10 @@ def _metrics(folder: str | Path) -> dict:
 
 
 def _predictions(folder: str | Path) -> tuple[Predictions, Predictions]:
-    """Of validation and of test."""
-    return tuple(Predictions.read(Path(folder) / f"predictions{end}.csv") for end in ("_validation", ""))
+    """Of validation, and of what `_counts`."""
+    folder = Path(folder)
+    validation, test = (Predictions.read(folder / f"predictions{end}.csv") for end in ("_validation", ""))
+    return validation, evaluation.leak_free(test, folder.parent) if _learned_copies(_metrics(folder)) else test
 
 
 # -------------------------------------------------------------------------------------------------- for people
@@ -119,6 +132,7 @@ def for_people(folder: str | Path) -> str:
     validation, test = _predictions(folder)
     relied, scaled = reliance(validation, test), calibration.calibrate(validation, test)
     dataset, name, names = found["dataset"], found["model"], found["class_names"]
+    counted = found[_counts(found)]
     sizes = found["split_sizes"]
     sections = {
         f"# {name}-{dataset}: {found['title']}": [
@@ -139,11 +153,11 @@ def for_people(folder: str | Path) -> str:
             f"split as distributed; *leak-free* leaves those out. {_copies(found)}",
         ],
         "## How good it is": [
-            "In brackets 95 % intervals, bootstrap over pictures; one training, one seed. " + _guessing(found["test"]),
+            "In brackets 95 % intervals, bootstrap over pictures; one training, one seed. " + _guessing(counted),
             _markdown(evaluation.summary(found), "figure"),
             _flipped(found),
             "Per class, on test:",
-            _markdown(_per_class(found["test"]), "class"),
+            _markdown(_per_class(counted), "class"),
         ],
         "## Whether its probabilities can be believed": [
             f"Temperature, fitted on validation: {relied['temperature']:.3f} ({_confident(relied['temperature'])}). "
@@ -190,8 +204,10 @@ def _licence(dataset: str, weights: str | None) -> str:
 
 def _copies(found: dict) -> str:
     return (
-        "Copies of validation and test pictures **were trained on**: only the leak-free figures count."
-        if COPIES_KEPT in found.get("variants", ()) or found["dataset"].endswith("-as-distributed")
+        "Copies of validation and test pictures **were trained on**: only the leak-free figures count, and what is "
+        "said of test below the first table is said of the leak-free part. The temperature was fitted on validation, "
+        "whose copies make it come out too low."
+        if _learned_copies(found)
         else "Copies of validation and test pictures were left out of training."
     )
 
@@ -205,9 +221,9 @@ def _guessing(test: dict) -> str:
 
 
 def _flipped(found: dict) -> str:
-    if "test_tta" not in found:
+    if (split := f"{_counts(found)}_tta") not in found:
         return ""
-    test, low, high = (found["test_tta"]["accuracy"], *found["test_tta"]["accuracy_interval"])
+    test, low, high = (found[split]["accuracy"], *found[split]["accuracy_interval"])
     return f"Averaged over each picture and its mirror image, accuracy on test is {test:.3f} [{low:.3f}, {high:.3f}]."
 
 
@@ -262,7 +278,7 @@ def contents(root: str | Path) -> dict[Path, str | dict]:
         found |= of(file, folder)
     readme = root / "README.md"
     if found and readme.exists() and LISTED.search(text := readme.read_text(encoding="utf-8")):
-        rows = _rows({path.stem: card for path, card in found.items() if isinstance(card, dict)})
+        rows = _rows({path: card for path, card in found.items() if isinstance(card, dict)})
         found[readme] = LISTED.sub(lambda place: place[1] + rows + place[2], text)
     return found
 
@@ -274,25 +290,29 @@ def _pictures(dataset: str) -> str:
 LISTED = re.compile(r"(<!-- models -->\n).*?(<!-- /models -->)", re.DOTALL)
 
 
-def _rows(found: dict[str, dict]) -> str:
+def _rows(found: dict[Path, dict]) -> str:
     """README's list of models: the default first, then by data set, the best first."""
-    order = sorted(found, key=lambda name: (found[name]["dataset"], -found[name]["test"]["accuracy"]))
-    order.sort(key=lambda name: name != inference.DEFAULT)
+    figures = {file: card[card["counts"]] for file, card in found.items()}
+    order = sorted(found, key=lambda file: (found[file]["dataset"], -figures[file]["accuracy"]))
+    order.sort(key=lambda file: file.stem != inference.DEFAULT)
     lines = [
-        "| Model, with its card | Learned from | Tells apart | Accuracy, test split | Guessing | On the surest half |",
-        "|---|---|---|---:|---:|---:|",
+        "| Model, with its card | Learned from | Tells apart | Accuracy, test | Guessing | On the surest half | MB |",
+        "|---|---|---|---:|---:|---:|---:|",
     ]
-    for name in order:
-        card, default = found[name], " (the default)" if name == inference.DEFAULT else ""
-        aside = " (to be looked into, not used)" if card["test"]["accuracy_interval"][0] <= card["guessing"] else ""
-        low, high = card["test"]["accuracy_interval"]
+    for file in order:
+        card, name, (low, high) = found[file], file.stem, figures[file]["accuracy_interval"]
+        aside = " (to be looked into, not used)" if low <= card["guessing"] else ""
         lines.append(
-            f"| [`{name}`](models/{name}.md){default or aside} "
+            f"| [`{name}`](models/{name}.md){' (the default)' if name == inference.DEFAULT else aside} "
             f"| {_pictures(card['dataset'])} | {', '.join(card['class_names'])} "
-            f"| {card['test']['accuracy']:.3f} [{low:.3f}, {high:.3f}] | {card['guessing']:.3f} "
-            f"| {card['abstention'][-1]['accuracy']:.3f} |"
+            f"| {figures[file]['accuracy']:.3f} [{low:.3f}, {high:.3f}]{_part(card)} | {card['guessing']:.3f} "
+            f"| {card['abstention'][-1]['accuracy']:.3f} | {file.stat().st_size / 1e6:.1f} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def _part(card: dict) -> str:
+    return " (leak-free)" if card["counts"] == "test_leak_free" else ""
 
 
 def of(file: Path, folder: str | Path) -> dict[Path, str | dict]:

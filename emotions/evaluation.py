@@ -332,19 +332,14 @@ def measure_folder(folder: str | Path) -> dict[str, dict]:
         `validation`, `test` and `test_leak_free` (the test pictures without a copy in training), and the
         same with the suffix `_tta` where averaged predictions are there.
     """
-    folder = Path(folder)
-    copied_file = folder.parent / "copied_in_training.csv"
-    if not copied_file.exists():
-        raise FileNotFoundError(f"{copied_file} is missing, which says what is leak-free: evaluate a run there again.")
-    copied = set(pd.read_csv(copied_file, dtype=str)["id"])
-    found = {}
+    folder, found = Path(folder), {}
     for end in ("", "_tta"):
         if not (folder / f"predictions{end}.csv").exists():
             continue
         test = Predictions.read(folder / f"predictions{end}.csv")
         found[f"validation{end}"] = measure(Predictions.read(folder / f"predictions_validation{end}.csv"))
         found[f"test{end}"] = measure(test)
-        clean = test.take(~np.isin(test.ids, list(copied)))
+        clean = leak_free(test, folder.parent)
         if not len(clean):
             raise ValueError(
                 f"Each of the {len(test):,} test pictures of {folder} has a copy in training, so that nothing is left "
@@ -352,6 +347,18 @@ def measure_folder(folder: str | Path) -> dict[str, dict]:
             )
         found[f"test_leak_free{end}"] = measure(clean)
     return found
+
+
+def leak_free(test: Predictions, folder: str | Path) -> Predictions:
+    """The test pictures without a copy in training, by the `copied_in_training.csv` of `results/<data set>`.
+
+    Raises:
+        FileNotFoundError: that file is not there.
+    """
+    file = Path(folder) / "copied_in_training.csv"
+    if not file.exists():
+        raise FileNotFoundError(f"{file} is missing, which says what is leak-free: evaluate a run there again.")
+    return test.take(~np.isin(test.ids, pd.read_csv(file, dtype=str)["id"].to_list()))
 
 
 def summary(found: dict) -> pd.DataFrame:

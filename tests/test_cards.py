@@ -108,6 +108,19 @@ def test_the_card_says_how_good_the_model_is_and_what_it_is_not_for(root):
     assert "were trained on" in drawn and "drawings only" in drawn and "Article 5(1)(f)" in drawn
 
 
+def test_of_a_model_that_learned_copies_the_leak_free_part_counts(root):
+    folder = root / "results" / "synthetic" / "lenet-all"
+    found, card = json.loads((folder / "metrics.json").read_text()), cards.for_programs(folder)
+    clean = found["test_leak_free"]
+    assert card["counts"] == "test_leak_free" and clean["n"] == 270 < found["test"]["n"]
+    assert card["abstention"][0]["accuracy"] == round(clean["accuracy"], 4)
+    text, readme = cards.for_people(folder), cards.contents(root)[root / "README.md"]
+    for name, figures in clean["per_class"].items():
+        assert f"| {name} | {figures['precision']:.3f} |" in text and f" | {figures['support']} |" in text
+    assert "too low" in text and f"| {clean['accuracy']:.3f} [" in readme and "(leak-free)" in readme
+    assert cards.for_programs(root / "results" / "fer2013-3" / "lenet")["counts"] == "test"
+
+
 def test_readme_lists_the_models_with_the_default_first(root, monkeypatch):
     monkeypatch.setattr(inference, "DEFAULT", "lenet-all-synthetic")
     text = cards.contents(root)[root / "README.md"]
