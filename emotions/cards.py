@@ -96,11 +96,11 @@ def reliance(validation: Predictions, test: Predictions) -> dict:
 
 
 def for_programs(folder: str | Path) -> dict:
-    """What goes into the `.keras` file of a run: see `evaluation.card` and `reliance`; `counts` names the split whose
-    figures count."""
+    """What goes into the `.keras` file of a run: see `evaluation.card` and `reliance`. `counts` names the split whose
+    figures count, where that is not `test`."""
     found = _metrics(folder)
-    relied = reliance(*_predictions(folder))
-    return evaluation.card(found, relied["temperature"]) | relied | {"counts": _counts(found)}
+    relied, counts = reliance(*_predictions(folder)), _counts(found)
+    return evaluation.card(found, relied["temperature"]) | relied | ({} if counts == "test" else {"counts": counts})
 
 
 def _counts(found: dict) -> str:
@@ -236,7 +236,7 @@ def _per_class(test: dict) -> pd.DataFrame:
 
 def _confident(temperature: float) -> str:
     if abs(temperature - 1) < 0.1:
-        return "near 1: there is next to nothing to correct"
+        return "close to 1: little to correct"
     return "above 1: the model was overconfident" if temperature > 1 else "below 1: the model was too cautious"
 
 
@@ -292,7 +292,7 @@ LISTED = re.compile(r"(<!-- models -->\n).*?(<!-- /models -->)", re.DOTALL)
 
 def _rows(found: dict[Path, dict]) -> str:
     """README's list of models: the default first, then by data set, the best first."""
-    figures = {file: card[card["counts"]] for file, card in found.items()}
+    figures = {file: card[card.get("counts", "test")] for file, card in found.items()}
     order = sorted(found, key=lambda file: (found[file]["dataset"], -figures[file]["accuracy"]))
     order.sort(key=lambda file: file.stem != inference.DEFAULT)
     lines = [
@@ -312,7 +312,7 @@ def _rows(found: dict[Path, dict]) -> str:
 
 
 def _part(card: dict) -> str:
-    return " (leak-free)" if card["counts"] == "test_leak_free" else ""
+    return " (leak-free)" if "counts" in card else ""
 
 
 def of(file: Path, folder: str | Path) -> dict[Path, str | dict]:
