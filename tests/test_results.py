@@ -14,8 +14,8 @@ if not RUNS:
 
 
 @cache
-def measured(folder):
-    return {run["model"]: run for run in leaderboard.read(folder)}
+def measured(folder, read=leaderboard.read):  # as it was before a test put this in its place
+    return {run["model"]: run for run in read(folder)}
 
 
 def assert_same(found, saved, where):
