@@ -206,11 +206,11 @@ def recalls(metrics: dict) -> str:
     return ", ".join(f"{name} {100 * figures['recall']:.0f} %" for name, figures in metrics["per_class"].items())
 
 
-def reported(dataset: str, model: str) -> str:
+def reported(dataset: str, architecture: str) -> str:
     """What others report of the same system, with the protocol, in a sentence; empty where there is nothing."""
     from emotions import published
 
-    found = published.of(dataset, model)
+    found = published.on(dataset, architecture)
     if found is None:
         return ""
     also = f", {found.also}" if found.also else ""

@@ -73,8 +73,12 @@ def of(run: dict) -> Figure | None:
     """
     if set(run.get("variants", ())) - {COPIES_KEPT} or own_word(run):
         return None
-    system = run.get("architecture") or run["model"]
-    return next((figure for figure in FIGURES if run["dataset"] in figure.datasets and system in figure.models), None)
+    return on(run["dataset"], run.get("architecture") or run["model"])
+
+
+def on(dataset: str, system: str) -> Figure | None:
+    """The figure of one of our architectures, or of an ensemble, on a data set."""
+    return next((figure for figure in FIGURES if dataset in figure.datasets and system in figure.models), None)
 
 
 def others(dataset: str) -> list[Figure]:

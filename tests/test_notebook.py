@@ -27,8 +27,8 @@ def test_scores_differences_and_recalls_in_words():
 
 
 def test_what_others_report_names_its_protocol():
-    figure = published.of("fer2013", "resnet50v2-s1")
-    sentence = notebook.reported("fer2013", "resnet50v2-s1")
+    figure = published.on("fer2013", "resnet50v2")
+    sentence = notebook.reported("fer2013", "resnet50v2")
     assert f"{100 * figure.accuracy:.1f} %" in sentence and figure.protocol in sentence and figure.source in sentence
     assert notebook.reported("fer2013", "logistic-regression") == ""
 
