@@ -9,7 +9,7 @@ The test split is not looked at: ingredients are choices.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,9 +58,13 @@ def run(
     profile: str = "full",
     epochs: int = EPOCHS,
     mixed_precision: bool | None = None,
+    changes: Sequence[str] | None = None,
     verbose: int | str = "auto",
 ) -> Path:
     """Train each change that is not there yet, from the same seed and for as many epochs.
+
+    Args:
+        changes: some names of `CHANGES`; by default all.
 
     Returns:
         the folder, `results/<data set>/ablation`, with "-all" and the like for variants of the data: in it, one folder
@@ -73,8 +77,8 @@ def run(
     dataset = runs.scaled(dataset, profile)
     recipe = models.find(RECIPE).recipe
     recipe = replace(recipe, phases=(replace(recipe.phases[0], epochs=epochs),))
-    for name, change in CHANGES.items():
-        place, changed = _place(folder, name), runs.scaled_recipe(change(recipe), profile)
+    for name in CHANGES if changes is None else changes:
+        place, changed = _place(folder, name), runs.scaled_recipe(CHANGES[name](recipe), profile)
         if (place / "predictions_validation.csv").exists():
             record = json.loads((place / "training.json").read_text(encoding="utf-8"))
             if choice := training.differing(record, training.made_of(dataset, changed)):

@@ -15,10 +15,10 @@ def folder(tmp_path, monkeypatch, easy_dataset):
     kept = (ablation.FULL, "SGD instead of AdamW")
     monkeypatch.setattr(ablation, "CHANGES", {name: ablation.CHANGES[name] for name in kept})
 
-    def run(epochs=1, fewer=0, **choices):
+    def run(epochs=1, fewer=0, changes=None, **choices):
         train = easy_dataset.train.take(np.arange(len(easy_dataset.train) - fewer))
         blind = dataclasses.replace(easy_dataset, train=train, test=None, **choices)
-        return ablation.run(blind, epochs=epochs, verbose=0)
+        return ablation.run(blind, epochs=epochs, changes=changes, verbose=0)
 
     return run
 
@@ -35,6 +35,11 @@ def test_variants_are_trained_once_and_compared_on_validation(folder):
     assert (changed["difference"] == changed["accuracy"] - table["accuracy"].iloc[0]).all()
     low, middle, high = (changed[f"difference{end}"] for end in ("_low", "", "_high"))
     assert ((low <= middle) & (middle <= high)).all()
+
+
+def test_a_few_changes_can_be_chosen(folder):
+    made = folder(changes=[ablation.FULL])
+    assert list(ablation.table(made).index) == [ablation.FULL]
 
 
 def test_a_table_of_other_pictures_or_another_recipe_is_not_shown(folder):
