@@ -1,6 +1,6 @@
 """Use it: a saved model on a picture, an array, a list, a folder, the camera.
 
-    classifier = load("champion-all-fer2013")      # a name in models/, or any .keras file
+    classifier = load("champion-fer2013")      # a name in models/, or any .keras file
     classifier.predict("party.jpg")                # a table, one row per face
     classifier.predict("holiday photos/")          # the same for a folder
 
@@ -33,7 +33,7 @@ from emotions.models import CARD, read_card
 from emotions.palette import rgb
 from emotions.pictures import SUFFIXES, Store, decode, fit, in_threads, shape_of
 
-DEFAULT = "champion-all-fer2013"  # a committed file of models/, used where none is named
+DEFAULT = "champion-fer2013"  # a committed file of models/, used where none is named
 BATCH = 64        # pictures in memory at a time
 FACE_SIZED = 96   # pixels: a picture no larger is taken for a face already cut out
 LARGEST = 1600    # pixels on the longer side, to which larger pictures are reduced before faces are looked for
