@@ -19,6 +19,7 @@ import pandas as pd
 from emotions import comparison, plots, published, training
 from emotions.evaluation import commonest, counted, measure_folder
 from emotions.runs import BASELINE
+from emotions.variants import COPIES_KEPT
 
 MARKED = re.compile(
     r"(?P<open><!-- leaderboard:(?P<name>\S+) -->\n)(?P<table>.*?)(?P<close><!-- /leaderboard:(?P=name) -->)", re.DOTALL
@@ -108,6 +109,7 @@ def _row(run: dict, models: str | Path | None) -> dict:
         "input_size": training.get("input_size"),
         "epochs": training.get("epochs_trained"),
         "recipe_epochs": training.get("recipe_epochs"),
+        "variants": ", ".join(run.get("variants", ())) or None,
         "members": " + ".join(run["members"]) if "members" in run else None,
         "trained_by": run.get("trained_by"),
         "seed": run["seed"],
@@ -179,15 +181,17 @@ def to_markdown(
 
 
 def best(dataset: str, board: pd.DataFrame, most_frequent: tuple[str, float]) -> str:
-    """The single network of ours that is ahead on the leak-free part, in a sentence."""
-    ours = board[board["members"].isna() & board["trained_by"].isna()]
+    """The single network of ours that is ahead on validation, in a sentence; not one that learned copies of it."""
+    honest = ~board["variants"].fillna("").str.contains(COPIES_KEPT)
+    ours = board[board["members"].isna() & board["trained_by"].isna() & honest]
     if ours.empty:
         return f"No network of ours has been trained on `{dataset}` yet.\n"
-    row = ours.loc[ours["leak_free_accuracy"].idxmax()]
+    row = ours.loc[ours["validation_accuracy"].idxmax()]
     label, share = most_frequent
     trained = f", {_trained(row)}" if pd.notna(row["epochs"]) else ""
     return (
-        f"Best single network of ours: **{row['title']}, {_bracketed(row, 'leak_free_accuracy')}** of the "
+        f"Best single network of ours, chosen on validation: **{row['title']}, "
+        f"{_bracketed(row, 'leak_free_accuracy')}** of the "
         f"{row['n_leak_free']:,} leak-free test pictures of `{dataset}` ({row['parameters'] / 1e6:.2f} million "
         f"parameters{trained}); always saying “{label}”: {share:.3f}.\n"
     )

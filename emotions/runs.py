@@ -151,12 +151,13 @@ class Run:
         """What to type to make it again, and behind a # what the command line cannot do of it."""
         found = self.metrics
         training, dataset, seed = found["training"], found["dataset"], found["seed"]
+        quick = ["--profile quick"] if self.folder == run_folder(dataset, self.folder.name, "quick") else []
         if "members" in found:
-            return f"python -m emotions leaderboard --data {dataset}"
+            return " ".join([f"python -m emotions leaderboard --data {dataset}", *quick])
         if "trained_by" in found:
             return f"python -m emotions peers FOLDER --data {dataset}"
         name, weights = found.get("architecture", found["model"]), found.get("weights")
-        options = [VARIANTS[words].option for words in found.get("variants", ())]
+        options = quick + [VARIANTS[words].option for words in found.get("variants", ())]
         missing = [] if dataset in NAMES else [f"{dataset} is none of the package's data sets: bring its pictures"]
         if word := own_word(found):
             options.append(f"--suffix {word}")

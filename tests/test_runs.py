@@ -353,6 +353,13 @@ def test_what_was_not_trained_names_what_makes_it(tmp_path):
     assert recorded(tmp_path, trained_by="others").command() == "python -m emotions peers FOLDER --data fer2013"
 
 
+@pytest.mark.parametrize("profile", ["quick", "full"])
+def test_a_run_is_made_again_in_its_own_profile(home, monkeypatch, profile):
+    folder = runs.run_folder("fer2013", "lenet", profile)
+    folder.mkdir(parents=True)
+    assert trained_by(recorded(folder).command(), monkeypatch)["profile"] == profile
+
+
 def test_a_run_without_its_model_says_how_to_make_it(tmp_path):
     run = recorded(tmp_path, "resnet34", input_size=64, epochs=[4])
     with pytest.raises(FileNotFoundError, match="emotions train resnet34 --data fer2013 --size 64 --epochs 4"):
