@@ -92,13 +92,35 @@ def accelerator() -> str | None:
 
 
 def steps_per_execution() -> int:
-    """How many training steps run without returning to Python: several on an accelerator, where Keras allows them."""
+    """How many training steps run between two looks at the callbacks: several on an accelerator, in TensorFlow without
+    returning to Python; one where Keras does not allow more."""
     return 16 if accelerator() and name() != "torch" else 1
 
 
 def jit_compile() -> bool | str:
     """What `compile` is told of XLA: TensorFlow's lacks the operation behind the warp, the others choose themselves."""
     return False if name() == "tensorflow" else "auto"
+
+
+def bfloat16() -> bool:
+    """Whether there is an accelerator that computes in bfloat16: of NVIDIA's, those from compute capability 8.0 on; a
+    T4, P100 or V100 would only emulate it."""
+    if accelerator() is None:
+        return False
+    if name() == "tensorflow":
+        import tensorflow as tf
+
+        devices = tf.config.list_physical_devices("GPU")
+        details = tf.config.experimental.get_device_details(devices[0]) if devices else {}
+        return not devices or details.get("compute_capability", (0, 0)) >= (8, 0)
+    if name() == "jax":
+        import jax
+
+        device = jax.devices()[0]
+        return device.platform == "tpu" or float(getattr(device, "compute_capability", 0)) >= 8
+    import torch
+
+    return torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 0)
 
 
 def hardware() -> str:
@@ -124,7 +146,8 @@ def peak_memory() -> int:
     if accelerator() and name() == "torch":
         import torch
 
-        return torch.cuda.max_memory_allocated()
+        if torch.cuda.is_available():
+            return torch.cuda.max_memory_allocated()
     status = Path("/proc/self/status")
     if status.exists():  # what getrusage says may be left from the process that started this one
         return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="utf-8"))[1]) * 1024
@@ -135,12 +158,12 @@ def peak_memory() -> int:
 
 @contextlib.contextmanager
 def mixed_precision(wanted: bool | None = None) -> Iterator[bool]:
-    """Mixed precision, by default where there is an accelerator, and float32 otherwise; yields whether it is mixed.
+    """Mixed precision, by default where an accelerator has `bfloat16`, else float32; yields whether it is mixed.
 
     bfloat16 keeps float32's range, so no loss scaling is needed. Of CPUs, those with bfloat16 instructions
     (AVX512_BF16, AMX) train dense convolutions faster with it, depthwise ones slower; others are slower with any.
     """
-    mixed = accelerator() is not None if wanted is None else wanted
+    mixed = bfloat16() if wanted is None else wanted
     before = keras.mixed_precision.global_policy()
     keras.mixed_precision.set_global_policy("mixed_bfloat16" if mixed else "float32")
     try:

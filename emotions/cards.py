@@ -15,7 +15,7 @@ import pandas as pd
 
 from emotions import calibration, evaluation, inference, models, training
 from emotions.evaluation import Predictions
-from emotions.variants import COPIES_KEPT
+from emotions.variants import learned_copies
 
 ANSWERED = (1.0, 0.9, 0.8, 0.7, 0.5)  # shares of validation that a threshold of confidence leaves answered
 
@@ -105,11 +105,7 @@ def for_programs(folder: str | Path) -> dict:
 
 def _counts(found: dict) -> str:
     """The test split, or of a model that learned copies of its pictures the part without these."""
-    return "test_leak_free" if _learned_copies(found) else "test"
-
-
-def _learned_copies(found: dict) -> bool:
-    return COPIES_KEPT in found.get("variants", ()) or found["dataset"].endswith("-as-distributed")
+    return "test_leak_free" if learned_copies(found) else "test"
 
 
 def _metrics(folder: str | Path) -> dict:
@@ -120,7 +116,7 @@ def _predictions(folder: str | Path) -> tuple[Predictions, Predictions]:
     """Of validation, and of what `_counts`."""
     folder = Path(folder)
     validation, test = (Predictions.read(folder / f"predictions{end}.csv") for end in ("_validation", ""))
-    return validation, evaluation.leak_free(test, folder.parent) if _learned_copies(_metrics(folder)) else test
+    return validation, evaluation.leak_free(test, folder.parent) if learned_copies(_metrics(folder)) else test
 
 
 # -------------------------------------------------------------------------------------------------- for people
@@ -207,7 +203,7 @@ def _copies(found: dict) -> str:
         "Copies of validation and test pictures **were trained on**: only the leak-free figures count, and what is "
         "said of test below the first table is said of the leak-free part. The temperature was fitted on validation, "
         "whose copies make it come out too low."
-        if _learned_copies(found)
+        if learned_copies(found)
         else "Copies of validation and test pictures were left out of training."
     )
 
@@ -215,8 +211,8 @@ def _copies(found: dict) -> str:
 def _guessing(test: dict) -> str:
     name, share = evaluation.commonest(test)
     line = f"Always saying *{name}* would be right on {share:.3f} of the test pictures."
-    if test["accuracy_interval"][0] <= share:
-        line += " **This model is not surely better than that: it is here to be looked into, not to be used.**"
+    if (verdict := evaluation.against_guessing(test)) != "surely better":
+        line += f" **This model is {verdict} than that: it is here to be looked into, not to be used.**"
     return line
 
 

@@ -10,6 +10,7 @@ import sys
 
 from emotions.variants import VARIANTS
 
+REGISTRY = "an architecture, as lenet, resnet34 or champion; a name that is none lists them all"
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
@@ -23,15 +24,16 @@ def parser() -> argparse.ArgumentParser:
     add.set_defaults(run=data)
 
     add = commands.add_parser("train", help="train, evaluate and save a model", description=train.__doc__)
-    add.add_argument("model", help="a name of the registry, or logistic-regression")
+    add.add_argument("model", help=f"{REGISTRY}, or logistic-regression")
     data_options(add, trains=True)
     add.add_argument("--profile", default="full", choices=("full", "quick"), help="quick: seconds, under build/")
-    add.add_argument("--seed", type=int, help="also names the run, as -s1; default 0, unnamed")
-    add.add_argument(
+    seeds = add.add_mutually_exclusive_group()
+    seeds.add_argument("--seed", type=int, help="also names the run, as -s1; default 0, unnamed")
+    seeds.add_argument(
         "--seeds",
-        type=int,
+        type=positive,
         metavar="N",
-        help="train with N seeds, those not there yet, and average them in an ensemble",
+        help="train with N seeds, those not there yet, for as many epochs each, and average them in an ensemble",
     )
     add.add_argument("--size", type=int, help="input size in pixels; default: the architecture's")
     add.add_argument(
@@ -39,8 +41,8 @@ def parser() -> argparse.ArgumentParser:
         help='"imagenet", a Hugging Face name or folder (for ViT), or a file of weights; default: from scratch',
     )
     add.add_argument("--epochs", type=int, nargs="+", help="most epochs, one number per phase")
-    add.add_argument("--batch-size", type=int)
-    add.add_argument("--minutes", type=float, help="time budget that sets the number of epochs")
+    add.add_argument("--batch-size", type=positive, help="pictures per step; default: the recipe's")
+    add.add_argument("--minutes", type=float, help="most minutes of one training: sets its number of epochs")
     add.add_argument(
         "--mixed-precision", action="store_true", help="bfloat16 on a CPU too; default: on accelerators only"
     )
@@ -57,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
     add.set_defaults(run=ablate)
 
     add = commands.add_parser("speed", help="how fast training is", description=speed.__doc__)
-    add.add_argument("model", help="a name of the registry")
+    add.add_argument("model", help=REGISTRY)
     data_options(add)
     add.add_argument("--size", type=int, help="input size in pixels; default: the architecture's")
     add.add_argument("--mixed-precision", action="store_true", help="bfloat16 on a CPU too")
@@ -65,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
 
     add = commands.add_parser("evaluate", help="measure a saved model on a data set", description=evaluate.__doc__)
     add.add_argument("model", metavar="NAME_OR_FILE", help="a name in models/, or a .keras file")
-    data_options(add)
+    data_options(add, default=None, said="the one it learned from")
     add.add_argument(
         "--out",
         metavar="FOLDER",
@@ -75,8 +77,8 @@ def parser() -> argparse.ArgumentParser:
 
     add = commands.add_parser("peers", help="measure ready-made classifiers like our own", description=peers.__doc__)
     add.add_argument("folder", metavar="FOLDER", help="where their files are, see emotions/peers.py")
-    data_options(add)
-    add.set_defaults(run=peers, data="fer2013")
+    data_options(add, default="fer2013")
+    add.set_defaults(run=peers)
 
     add = commands.add_parser("predict", help="say which emotion each face shows", description=predict.__doc__)
     add.add_argument("paths", nargs="+", metavar="PATH", help="a picture, or a folder with all in it")
@@ -85,7 +87,8 @@ def parser() -> argparse.ArgumentParser:
         "--classes", metavar="A,B,…", help="for a file without class names: those of its outputs, in order"
     )
     add.add_argument("--no-faces", action="store_true", help="look for no faces: every picture as a whole is one")
-    add.add_argument("--unsure-below", type=float, default=0.0, metavar="P", help='a lower confidence becomes "unsure"')
+    unsure = 'a confidence below P, 0 to 1, becomes "unsure"'
+    add.add_argument("--unsure-below", type=share, default=0.0, metavar="P", help=unsure)
     form = add.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON, errors included, instead of a table")
     form.add_argument("--annotate", metavar="FOLDER", help="write copies with boxes and emotions, instead of a table")
@@ -119,9 +122,16 @@ def quiet_start() -> None:
     notebook.start_backend()
 
 
-def data_options(command: argparse.ArgumentParser, *, trains: bool = False) -> None:
-    """Which data; for a command that uses the training pictures, also what is to be done to them."""
-    command.add_argument("--data", default="synthetic", help="a data set's name, or folder:PATH; default: synthetic")
+def data_options(
+    command: argparse.ArgumentParser, *, trains: bool = False, default: str | None = "synthetic", said: str = ""
+) -> None:
+    """Which data; for a command that uses the training pictures, also what is to be done to them.
+
+    Args:
+        default: None where only the command can know, and says in its help what `said` tells.
+    """
+    words = f"a data set's name, or folder:PATH; default: {said or default}"
+    command.add_argument("--data", default=default, help=words)
     command.add_argument("--path", help="where the data are, if not in EMOTIONS_DATA or data/")
     for variant in VARIANTS.values() if trains else ():
         words = f"{variant.help}; names the run {variant.suffix}"
@@ -151,6 +161,20 @@ def data(options: argparse.Namespace) -> None:
         print(audit.audit(dataset))
 
 
+def positive(text: str) -> int:
+    """A whole number from 1 on, for argparse."""
+    if (number := int(text)) < 1:
+        raise ValueError
+    return number
+
+
+def share(text: str) -> float:
+    """A number from 0 to 1, for argparse."""
+    if not 0 <= (number := float(text)) <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return number
+
+
 def chosen_recipe(options: argparse.Namespace):
     """The model's recipe with the epochs and batch size that the options name; None for the baseline."""
     from emotions import models, runs
@@ -164,11 +188,16 @@ def chosen_recipe(options: argparse.Namespace):
                 f"--epochs has {len(options.epochs)} numbers; {options.model} trains in "
                 f"{len(recipe.phases)} phases: give one number for each."
             )
-        phases = [dataclasses.replace(phase, epochs=n) for phase, n in zip(recipe.phases, options.epochs, strict=True)]
-        recipe = dataclasses.replace(recipe, phases=tuple(phases))
+        recipe = with_epochs(recipe, options.epochs)
     if options.batch_size:
         recipe = dataclasses.replace(recipe, batch_size=options.batch_size)
     return recipe
+
+
+def with_epochs(recipe, epochs: list[int]):
+    """The recipe with other numbers of epochs, one for each phase."""
+    phases = [dataclasses.replace(phase, epochs=n) for phase, n in zip(recipe.phases, epochs, strict=True)]
+    return dataclasses.replace(recipe, phases=tuple(phases))
 
 
 def train(options: argparse.Namespace) -> None:
@@ -186,13 +215,15 @@ def train(options: argparse.Namespace) -> None:
     dataset = load_data(options)
     suffix = variants.suffix(dataset.variants)
     suffix += f"-{options.suffix.removeprefix('-')}" if options.suffix else ""
-    seeds = [options.seed] if options.seeds is None else range(options.seeds)
+    seeds = range(options.seeds) if options.seeds else [options.seed]
     names = [suffix if seed is None else f"{suffix}-s{seed}" for seed in seeds]
+    if options.seeds and recipe is None:
+        raise ValueError(f"{options.model} has nothing random, so --seeds would train the same again.")
+    minutes = options.minutes
     for seed, name in zip(seeds, names, strict=True):
         folder = runs.run_folder(dataset.name, options.model + name, options.profile)
-        if options.seeds and (folder / "metrics.json").exists() and not (folder / "checkpoint").exists():
+        if options.seeds and runs.Run(folder, folder).finished:
             print(f"{options.model + name} is there already.")
-            continue
         found = runs.run(
             options.model,
             dataset,
@@ -202,13 +233,16 @@ def train(options: argparse.Namespace) -> None:
             weights=options.weights,
             recipe=recipe,
             seed=seed or 0,
-            minutes=options.minutes,
+            minutes=minutes,
+            again=not options.seeds,
             mixed_precision=options.mixed_precision or None,
             track=options.track,
             verbose=2 if options.log else "auto",
         )
         say(found)
         keras.backend.clear_session()
+        if minutes:  # what the first seed had time for, all get: they are to differ in the seed alone
+            recipe, minutes = with_epochs(recipe, found["training"]["epochs"]), None
     if len(names) > 1:
         members = [options.model + name for name in names]
         say(ensembles.build(folder.parent, f"ensemble-{options.model}{suffix}", members))
@@ -260,6 +294,7 @@ def evaluate(options: argparse.Namespace) -> None:
     from emotions import evaluation, inference, plots
 
     classifier = inference.load(options.model)
+    options.data = options.data or classifier.card.get("dataset", "synthetic")
     dataset = load_data(options)
     if tuple(classifier.class_names) != tuple(dataset.class_names):
         raise ValueError(
@@ -302,6 +337,8 @@ def notebooks(options: argparse.Namespace) -> None:
             "--in-place runs every notebook with its own data set and profile; leave out --data and --profile."
         )
     files = options.files or sorted((runs.root() / "notebooks").glob("*.ipynb"))
+    if not files:
+        raise FileNotFoundError(f"There are no notebooks in {runs.root() / 'notebooks'}: name files.")
     execute.execute(files, options.data, options.profile, in_place=options.in_place)
     if options.data and options.profile:
         print(execute.summary(options.data, options.profile))
@@ -394,4 +431,6 @@ def main(arguments: list[str] | None = None) -> int:
         return options.run(options) or 0
     except (ValueError, OSError, RuntimeError) as error:
         print(f"emotions: {error}", file=sys.stderr)
-        return 2
+    except ModuleNotFoundError as error:
+        print(f"emotions: the package {error.name} is missing: pip install -e . in the clone.", file=sys.stderr)
+    return 2

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm
 from sklearn.metrics import accuracy_score, f1_score, recall_score
 
 from emotions.evaluation import RESAMPLES, Predictions, resampled
@@ -124,14 +124,34 @@ def compare_all(runs: Mapping[str, Predictions], resamples: int = RESAMPLES, see
         row = {"first": first, "second": second, "n": len(runs[first])}
         for figure in FIGURES:
             differences = samples[first][figure] - samples[second][figure]
-            row[f"{figure}_difference"] = observed[first][figure] - observed[second][figure]
-            row[f"{figure}_low"], row[f"{figure}_high"] = np.percentile(differences, [2.5, 97.5])
-            tail = min((differences <= 0).sum(), (differences >= 0).sum())
-            row[f"{figure}_p"] = min(1.0, 2 * (1 + tail) / (1 + resamples))
+            row |= _bootstrapped(figure, observed[first][figure] - observed[second][figure], differences)
         row["only_first"], row["only_second"], row["mcnemar_p"] = mcnemar(right[first], right[second])
         rows.append(row)
     pairs = pd.DataFrame(rows)
     return pairs.assign(**{f"{name}_holm": holm(pairs[name]) for name in pairs if name.endswith("_p")})
+
+
+def mean_difference(first, second, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, float]:
+    """How much larger is the mean over a group of pictures than over another group? Bootstrap over both, not paired.
+
+    Args:
+        first, second: a number per picture.
+
+    Returns:
+        mean_difference (first minus second), mean_low, mean_high and mean_p, as `compare`.
+    """
+    random = np.random.default_rng(seed)
+    groups = [np.asarray(values, float) for values in (first, second)]
+    means = [values[random.integers(len(values), size=(resamples, len(values)))].mean(axis=1) for values in groups]
+    return _bootstrapped("mean", groups[0].mean() - groups[1].mean(), means[0] - means[1])
+
+
+def _bootstrapped(figure: str, difference: float, samples: np.ndarray) -> dict[str, float]:
+    """A difference with its percentile interval and two-sided p-value, from its bootstrap samples."""
+    low, high = np.percentile(samples, [2.5, 97.5])
+    tail = min((samples <= 0).sum(), (samples >= 0).sum())
+    p = min(1.0, 2 * (1 + tail) / (1 + len(samples)))
+    return {f"{figure}_difference": difference, f"{figure}_low": low, f"{figure}_high": high, f"{figure}_p": p}
 
 
 def _figures(run: Predictions) -> dict[str, float]:
@@ -191,8 +211,21 @@ def over_seeds(table: pd.DataFrame, figures: Iterable[str] = ("accuracy", "macro
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 
+def wilson(hits, n) -> tuple[np.ndarray, np.ndarray]:
+    """The ends of the 95 % interval of a share (Wilson 1927).
+
+    Args:
+        hits, n: how many of how many; numbers or arrays.
+    """
+    n, z = np.asarray(n, float), norm.ppf(0.975)
+    share = np.asarray(hits) / n
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+    return np.clip(middle - half, 0, share), np.clip(middle + half, share, 1)  # rounding must not put it outside
+
+
 def accuracy_by(run: Predictions, groups) -> pd.DataFrame:
-    """Accuracy in each group of the pictures, with its 95 % interval (Wilson 1927).
+    """Accuracy in each group of the pictures, with its 95 % interval, see `wilson`.
 
     Args:
         groups: N values; a picture whose value is missing is in none.
@@ -203,8 +236,8 @@ def accuracy_by(run: Predictions, groups) -> pd.DataFrame:
     right = pd.Series(run.predicted == run.labels).groupby(np.asarray(groups))
     rows = {}
     for group, hits in right:
-        interval = binomtest(int(hits.sum()), len(hits)).proportion_ci(method="wilson")
-        rows[group] = {"n": len(hits), "accuracy": hits.mean(), "low": interval.low, "high": interval.high}
+        low, high = wilson(hits.sum(), len(hits))
+        rows[group] = {"n": len(hits), "accuracy": hits.mean(), "low": low, "high": high}
     return pd.DataFrame.from_dict(rows, orient="index", columns=["n", "accuracy", "low", "high"])
 
 

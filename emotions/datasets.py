@@ -16,6 +16,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from textwrap import shorten
 
 import numpy as np
 import pandas as pd
@@ -32,7 +33,7 @@ FERPLUS_VOTES = {"anger": "angry", "disgust": "disgust", "fear": "fear", "happin
 THREE_CLASSES = ("angry", "happy", "sad")
 PARTS = {"train": "train", "training": "train", "val": "validation", "valid": "validation",
          "validation": "validation", "test": "test", "testing": "test"}
-HELP = "data/README.md says what to put where."
+HELP = "The repository's data/README.md says where to get what, and what to put where."
 NO_COPIES = "Keeping copies changes nothing: none would be left out of these training pictures."
 
 
@@ -155,6 +156,8 @@ def load(name: str = "synthetic", path: str | Path | None = None, *, keep_copies
     size = (size, size) if isinstance(size, int) else size
     if name == "synthetic":
         from emotions import synthetic
+        if size and size[0] != size[1]:
+            raise ValueError(f"Drawn faces are squares, not {size[0]} x {size[1]} pixels.")
         dataset = synthetic.load(seed=seed) if size is None else synthetic.load(seed=seed, size=size[0])
         dataset = replace(dataset, notes=(*dataset.notes, NO_COPIES)) if keep_copies else dataset
         return _clean(dataset) if clean else dataset
@@ -279,7 +282,10 @@ def _places() -> list[Path]:
 def _candidates(place: Path, patterns: tuple[str, ...]) -> list[Path]:
     if place.is_file():
         return [place]
-    found = [match for pattern in patterns for match in sorted(place.glob(pattern))]
+    for above in ("", "*/", "*/*/", "*/*/*/"):  # Kaggle puts a data set up to three folders below /kaggle/input
+        found = [match for pattern in patterns for match in sorted(place.glob(above + pattern))]
+        if found:
+            break
     return list(dict.fromkeys(found)) + ([place] if (place / "train").is_dir() else [])
 
 
@@ -316,9 +322,10 @@ def _locate(name: str, source: Source, path: str | Path | None, size, memory_lim
             import kagglehub
             return source.read(Path(kagglehub.dataset_download(source.kaggle)), size, memory_limit)
         except Exception as reason:  # whatever went wrong there is part of the answer
-            tried.append(f"Kaggle, {source.kaggle} ({type(reason).__name__}: {str(reason)[:200]})")
+            why = shorten(str(reason), 90, placeholder="…")
+            tried.append(f"Kaggle, {source.kaggle} ({type(reason).__name__}: {why})")
     raise FileNotFoundError(f"{name} was not found. Tried: {'; '.join(tried)}. Put it into data/, or set EMOTIONS_DATA "
-                            f"to the folder that holds it, or give its path. {HELP}")
+                            f"to its folder, or give its path; “synthetic” needs no download. {HELP}")
 
 
 # Reading

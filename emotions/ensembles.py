@@ -19,7 +19,7 @@ from sklearn.metrics import log_loss
 from emotions import comparison
 from emotions.evaluation import Predictions, measure_folder
 from emotions.training import git_commit, now, write
-from emotions.variants import COPIES_KEPT
+from emotions.variants import VARIANTS, learned_copies
 
 FIRST = ("resnet34", "efficientnetb4-functional")  # the pair that is reported for Human Emotions
 PAIR, PLAIN, WEIGHTED = "ensemble-resnet34-efficientnetb4", "ensemble-plain", "ensemble-weighted"
@@ -82,7 +82,7 @@ def candidates(folder: str | Path) -> list[str]:
     return [
         run["model"]
         for run in found
-        if "members" not in run and "trained_by" not in run and COPIES_KEPT not in run.get("variants", ())
+        if "members" not in run and "trained_by" not in run and not learned_copies(run)
     ]
 
 
@@ -135,9 +135,12 @@ def _told(folder: str | Path) -> dict[str, list[str]]:
 
 def outdated(folder: str | Path) -> bool:
     """Whether one of a data set's ensembles was built before one of its members was evaluated; of those whose members
-    are chosen, before one of the `candidates` was."""
+    are chosen, before one of the `candidates` was, or of a run that is none any more."""
     folder = Path(folder)
-    chosen = {name: candidates(folder) for name in CHOSEN if (folder / name / "metrics.json").exists()}
+    names = candidates(folder)
+    chosen = {name: names for name in CHOSEN if (folder / name / "metrics.json").exists()}
+    if any(set(_metrics(folder / name)["members"]) - set(names) for name in chosen):
+        return True
     return any(
         _metrics(folder / name)["evaluated"] < _metrics(folder / member)["evaluated"]
         for name, members in (chosen | _told(folder)).items()
@@ -196,6 +199,7 @@ def _report(folder: Path, weights: dict[str, float], title: str) -> dict:
         values = [member.get(fact) for member in members]
         return None if None in values else sum(values)
 
+    variants = [words for words in VARIANTS if any(words in member.get("variants", ()) for member in members)]
     found = {
         "dataset": members[0]["dataset"],
         "model": folder.name,
@@ -207,7 +211,8 @@ def _report(folder: Path, weights: dict[str, float], title: str) -> dict:
         "training_seconds": total("training_seconds"),
         "git_commit": git_commit(),
         "evaluated": now(),
-        "title": title,
+        "title": ", ".join([title, *variants]),
+        "variants": variants,
         "parameters": total("parameters"),
         "seconds_per_picture": total("seconds_per_picture"),
         "timed_on": together("timed_on"),

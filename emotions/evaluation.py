@@ -190,6 +190,16 @@ def commonest(measured: dict) -> tuple[str, float]:
     return name, support[name] / measured["n"]
 
 
+def against_guessing(measured: dict) -> str:
+    """How an accuracy, by its 95 % interval, compares with that of always saying the commonest class, in words.
+
+    Args:
+        measured: from `measure`, with intervals.
+    """
+    share, (low, high) = commonest(measured)[1], measured["accuracy_interval"]
+    return "surely better" if low > share else "surely worse" if high < share else "not surely better"
+
+
 def counted(number: float, noun: str) -> str:
     """`1 epoch`, `2 epochs`."""
     return f"{number:,.0f} {noun}{'' if number == 1 else 's'}"

@@ -211,6 +211,8 @@ def load(model: str | Path = DEFAULT, class_names: Iterable[str] | None = None) 
     if path.suffix == ".keras" and not zipfile.is_zipfile(path):  # Keras would say that there is no such file
         raise ValueError(f"{path} is no model that Keras can load: it is not the archive that a .keras file is; "
                          "was it downloaded completely?")
+    if path.suffix not in (".keras", ".h5", ".hdf5"):
+        raise ValueError(f"{path} is no model that Keras can load: their names end in .keras, .h5 or .hdf5.")
     try:
         loaded = keras.models.load_model(path, compile=False)
     except Exception as reason:  # Keras raises nearly anything; the reason is told
@@ -241,7 +243,8 @@ def find(model: str | Path = DEFAULT) -> Path:
     if name in known:
         return known[name]
     if not known:
-        raise FileNotFoundError(f"There is no model named {name!r}, nor any other in models/: give the path of a file.")
+        raise FileNotFoundError(f"There is no model named {name!r}, nor any other in models/: give the path of a file, "
+                                f"as of {DEFAULT}.keras from the repository's folder models/.")
     near = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
     raise FileNotFoundError(f"There is no model named {name!r}; did you mean {near!r}? "
                             f"There are {', '.join(sorted(known))}.")

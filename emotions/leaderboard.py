@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from emotions import comparison, plots, published, training
+from emotions.ensembles import CHOSEN
 from emotions.evaluation import commonest, counted, measure_folder
 from emotions.runs import BASELINE
 from emotions.variants import COPIES_KEPT
@@ -68,7 +69,8 @@ def table(found: list[dict], models: str | Path | None = None) -> pd.DataFrame:
 
     Returns:
         every column of `leaderboard.csv`. Shares are 0-1; `<figure>_low` and `<figure>_high` are the ends of
-        95 % intervals; log_loss in nats; megabytes of 10^6 bytes; None where a run does not have it.
+        95 % intervals; guessing is the accuracy of always saying the most frequent class; log_loss in nats;
+        megabytes of 10^6 bytes; None where a run does not have it.
     """
     board = pd.DataFrame([_row(run, models) for run in found]).set_index("model").astype(dict.fromkeys(WHOLE, "Int64"))
     return board.sort_index().sort_values("accuracy", ascending=False, kind="stable")
@@ -78,7 +80,7 @@ def _row(run: dict, models: str | Path | None) -> dict:
     test, clean, flipped, training = run["test"], run["test_leak_free"], run.get("test_tta"), run["training"]
     file = Path(models) / f"{run['model']}-{run['dataset']}.keras" if models else None
     elsewhere = published.of(run)
-    copies = test["n"] - clean["n"]
+    copies, (label, share) = test["n"] - clean["n"], commonest(test)
     # The baseline keeps no record of its training, and learns from the whole split.
     unrecorded = run["split_sizes"]["train"] if run["model"] == BASELINE else None
     return {
@@ -86,8 +88,11 @@ def _row(run: dict, models: str | Path | None) -> dict:
         "title": run["title"],
         "n": test["n"],
         **_with_interval("accuracy", test),
+        "most_frequent": label,
+        "guessing": share,
         "n_leak_free": clean["n"],
         **_with_interval("accuracy", clean, "leak_free_"),
+        "leak_free_guessing": commonest(clean)[1],
         # All right answers are those on copies and those on the rest.
         "copies_accuracy": (test["n"] * test["accuracy"] - clean["n"] * clean["accuracy"]) / copies if copies else None,
         "flip_averaged_accuracy": flipped and flipped["accuracy"],
@@ -134,23 +139,21 @@ def to_csv(board: pd.DataFrame) -> str:
     return board.to_csv(float_format="%.6g", lineterminator="\n")
 
 
-def to_markdown(
-    dataset: str, board: pd.DataFrame, most_frequent: tuple[str, float], columns: tuple[str, ...] | None = None
-) -> str:
+def to_markdown(dataset: str, board: pd.DataFrame, columns: tuple[str, ...] | None = None) -> str:
     """The main columns, for people.
 
     Args:
         dataset: its name.
         board: what `table` returns.
-        most_frequent: the most frequent class of the test split and its share.
         columns: some of `COLUMNS`; all by default.
     """
-    first, (label, share) = board.iloc[0], most_frequent
+    first = board.iloc[0]
     columns = columns or tuple(COLUMNS)
     rows = [[COLUMNS[name](row) for name in columns] for _, row in board.reset_index().iterrows()]
     lines = [
         f"Test split of `{dataset}`, {first['n']:,} pictures; leak-free: the {first['n_leak_free']:,} of them without "
-        f"a copy in training. In brackets 95 % intervals. Always saying “{label}” would give {share:.3f}.",
+        f"an exact copy in training. In brackets 95 % intervals. Always saying “{first['most_frequent']}” would give "
+        f"{first['guessing']:.3f}; leak-free {first['leak_free_guessing']:.3f}.",
         "",
         "| " + " | ".join(columns) + " |",
         "|" + "".join("---|" if name in WORDS else "---:|" for name in columns),
@@ -159,8 +162,9 @@ def to_markdown(
         "Single pass, but for the flip-averaged column (mean over each picture and its mirror image)."
         + (" MB: the saved model. ms: one picture alone, on a CPU." if "ms" in columns else ""),
     ]
-    if board["members"].notna().any():
-        lines += ["", "Averages are of runs of ours that were trained without copies."]
+    if chosen := [f"`{name}`" for name in CHOSEN if name in board.index]:
+        both = " and ".join(chosen)
+        lines += ["", f"The members of {both} were chosen on validation, from runs without copies of it."]
     if board["trained_by"].notna().any():
         lines += [
             "",
@@ -180,20 +184,19 @@ def to_markdown(
     return "\n".join(lines) + "\n"
 
 
-def best(dataset: str, board: pd.DataFrame, most_frequent: tuple[str, float]) -> str:
+def best(dataset: str, board: pd.DataFrame) -> str:
     """The single network of ours that is ahead on validation, in a sentence; not one that learned copies of it."""
     honest = ~board["variants"].fillna("").str.contains(COPIES_KEPT)
     ours = board[board["members"].isna() & board["trained_by"].isna() & honest]
     if ours.empty:
         return f"No network of ours has been trained on `{dataset}` yet.\n"
     row = ours.loc[ours["validation_accuracy"].idxmax()]
-    label, share = most_frequent
     trained = f", {_trained(row)}" if pd.notna(row["epochs"]) else ""
     return (
         f"Best single network of ours, chosen on validation: **{row['title']}, "
         f"{_bracketed(row, 'leak_free_accuracy')}** of the "
         f"{row['n_leak_free']:,} leak-free test pictures of `{dataset}` ({row['parameters'] / 1e6:.2f} million "
-        f"parameters{trained}); always saying “{label}”: {share:.3f}.\n"
+        f"parameters{trained}); always saying “{row['most_frequent']}”: {row['leak_free_guessing']:.3f}.\n"
     )
 
 
@@ -251,7 +254,7 @@ COLUMNS = {
 
 
 WORDS = ("Model", "Trained on", "Published")  # the rest are numbers
-IN_README = ("Model", "Accuracy", "Leak-free", "Flip-averaged", "Parameters (M)", "Trained on")
+IN_README = ("Model", "Accuracy", "Leak-free", "Flip-averaged", "Macro F1", "Parameters (M)", "Trained on")
 
 
 def side_by_side(found: list[dict], columns: tuple[str, ...] = tuple(COLUMNS)) -> pd.DataFrame:
@@ -304,11 +307,10 @@ def contents(root: str | Path, data: str | None = None) -> dict[Path, str]:
     for name in [data] if data else names:
         found = read(root / "results" / name)
         board = table(found, root / "models")
-        most = commonest(found[0]["test"])
-        tables[name] = to_markdown(name, board, most, IN_README)
-        tables[f"{name}/best"] = best(name, board, most)
+        tables[name] = to_markdown(name, board, IN_README)
+        tables[f"{name}/best"] = best(name, board)
         files[root / "results" / name / "leaderboard.csv"] = to_csv(board)
-        files[root / "results" / name / "leaderboard.md"] = to_markdown(name, board, most)
+        files[root / "results" / name / "leaderboard.md"] = to_markdown(name, board)
     readme = root / "README.md"
     if readme.exists():
         text = readme.read_text(encoding="utf-8")
@@ -330,23 +332,25 @@ def write(root: str | Path, data: str | None = None) -> dict[Path, str]:
     for path in stale(files):
         training.write(path, files[path])
         if path.suffix == ".csv":
-            any_run = json.loads(next(path.parent.glob("*/metrics.json")).read_text(encoding="utf-8"))
-            draw(pd.read_csv(path), path.with_suffix(".png"), path.parent.name, commonest(any_run["test"]))
+            draw(pd.read_csv(path), path.with_suffix(".png"), path.parent.name)
     return files
 
 
-def draw(board: pd.DataFrame, path: Path, dataset: str, most_frequent: tuple[str, float]) -> None:
-    """The accuracies of a `leaderboard.csv`, with their intervals, and what always saying the commonest class gives."""
+def draw(board: pd.DataFrame, path: Path, dataset: str) -> None:
+    """The accuracies of a `leaderboard.csv`, with their intervals, and what guessing gives."""
     titles = board["title"] + np.where(board["title"].duplicated(keep=False), " (" + board["model"] + ")", "")
     ends = {"accuracy": "accuracy", "low": "accuracy_low", "high": "accuracy_high"}
+    splits = {"all test pictures": "", "leak-free: no exact copy in training": "leak_free_"}
     series = {
         name: pd.DataFrame({end: board[prefix + column].to_numpy() for end, column in ends.items()}, titles)
-        for name, prefix in (("all test pictures", ""), ("leak-free: no copy in training", "leak_free_"))
+        for name, prefix in splits.items()
     }
     figure = plots.intervals(series, "accuracy (%), with 95 % intervals", f"{dataset}, test, n = {board['n'][0]:,}")
-    label, share = most_frequent
-    figure.axes[0].axvline(100 * share, color="black", linestyle=":", label=f"always saying “{label}”")
-    figure.axes[0].legend(fontsize=9)
+    for prefix, color in zip(splits.values(), plots.SERIES, strict=False):
+        share = board[f"{prefix}guessing"][0]
+        figure.axes[0].axvline(100 * share, color=color, linestyle=":", zorder=0)
+    guessing = f"dotted: always saying “{board['most_frequent'][0]}”"
+    figure.axes[0].legend(title=guessing, title_fontsize=9, fontsize=9)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 

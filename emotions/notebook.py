@@ -13,6 +13,10 @@ import numpy as np
 
 import emotions
 
+NO_RUNS = (
+    "Only the package is here, not the repository with its saved runs: what a notebook shows is trained now, for as "
+    'long as its introduction says; PROFILE = "quick" takes minutes.'
+)
 NO_ACCELERATOR = (
     "No accelerator was found, so training takes longer. To switch one on: Colab, Runtime > Change runtime type; "
     "Kaggle, Settings > Accelerator; your own machine, README, “Run it”."
@@ -20,7 +24,7 @@ NO_ACCELERATOR = (
 
 
 def begin() -> None:
-    """Print the versions and the accelerator; where there is none, say how to get one."""
+    """Print the versions and the accelerator; where there is none, or are no saved runs, say what that means."""
     accelerator = start_backend()
     import keras
 
@@ -32,6 +36,8 @@ def begin() -> None:
     )
     if accelerator is None:
         print(NO_ACCELERATOR)
+    if not (Path(emotions.__file__).parents[1] / "notebooks").is_dir():
+        print(NO_RUNS)
 
 
 def start_backend() -> str | None:

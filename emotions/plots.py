@@ -17,6 +17,7 @@ import seaborn as sns
 from scipy.stats import binomtest
 from sklearn.metrics import auc, roc_curve
 
+from emotions import comparison
 from emotions.palette import EMOTION_COLORS, OTHER, colors
 
 TRAIN, VALIDATION, TEST = "#999999", "#0072B2", "#D55E00"
@@ -27,12 +28,15 @@ USUAL, UNUSUAL = "#0072B2", "#D55E00"
 def training_curves(history: pd.DataFrame, title: str = "") -> plt.Figure:
     """Accuracy and loss by epoch, in training and validation, with the chosen epoch marked.
 
+    The loss is what training minimises: with the recipe's label smoothing and penalties of weights, in training with
+    class weights too. `metrics.json` has the plain log loss.
+
     Args:
         history: as `training.train` returns and `history.csv` holds.
     """
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.1), layout="constrained")
     best = history["epoch"][history["val_accuracy"].idxmax()]
-    for axis, name, label in zip(axes, ("accuracy", "loss"), ("accuracy", "loss (nats)"), strict=True):
+    for axis, name, label in zip(axes, ("accuracy", "loss"), ("accuracy", "training objective (nats)"), strict=True):
         axis.plot(history["epoch"], history[name], color=TRAIN, marker=".", label="training (augmented pictures)")
         axis.plot(history["epoch"], history[f"val_{name}"], color=VALIDATION, marker=".", label="validation")
         axis.axvline(best, color="black", linewidth=0.8, linestyle=":", label=f"kept: epoch {best}")
@@ -73,26 +77,38 @@ def confusion_matrix(metrics: dict, title: str = "") -> plt.Figure:
     return figure
 
 
-def recalls(table: pd.DataFrame, title: str = "") -> plt.Figure:
-    """Recall of each class by each model, as groups of bars in the colours of the classes.
+def recalls(runs: dict, title: str = "") -> plt.Figure:
+    """Recall of each class by each model with its 95 % interval, as groups of bars in the colours of the classes.
 
     Args:
-        table: models (rows) by classes (columns), as from `comparison.recall_by_class`.
+        runs: an `evaluation.Predictions` by model, all of the same pictures.
     """
-    width = 2.4 if len(table.columns) <= 4 else 1.7
+    first = next(iter(runs.values()))
+    names = first.class_names
+    found = {model: comparison.accuracy_by(run, run.labels).reindex(range(len(names))) for model, run in runs.items()}
+    width = 2.4 if len(names) <= 4 else 1.7
     figure, axes = plt.subplots(
         1,
-        len(table.columns),
-        figsize=(2 + width * len(table.columns), 1.2 + 0.45 * len(table)),
+        len(names),
+        figsize=(2 + width * len(names), 1.4 + 0.45 * len(runs)),
         sharey=True,
         layout="constrained",
+        squeeze=False,
     )
-    for axis, name in zip(np.atleast_1d(axes), table.columns, strict=True):
-        bars = axis.barh(list(table.index), 100 * table[name], color=EMOTION_COLORS.get(name, OTHER))
-        axis.bar_label(bars, fmt="%.0f", padding=3)
-        axis.set(title=name, xlabel="recall (%)", xlim=(0, 110), xticks=(0, 50, 100))
+    for k, (axis, name) in enumerate(zip(axes[0], names, strict=True)):
+        recall, low, high = (
+            100 * np.array([table[end][k] for table in found.values()]) for end in ("accuracy", "low", "high")
+        )
+        bars = axis.barh(list(runs), recall, color=EMOTION_COLORS.get(name, OTHER))
+        axis.errorbar(recall, list(runs), xerr=(recall - low, high - recall), fmt="none", ecolor="black", capsize=2)
+        # Numbers stand at the right, clear of the intervals.
+        for bar, value in zip(bars, recall, strict=True):
+            place = bar.get_y() + bar.get_height() / 2
+            axis.text(104, place, "-" if np.isnan(value) else f"{value:.0f}", va="center")
+        n = int((first.labels == k).sum())
+        axis.set(title=f"{name}\nn = {n:,}", xlabel="recall (%)", xlim=(0, 125), xticks=(0, 50, 100))
         axis.grid(axis="x", alpha=0.3)
-    np.atleast_1d(axes)[0].invert_yaxis()
+    axes[0, 0].invert_yaxis()
     figure.suptitle(title)
     return figure
 
@@ -209,15 +225,26 @@ def reliability(tables: dict[str, pd.DataFrame], title: str = "") -> plt.Figure:
     return figure
 
 
-def curves(lines: dict[str, pd.Series], xlabel: str, ylabel: str, title: str = "", chance: float | None = None):
+def curves(
+    lines: dict[str, pd.Series],
+    xlabel: str,
+    ylabel: str,
+    title: str = "",
+    chance: float | None = None,
+    counts: dict | None = None,
+) -> plt.Figure:
     """Shares (0-1) against what each series is indexed by, a line for each.
 
     Args:
         chance: drawn as a dotted line.
+        counts: of how many each share is, by line; then 95 % intervals are shaded, point by point.
     """
     figure, axis = plt.subplots(figsize=(7.5, 4.4), layout="constrained")
     for (name, line), color in zip(lines.items(), cycle(SERIES), strict=False):
         axis.plot(line.index, 100 * line, color=color, linewidth=2, label=name)
+        if counts is not None:
+            low, high = comparison.wilson(line * counts[name], counts[name])
+            axis.fill_between(line.index, 100 * low, 100 * high, color=color, alpha=0.15, linewidth=0)
     if chance is not None:
         axis.axhline(100 * chance, color=OTHER, linestyle=":", label=f"chance: {100 * chance:.1f} %")
     axis.set(xlabel=xlabel, ylabel=ylabel, title=title, ylim=(0, 102))
@@ -227,17 +254,20 @@ def curves(lines: dict[str, pd.Series], xlabel: str, ylabel: str, title: str = "
 
 
 def steps(tables: dict[str, pd.DataFrame], xlabel: str, title: str = "") -> plt.Figure:
-    """Accuracy in groups of pictures that have an order, with 95 % intervals, a line for each model.
+    """Accuracy in groups of pictures that have an order, with 95 % intervals, a line for each model, the lines a
+    little apart.
 
     Args:
         tables: from `comparison.accuracy_by`, by model; the groups are numbers.
     """
     figure, axis = plt.subplots(figsize=(7.5, 4.4), layout="constrained")
-    for (name, table), color in zip(tables.items(), cycle(SERIES), strict=False):
+    counts = next(iter(tables.values()))["n"]
+    apart = 0.1 * np.diff(counts.index).min() if len(counts) > 1 else 0
+    for k, ((name, table), color) in enumerate(zip(tables.items(), cycle(SERIES), strict=False)):
+        places = table.index + apart * (k - (len(tables) - 1) / 2)
         accuracy = 100 * table["accuracy"]
         errors = np.abs(100 * table[["low", "high"]].to_numpy().T - accuracy.to_numpy())
-        axis.errorbar(table.index, accuracy, yerr=errors, color=color, marker="o", capsize=3, label=name)
-    counts = next(iter(tables.values()))["n"]
+        axis.errorbar(places, accuracy, yerr=errors, color=color, marker="o", markersize=5, capsize=2, label=name)
     axis.set(xlabel=xlabel, ylabel="accuracy (%)", title=title, ylim=(0, 102))
     axis.set_xticks(counts.index, [f"{group:g}\nn = {n:,}" for group, n in counts.items()])
     axis.grid(alpha=0.3)
@@ -611,7 +641,7 @@ def differences(tables: dict[str, pd.DataFrame], column: str, xlabel: str, title
     axis.set(yticks=range(len(rows)), yticklabels=rows, xlabel=xlabel, title=title)
     axis.invert_yaxis()
     axis.grid(axis="x", alpha=0.3)
-    axis.legend(fontsize=9)
+    figure.legend(fontsize=9, loc="outside lower center", ncols=len(tables))
     return figure
 
 
@@ -698,29 +728,30 @@ def activation_by_part(tables: dict[str, pd.DataFrame], parts=tuple(PART_COLORS)
     return figure
 
 
-def over_mean_faces(faces, maps: dict, titles, frames=None) -> plt.Figure:
+def over_mean_faces(faces, maps: dict, titles, frames=None, one_scale: bool = True) -> plt.Figure:
     """Mean heat maps, a row each, laid over mean faces in grey.
 
     Args:
         faces: N x H x W x 3, values 0-255.
         maps: {row: N x H x W}; NaN where there were too few pictures.
         titles: {row: N}.
+        one_scale: whether the rows share their scale of colours, so that they can be compared.
     """
-    highest = max(np.nanmax(of) for of in maps.values())
     count = len(faces)
     figure, axes = plt.subplots(
         len(maps), count, figsize=(1.5 * count + 1.2, 1.85 * len(maps)), squeeze=False, layout="constrained"
     )
     for row, (name, of) in zip(axes, maps.items(), strict=True):
         row[0].set_ylabel(name, fontsize=10)
+        highest = np.nanmax([*maps.values()] if one_scale else of)
         for axis, face, one, title in zip(row, faces, of, titles[name], strict=True):
             axis.imshow(np.mean(face, axis=-1), cmap="gray", vmin=0, vmax=255)
             veil = np.clip(0.75 * np.nan_to_num(one) / highest, 0, 1)  # what is cold lets the face through
             axis.imshow(one, cmap="inferno", vmin=0, vmax=highest, alpha=veil)
             axis.set_title(title, fontsize=9)
+        scale = plt.cm.ScalarMappable(plt.Normalize(0, highest), "inferno")
+        figure.colorbar(scale, ax=row, label="mean heat", shrink=0.8, pad=0.01)
     for place, axis in enumerate(axes.flat):
         axis.set(xticks=[], yticks=[])
         plt.setp(axis.spines.values(), color="white" if frames is None else frames[place % count], linewidth=3)
-    scale = plt.cm.ScalarMappable(plt.Normalize(0, highest), "inferno")
-    figure.colorbar(scale, ax=axes, label="mean heat", shrink=0.8, pad=0.01)
     return figure

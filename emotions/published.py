@@ -60,8 +60,8 @@ FIGURES = (
     ),
     Figure("deepface", 0.57, "as claimed", "its documentation", ("fer2013",)),
     Figure("people", 0.65, "± 0.05", "Goodfellow et al. 2013, arXiv:1307.0414", ("fer2013",)),
-    Figure("best single net", 0.7328, "PrivateTest", "Khaireddin & Chen 2021, arXiv:2105.03588", ("fer2013",)),
-    Figure("best ensemble", 0.752, "PrivateTest", "Pramerdorfer & Kampel 2016, arXiv:1612.02903", ("fer2013",)),
+    Figure("a strong single net", 0.7328, "PrivateTest", "Khaireddin & Chen 2021, arXiv:2105.03588", ("fer2013",)),
+    Figure("a strong ensemble", 0.752, "PrivateTest", "Pramerdorfer & Kampel 2016, arXiv:1612.02903", ("fer2013",)),
 )
 
 

@@ -23,7 +23,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from emotions import backend, cards, evaluation, models, plots, tracking, training
+from emotions import backend, cards, ensembles, evaluation, models, plots, tracking, training
 from emotions.datasets import NAMES, Dataset, Split
 from emotions.evaluation import Predictions
 from emotions.recipes import Recipe
@@ -97,6 +97,11 @@ class Run:
         return json.loads((self.folder / "metrics.json").read_text(encoding="utf-8"))
 
     @property
+    def finished(self) -> bool:
+        """Whether it was trained to its end and measured."""
+        return (self.folder / "metrics.json").exists() and not (self.folder / "checkpoint").exists()
+
+    @property
     def history(self) -> pd.DataFrame:
         return pd.read_csv(self.folder / "history.csv")
 
@@ -153,6 +158,9 @@ class Run:
         training, dataset, seed = found["training"], found["dataset"], found["seed"]
         quick = ["--profile quick"] if self.folder == run_folder(dataset, self.folder.name, "quick") else []
         if "members" in found:
+            first, *others = (Run(self.folder.parent / name, self.file) for name in found["members"])
+            if first.folder.name.endswith("-s0") and self.folder.name not in ensembles.CHOSEN:
+                return first.command().replace("--seed 0", f"--seeds {1 + len(others)}")
             return " ".join([f"python -m emotions leaderboard --data {dataset}", *quick])
         if "trained_by" in found:
             return f"python -m emotions peers FOLDER --data {dataset}"
@@ -199,7 +207,7 @@ def obtain(
         name, suffix, options: as in `run`.
     """
     made = Run(run_folder(dataset.name, name + suffix, profile), model_file(dataset.name, name + suffix, profile))
-    if train or not (made.folder / "metrics.json").exists() or (made.folder / "checkpoint").exists():
+    if train or not made.finished:
         run(name, dataset, suffix=suffix, profile=profile, **options)
     return made
 
@@ -272,6 +280,7 @@ def run(
     minutes: float | None = None,
     mixed_precision: bool | None = None,
     keep_model: bool = True,
+    again: bool = True,
     track: str | None = None,
     callbacks: tuple[keras.callbacks.Callback, ...] = (),
     verbose: int | str = "auto",
@@ -286,10 +295,14 @@ def run(
         recipe, seed, minutes, callbacks, verbose: as in `training.train`.
         mixed_precision: see `backend.mixed_precision`; the saved model is in float32 either way.
         keep_model: whether to write the `.keras` file, and its model card, too.
+        again: whether to train again what has been trained to its end.
         track: "tensorboard" or "wandb" records the training there, too; see `tracking`.
 
     Returns:
         the content of the run's `metrics.json`.
+
+    Raises:
+        ValueError: what is there, to its end if not `again` or interrupted, was trained by other choices.
     """
     dataset = scaled(dataset, profile)
     folder = run_folder(dataset.name, name + suffix, profile)
@@ -307,6 +320,11 @@ def run(
         facts = made_of | {"recipe_epochs": architecture.epochs_with(weights)}
         epochs = [phase.epochs for phase in recipe.phases]
         config = training.describe(model, dataset, recipe, seed, minutes, epochs, facts)
+        there = Run(folder, model_file(dataset.name, name + suffix, profile))
+        if not again and there.finished:
+            if choice := training.differing(there.metrics["training"], config):
+                raise ValueError(f"{folder} was trained with another {choice}: ask for the same, or remove it.")
+            return there.metrics
         with tracking.tracking(track, f"{dataset.name}/{name}{suffix}", config, root(profile)) as trackers:
             training.train(
                 model,

@@ -53,7 +53,8 @@ def measure(name: str, dataset: Dataset, *, size: int | None = None, steps: int 
     architecture = models.find(name)
     rows = []
     for augmentation in (Augmentation(), architecture.recipe.augmentation):
-        recipe = replace(architecture.recipe, augmentation=augmentation)
+        # Averaged weights cost next to nothing, and JAX can't begin a second fit with them.
+        recipe = replace(architecture.recipe, augmentation=augmentation, ema=0.0)
         model = models.build(name, len(dataset.class_names), size)
         chosen = np.resize(np.arange(len(dataset.train)), steps * recipe.batch_size)
         batches = training.Batches(

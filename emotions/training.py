@@ -26,6 +26,7 @@ from emotions.layers import input_size
 from emotions.recipes import Augmentation, Phase, Recipe
 
 PLATEAU_FACTOR = 0.3  # what ReduceLROnPlateau multiplies the learning rate with
+SAVE_SECONDS = 60.0  # between two savings of a training's state: on a fast GPU a saving can take longer than an epoch
 OPTIMIZERS = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW, "sgd": keras.optimizers.SGD}
 
 
@@ -102,7 +103,7 @@ class RandomWarp(keras.layers.Layer):
     """
 
     def __init__(self, flip: bool, rotation: float, shift: float, zoom: float, seed: int, **options):
-        super().__init__(**options)
+        super().__init__(dtype="float32", **options)
         self.flip, self.rotation, self.shift, self.zoom = flip, math.radians(rotation), shift, zoom
         self.seeds = keras.random.SeedGenerator(seed)
 
@@ -134,6 +135,9 @@ class RandomWarp(keras.layers.Layer):
 class Blend(keras.layers.Layer):
     """Mixup of each picture with the one that stands opposite in the batch, by its `share`; training only."""
 
+    def __init__(self):
+        super().__init__(dtype="float32")
+
     def call(self, images, share, training=None):
         if not training:
             return images
@@ -142,19 +146,22 @@ class Blend(keras.layers.Layer):
 
 
 def augmentation_layers(choice: Augmentation, seed: int) -> list[keras.layers.Layer]:
-    """The layers, active in training only, that an `Augmentation` asks for; value range 0-255."""
-    chosen = []
+    """The layers, active in training only, that an `Augmentation` asks for; value range 0-255.
+
+    In float32 also where the model is in mixed precision: TensorFlow has no warp in bfloat16 on GPUs.
+    """
+    chosen, common = [], {"value_range": (0, 255), "dtype": "float32"}
     if choice.flip or choice.rotation or choice.shift or choice.zoom:
         chosen.append(RandomWarp(choice.flip, choice.rotation, choice.shift, choice.zoom, seed=seed))
     if choice.contrast:
-        chosen.append(keras.layers.RandomContrast(choice.contrast, value_range=(0, 255), seed=seed + 1))
+        chosen.append(keras.layers.RandomContrast(choice.contrast, seed=seed + 1, **common))
     if choice.brightness:
-        chosen.append(keras.layers.RandomBrightness(choice.brightness, value_range=(0, 255), seed=seed + 2))
+        chosen.append(keras.layers.RandomBrightness(choice.brightness, seed=seed + 2, **common))
     if choice.erasing:
         # Both ends of the range: a single number would be the upper end, and half as many would be erased.
         share = (choice.erasing, choice.erasing)
         chosen.append(
-            keras.layers.RandomErasing(share, scale=(0.02, 0.25), fill_value=None, value_range=(0, 255), seed=seed + 3)
+            keras.layers.RandomErasing(share, scale=(0.02, 0.25), fill_value=None, seed=seed + 3, **common)
         )
     return chosen
 
@@ -173,7 +180,7 @@ def training_graph(model: keras.Model, choice: Augmentation, pictures: Split, se
         inputs["share"] = keras.Input((1,), name="share")
         x = Blend()(x, inputs["share"])
     if grey:
-        x = keras.layers.Concatenate()([x, x, x])
+        x = keras.layers.Concatenate(dtype="float32")([x, x, x])
     return keras.Model(inputs if choice.mixup else inputs["picture"], model(x), name="training")
 
 
@@ -181,32 +188,42 @@ def training_graph(model: keras.Model, choice: Augmentation, pictures: Split, se
 
 
 class Best(keras.callbacks.Callback):
-    """Keeps the weights with the highest validation accuracy so far.
+    """Keeps the weights with the highest validation accuracy so far, in memory until `save`.
 
     It acts at the end of validation, when `SwapEMAWeights` has the averaged weights in the model.
     """
 
     def __init__(self, model: keras.Model, folder: Path, history: list[dict]):
         super().__init__()
-        self.kept, self.path = model, best_file(folder)
+        self.kept, self.path, self.weights = model, best_file(folder), None
         self.accuracy = max((row["val_accuracy"] for row in history), default=-1.0)
 
     def on_test_end(self, logs=None):
         if logs["accuracy"] > self.accuracy:
-            self.accuracy = logs["accuracy"]
+            self.accuracy, self.weights = logs["accuracy"], self.kept.get_weights()
+
+    def save(self):
+        """Write what is better than the file; the model ends with the weights it has."""
+        if self.weights is not None:
+            present = self.kept.get_weights()
+            self.kept.set_weights(self.weights)
             save_weights(self.kept, self.path)
+            self.kept.set_weights(present)
+            self.weights = None
 
 
 class Keeper(keras.callbacks.Callback):
-    """Writes the history and the whole training state (weights, optimizer, seeds) after each epoch.
+    """Writes the history after each epoch and, once a minute and at the end, what to go on from: the whole state of
+    the training (weights, optimizer, seeds) and the best weights up to it.
 
-    A file is written under another name and renamed, and an epoch's state replaces the one before it only
-    when it is complete, so an interruption at any moment loses no more than the epoch it falls into.
+    A file is written under another name and renamed, and a state replaces the one before it only when it is
+    complete, so an interruption at any moment loses little more than a minute or the epoch it falls into.
     """
 
-    def __init__(self, folder: Path, history: list[dict], phase: int):
+    def __init__(self, folder: Path, history: list[dict], phase: int, best: Best):
         super().__init__()
-        self.folder, self.history, self.phase = folder, history, phase
+        self.folder, self.history, self.phase, self.best = folder, history, phase, best
+        self.saved = time.perf_counter()
 
     def on_epoch_begin(self, epoch, logs=None):
         self.started = time.perf_counter()
@@ -216,9 +233,16 @@ class Keeper(keras.callbacks.Callback):
         logs = {name: float(value) for name, value in logs.items() if name != "learning_rate"}
         row = {"epoch": epoch + 1, "phase": self.phase, **logs, "learning_rate": learning_rate(self.model)}
         self.history.append({**row, "seconds": round(time.perf_counter() - self.started, 2)})
+        write(self.folder / "history.csv", pd.DataFrame(self.history).to_csv(index=False, lineterminator="\n"))
+        last = epoch + 1 == self.params["epochs"] or self.model.stop_training
+        if last or time.perf_counter() - self.saved >= SAVE_SECONDS:
+            self.save(epoch)
+
+    def save(self, epoch):
+        self.best.save()
         state = state_file(self.folder, epoch + 1)
         save_weights(self.model, state)
-        write(self.folder / "history.csv", pd.DataFrame(self.history).to_csv(index=False, lineterminator="\n"))
+        self.saved = time.perf_counter()
         for old in state.parent.glob("epoch-*.weights.h5"):
             if old != state:
                 old.unlink()
@@ -325,8 +349,8 @@ def train(
         folder: the run folder, as `results/<dataset>/<model>`.
         seed: of the order of pictures, of augmentation and of mixup. (The model's initial weights were
             drawn when it was built: seed that too, with `keras.utils.set_random_seed`.)
-        minutes: a time budget. The first steps are timed, and each phase gets as many epochs, in proportion
-            to the recipe's, as fit; the learning-rate schedule follows.
+        minutes: a time budget. The first steps are timed; where not all of the recipe's epochs fit, each phase
+            gets its share of those that do, and the learning-rate schedule follows.
         callbacks: further Keras callbacks, as for tracking.
         verbose: as in `keras.Model.fit`.
         keep_checkpoint: leave `checkpoint/` there, for a caller who removes it, by `forget`, once the model is saved:
@@ -425,9 +449,8 @@ def fit_phase(model, dataset, recipe, phase, number, begin, history, folder, see
                 "val_accuracy", mode="max", factor=PLATEAU_FACTOR, patience=max(1, patience // 2), verbose=0
             )
         )
-    keepers = [Best(model, folder, history)]
-    if recipe.ema:
-        keepers.append(keras.callbacks.SwapEMAWeights())
+    best = Best(model, folder, history)
+    averaging = [keras.callbacks.SwapEMAWeights()] if recipe.ema else []
     graph.fit(
         training,
         validation_data=validation,
@@ -436,14 +459,16 @@ def fit_phase(model, dataset, recipe, phase, number, begin, history, folder, see
         epochs=begin + phase.epochs,
         callbacks=[
             Fresh(training, seed),
-            *keepers,
+            best,
+            *averaging,
             *watchers,
             Replay(watchers, done),
-            Keeper(folder, history, number),
+            Keeper(folder, history, number, best),
             *callbacks,
         ],
         verbose=verbose,
     )
+    best.save()  # a callback of the caller's may have stopped the training after the last saving
 
 
 def stalled(rows: list[dict], patience: int) -> bool:
@@ -560,8 +585,29 @@ def with_layer_decay(kind: type, numbers: dict[str, int], decay: float) -> type:
     return LayerDecay
 
 
+class Timer(keras.callbacks.Callback):
+    """Times the epochs of one `fit` but the first, which compiles, and ends it after some seconds of them.
+
+    One `fit`, because JAX can't begin a second one of a graph whose weights were averaged, and because beginning
+    one takes longer than many steps of a fast GPU.
+    """
+
+    def __init__(self, seconds: float):
+        super().__init__()
+        self.seconds = seconds
+
+    def on_epoch_end(self, epoch, logs=None):
+        now = time.perf_counter()
+        if epoch == 0:
+            self.started = now
+        elif now - self.started >= self.seconds:
+            self.per_epoch = (now - self.started) / epoch
+            self.model.stop_training = True
+
+
 def epochs_within(minutes: float, model: keras.Model, dataset: Dataset, recipe: Recipe, steps: int = 20) -> list[int]:
-    """Epochs of each phase that fit into a time budget; times some steps and puts the weights back."""
+    """Epochs of each phase, at most the recipe's, that fit into a time budget; times some steps and puts the weights
+    back."""
     before = model.get_weights()
     classes = len(dataset.class_names)
     count = min(len(dataset.train), steps * recipe.batch_size)
@@ -573,15 +619,15 @@ def epochs_within(minutes: float, model: keras.Model, dataset: Dataset, recipe: 
         set_trainable(model, phase.trainable)
         graph = training_graph(model, recipe.augmentation, dataset.train, seed=0)
         compile_for(graph, recipe, phase, len(sample))
-        graph.fit(sample, verbose=0)  # compiles
-        started = time.perf_counter()
-        graph.fit(sample, verbose=0)
-        per_picture = (time.perf_counter() - started) / count
+        timer = Timer(seconds=2.0)
+        graph.fit(sample, epochs=10**6, callbacks=[timer], verbose=0)
+        per_picture = timer.per_epoch / count
         # Validation is a forward pass, about a third of a training step.
         seconds.append(per_picture * (len(dataset.train) + len(dataset.validation) / 3))
     model.set_weights(before)
     wanted = sum(phase.epochs * cost for phase, cost in zip(recipe.phases, seconds, strict=True))
-    return [max(1, int(phase.epochs * 60 * minutes / wanted)) for phase in recipe.phases]
+    share = min(1.0, 60 * minutes / wanted)
+    return [max(1, int(share * phase.epochs)) for phase in recipe.phases]
 
 
 # --------------------------------------------------------------------------------------------- the record

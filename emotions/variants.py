@@ -40,6 +40,15 @@ def suffix(variants: Iterable[str]) -> str:
     return "".join(VARIANTS[words].suffix for words in variants)
 
 
+def learned_copies(record: dict) -> bool:
+    """Whether a model was trained on copies of validation and test pictures, so that only leak-free figures count.
+
+    Args:
+        record: the content of a `metrics.json`.
+    """
+    return COPIES_KEPT in record.get("variants", ()) or record["dataset"].endswith("-as-distributed")
+
+
 def own_word(record: dict) -> str:
     """What the suffix of a run's name says beyond its variants and its seed: "-all-wide-s1" -> "wide".
 

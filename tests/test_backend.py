@@ -42,6 +42,21 @@ def test_peak_memory_grows_with_what_is_held():
         assert backend.peak_memory() > before + held.nbytes / 2
 
 
+@pytest.mark.parametrize(("capability", "fast"), [((7, 5), False), ((8, 0), True), ((9, 0), True)])
+def test_mixed_precision_only_where_the_accelerator_has_bfloat16(monkeypatch, capability, fast):
+    """A T4 has 7.5 and would only emulate it."""
+    import tensorflow as tf
+
+    monkeypatch.setattr(backend, "accelerator", lambda: "a GPU")
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["GPU:0"] if kind == "GPU" else [])
+    details = {"compute_capability": capability}
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda device: details)
+    with backend.mixed_precision() as mixed:
+        assert mixed == fast
+    with backend.mixed_precision(True) as mixed:
+        assert mixed
+
+
 @pytest.mark.parametrize(
     ("name", "accelerator", "steps"),
     [("tensorflow", "a GPU", 16), ("jax", "a GPU", 16), ("torch", "a GPU", 1), ("tensorflow", None, 1)],

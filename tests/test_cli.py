@@ -14,7 +14,7 @@ import pytest
 from conftest import REPOSITORY, blobs
 from PIL import Image
 
-from emotions import cli, datasets, evaluation, models, runs, synthetic
+from emotions import cli, datasets, evaluation, models, runs, synthetic, training
 from emotions.datasets import Dataset
 from emotions.evaluation import Predictions
 from emotions.variants import VARIANTS
@@ -185,6 +185,7 @@ def test_train_with_seeds_trains_those_that_are_missing_and_averages_them(home, 
     assert cli.main(arguments) == 0
     assert "there already" not in capsys.readouterr().out
     (results / "lenet-s1" / "metrics.json").unlink()
+    assert "lenet-s0 was trained with another recipe" in mistake([*arguments, "--batch-size", "8"], capsys)
     assert cli.main(arguments) == 0
     shown = capsys.readouterr().out
     assert "lenet-s0 is there already." in shown and "lenet-s1 is" not in shown
@@ -195,7 +196,20 @@ def test_train_with_seeds_trains_those_that_are_missing_and_averages_them(home, 
     assert shown.splitlines()[-1].startswith(f"{found['title']} on easy: test accuracy {found['test']['accuracy']:.3f}")
 
 
+def test_seeds_get_the_epochs_that_the_first_one_had_time_for(home, results, capsys, monkeypatch):
+    found = iter([[3], [5]])
+    monkeypatch.setattr(training, "epochs_within", lambda *_: next(found))
+    monkeypatch.setitem(runs.PROFILES, "full", replace(runs.PROFILES["quick"], epochs=None))
+    arguments = ["train", "lenet", "--size", "16", "--minutes", "1", "--seeds", "2", "--log"]
+    assert cli.main(arguments) == 0
+    records = [json.loads((results / f"lenet-s{seed}" / "training.json").read_text()) for seed in (0, 1)]
+    assert [record["epochs"] for record in records] == [[3], [3]]
+    assert cli.main(arguments) == 0  # again: both are there already, though the second had no budget of its own
+    assert "lenet-s1 is there already." in capsys.readouterr().out
+
+
 def test_train_refuses_what_it_does_not_know(home, capsys):
+    assert "nothing random" in mistake(["train", "logistic-regression", "--profile", "quick", "--seeds", "2"], capsys)
     assert "no model named 'lenett'. Did you mean 'lenet'?" in mistake(["train", "lenett"], capsys)
     assert "lenet has no pretrained weights" in mistake(
         ["train", "lenet", "--profile", "quick", "--weights", "imagenet"], capsys)
@@ -241,9 +255,44 @@ def test_evaluate_measures_a_saved_model_and_writes_only_where_told(home, result
     assert sorted(home.rglob("*")) == before
 
 
+def test_evaluate_takes_the_data_that_the_model_learned_from(file, monkeypatch):
+    asked = []
+
+    def load(name, *_, **__):
+        asked.append(name)
+        return easy()
+
+    monkeypatch.setattr(datasets, "load", load)
+    for arguments in ([], ["--data", "other"]):
+        assert cli.main(["evaluate", str(file), *arguments]) == 0
+    assert asked == ["easy", "other"]
+
+
+def test_a_package_that_is_missing_is_one_sentence(monkeypatch, capsys):
+    def predict(options):
+        raise ModuleNotFoundError("No module named 'cv2'", name="cv2")
+
+    monkeypatch.setattr(cli, "predict", predict)
+    assert mistake(["predict", "x"], capsys) == "the package cv2 is missing: pip install -e . in the clone."
+
+
+def test_there_is_something_to_run_in_notebooks(home, capsys):
+    assert "no notebooks in" in mistake(["notebooks"], capsys)
+
+
+@pytest.mark.parametrize("arguments", [["predict", "x", "--unsure-below", "50"], ["train", "lenet", "--seeds", "0"],
+                                       ["train", "lenet", "--seeds", "2", "--seed", "1"]], ids=" ".join)  # fmt: skip
+def test_numbers_that_make_no_sense_are_refused(arguments, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(arguments)
+    assert arguments[2] in capsys.readouterr().err
+
+
 def test_evaluate_refuses_a_missing_model_and_other_classes(home, file, monkeypatch, capsys):
     assert "no-such-model" in mistake(["evaluate", "no-such-model"], capsys)
     assert "There is no file" in mistake(["evaluate", "models/missing.keras"], capsys)
+    (wrong := home / "model.txt").write_text("no model")
+    assert "names end in .keras, .h5 or .hdf5" in mistake(["evaluate", str(wrong)], capsys)
     assert f"Not a directory: '{file / 'out'}'" in mistake(["evaluate", str(file), "--out", str(file / "out")], capsys)
     monkeypatch.setattr(datasets, "load", lambda *_, **__: easy(class_names=("calm", "cross", "glad")))
     assert mistake(["evaluate", str(file)], capsys) == (

@@ -189,6 +189,30 @@ def test_recall_by_class():
     assert all(weak < strong for weak, strong in pairwise(table.mean(axis=1)))
 
 
+def test_wilson_agrees_with_statsmodels():
+    hits, n = np.array([0, 1, 7, 9]), np.array([5, 7, 9, 9])
+    np.testing.assert_allclose(comparison.wilson(hits, n), proportion_confint(hits, n, method="wilson"), atol=1e-12)
+    for n in range(1, 200):  # the share lies inside, in spite of rounding
+        for hits in (0, n):
+            low, high = comparison.wilson(hits, n)
+            assert 0 <= low <= hits / n <= high <= 1
+
+
+def test_the_difference_of_two_means_agrees_with_scipy():
+    random = np.random.default_rng(0)
+    first, second = random.normal(0.6, 0.1, 50), random.normal(0.5, 0.2, 400)
+    found = comparison.mean_difference(first, second)
+    assert found["mean_difference"] == pytest.approx(first.mean() - second.mean())
+
+    def difference(one, other, axis):
+        return one.mean(axis) - other.mean(axis)
+
+    theirs = bootstrap((first, second), difference, method="percentile", random_state=1)
+    interval = theirs.confidence_interval
+    assert (found["mean_low"], found["mean_high"]) == pytest.approx((interval.low, interval.high), abs=0.004)
+    assert found["mean_p"] < 0.05 < comparison.mean_difference(first, first)["mean_p"]
+
+
 def test_accuracy_in_groups_agrees_with_statsmodels():
     run = make_predictions(200)
     groups = np.where(np.arange(200) < 40, 0.4, np.where(np.arange(200) < 190, 1.0, np.nan))

@@ -31,6 +31,11 @@ def test_a_step_of_a_real_model_is_timed_and_weighed():
     json.dumps(found)
 
 
+def test_a_step_of_a_recipe_with_mixup_and_averaged_weights_is_measured():
+    """In this process, where the other one's coverage would not reach."""
+    assert cost._step("champion-large", 16, 2, 1, 3)["model"] == "champion-large"
+
+
 def test_an_unknown_model_is_named_from_the_other_process():
     with pytest.raises(ValueError, match="no model named 'custom-vat'"):
         cost.step("custom-vat")

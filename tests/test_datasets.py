@@ -546,7 +546,7 @@ def test_not_found_says_what_was_tried(monkeypatch, tmp_path):
     with pytest.raises(FileNotFoundError) as error:
         load("fer2013")
     for part in ("EMOTIONS_DATA (not set)", str(Path("data").resolve()), "Kaggle, msambare/fer2013", "no network",
-                 "data/README.md"):
+                 "“synthetic” needs no download", "data/README.md"):
         assert part in str(error.value)
     with pytest.raises(FileNotFoundError, match="does not hold fer2013"):
         load("fer2013", tmp_path / "here")
@@ -577,6 +577,14 @@ def test_places_are_looked_at_in_order(fer2013, monkeypatch, tmp_path):
     assert pictures() == sizes["here/data"]
     (tmp_path / "here" / "data" / "fer2013.csv").unlink()
     assert pictures() == sizes["kaggle"]
+
+
+@pytest.mark.parametrize("above", ["", "some-competition", "datasets/owner/fer2013"])
+def test_a_data_set_is_found_wherever_kaggle_puts_it(fer2013, monkeypatch, tmp_path, above):
+    (folder := tmp_path / "input" / above).mkdir(parents=True)
+    fer2013.to_csv(folder / "fer2013.csv", index=False)
+    monkeypatch.setenv("EMOTIONS_DATA", str(tmp_path / "input"))
+    assert load("fer2013", keep_copies=True).describe().to_numpy().sum() == len(fer2013)
 
 
 def test_an_archive_with_paths_outside_writes_nothing(tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from synthetic_runs import make_predictions, write_run
 
-from emotions import ensembles, evaluation
+from emotions import ensembles, evaluation, leaderboard
 from emotions.evaluation import Predictions
 from emotions.variants import COPIES_KEPT
 
@@ -93,9 +93,9 @@ def test_metrics_have_the_form_that_evaluation_gives_them(folder, easy_dataset, 
     run.mkdir(parents=True)
     for file in folder.glob("good/predictions*.csv"):
         (run / file.name).write_text(file.read_text())
-    facts = {"title": "Run", "parameters": 1, "seconds_per_picture": 1.0, "timed_on": "CPU"}
+    facts = {"title": "Run", "variants": [], "parameters": 1, "seconds_per_picture": 1.0, "timed_on": "CPU"}
     reported = evaluation.report(run, easy_dataset, **facts)
-    assert list(ensemble) == [*list(reported)[:14], "members", *list(reported)[14:]]
+    assert list(ensemble) == [*list(reported)[:15], "members", *list(reported)[15:]]
     assert list(ensemble["split_sizes"]) == list(reported["split_sizes"])
     assert evaluation.card(ensemble, temperature=1.5)["title"] == "Plain average of 2"
 
@@ -213,3 +213,17 @@ def test_ensembles_are_outdated_once_a_candidate_was_evaluated_later(folder):
     assert ensembles.outdated(folder)
     change(folder, "weak", variants=[COPIES_KEPT])
     assert not ensembles.outdated(folder), "what was trained on copies is no candidate"
+    shutil.rmtree(folder / "good")
+    assert ensembles.outdated(folder), "a member is gone"
+
+
+def test_an_ensemble_says_what_was_done_to_its_members_pictures(folder):
+    for name in ("good-all-s0", "good-all-s1"):
+        write_run(folder / name, variants=[COPIES_KEPT])
+    found = ensembles.build(folder, "ensemble-good-all", ["good-all-s0", "good-all-s1"])
+    assert found["variants"] == [COPIES_KEPT] and found["title"] == "Plain average of 2, copies kept"
+    table = leaderboard.table(leaderboard.read(folder))
+    assert "chosen on validation" not in leaderboard.to_markdown("faces", table)
+    ensembles.build_all(folder)
+    table = leaderboard.table(leaderboard.read(folder))
+    assert "`ensemble-plain` and `ensemble-weighted` were chosen on" in leaderboard.to_markdown("faces", table)

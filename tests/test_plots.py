@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import same_color
+from scipy.stats import binomtest
 
 from emotions import notebook, plots, synthetic
 from emotions.audit import measure, suspects
@@ -212,16 +213,25 @@ def test_begin_prints_the_versions_and_how_to_get_an_accelerator(capfd, monkeypa
     monkeypatch.setattr(backend, "accelerator", lambda: "Some GPU")
     notebook.begin()
     printed = capfd.readouterr()
-    assert "Some GPU" in printed.out and "Colab" not in printed.out
+    assert "Some GPU" in printed.out and "Colab" not in printed.out and "saved runs" not in printed.out
+    monkeypatch.setattr(notebook.emotions, "__file__", "/site-packages/emotions/__init__.py")
+    notebook.begin()
+    assert "not the repository with its saved runs" in capfd.readouterr().out
 
 
-def test_recalls_are_bars_in_the_colours_of_the_classes():
-    table = pd.DataFrame({"angry": [0.5, 0.25], "happy": [0.75, 1.0]}, index=["one", "other"])
-    figure = plots.recalls(table, "title")
-    for axis, name in zip(figure.axes, table.columns, strict=True):
-        assert axis.get_title() == name and axis.get_xlabel() == "recall (%)"
-        assert [bar.get_width() for bar in axis.patches] == pytest.approx(list(100 * table[name]))
+def test_recalls_are_bars_in_the_colours_of_the_classes_with_intervals():
+    labels = np.array([0, 0, 0, 0, 1, 1])  # of sad, there is no picture
+    saying = {"one": [0, 0, 1, 2, 1, 0], "other": [0, 0, 0, 0, 1, 1]}
+    names, ids = ("angry", "happy", "sad"), np.arange(6).astype(str)
+    figure = plots.recalls({model: Predictions(names, ids, labels, np.eye(3)[said]) for model, said in saying.items()})
+    for axis, name, n, right in zip(figure.axes, names, (4, 2, 0), ([50, 100], [50, 100], [np.nan] * 2), strict=True):
+        assert axis.get_title() == f"{name}\nn = {n}" and axis.get_xlabel() == "recall (%)"
+        assert [bar.get_width() for bar in axis.patches] == pytest.approx(right, nan_ok=True)
         assert all(same_color(bar.get_facecolor(), plots.EMOTION_COLORS[name]) for bar in axis.patches)
+    (ends,) = figure.axes[0].containers[1][2]
+    wilson = [binomtest(k, 4).proportion_ci(method="wilson") for k in (2, 4)]
+    for line, interval in zip(ends.get_segments(), wilson, strict=True):
+        assert line[:, 0] == pytest.approx([100 * interval.low, 100 * interval.high])
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["one", "other"]
 
 
@@ -289,13 +299,16 @@ def test_activation_by_part_has_a_panel_per_model():
     assert [line.get_ydata()[0] for line in figure.axes[1].lines[:6:2]] == [2, 4, 6]
 
 
-def test_mean_heat_maps_lie_over_mean_faces_on_one_scale():
+def test_mean_heat_maps_lie_over_mean_faces_on_one_scale_or_each_on_its_own():
     faces, one = np.full((2, 8, 8, 3), 50.0), np.full((2, 8, 8), 0.4)
     empty = one.copy()
     empty[1] = np.nan
     figure = plots.over_mean_faces(faces, {"right": one, "wrong": empty}, {"right": ["a", "b"], "wrong": ["c", "d"]})
     assert titles(figure)[:4] == ["a", "b", "c", "d"]
     assert {axis.images[1].get_clim() for axis in figure.axes[:4]} == {(0, 0.4)}
+    maps, names = {"right": one, "wrong": one / 2}, {"right": ["a", "b"], "wrong": ["c", "d"]}
+    figure = plots.over_mean_faces(faces, maps, names, one_scale=False)
+    assert [axis.images[1].get_clim() for axis in figure.axes[:4]] == [(0, 0.4)] * 2 + [(0, 0.2)] * 2
 
 
 # Comparing runs
@@ -362,12 +375,19 @@ def test_curves_and_steps_show_shares_in_percent():
     lines = bars(figure)
     assert lines["net"].get_xdata().tolist() == [10, 20] and lines["net"].get_ydata().tolist() == [50, 25]
     assert lines["chance: 10.0 %"].get_ydata()[0] == pytest.approx(10)
+    figure = plots.curves({"net": pd.Series([0.5, 0.25], [10, 20])}, "k", "wrong (%)", counts={"net": [4, 8]})
+    (band,) = figure.axes[0].collections
+    wilson = binomtest(2, 4).proportion_ci(method="wilson")
+    drawn = band.get_paths()[0].vertices
+    assert set(drawn[drawn[:, 0] == 10][:, 1].round(6)) == {round(100 * wilson.low, 6), round(100 * wilson.high, 6)}
 
     groups = accuracies(**{"4": (0.3, 0.2, 0.5), "10": (0.9, 0.8, 0.95)}).assign(n=[1234, 56])
     groups.index = [0.4, 1.0]
     figure = plots.steps({"net": groups, "other": groups}, "share")
     assert_labelled(figure)
     assert bars(figure)["net"].lines[0].get_ydata() == pytest.approx([30, 90])
+    assert bars(figure)["net"].lines[0].get_xdata() == pytest.approx([0.37, 0.97])  # the lines do not hide each other
+    assert bars(figure)["other"].lines[0].get_xdata() == pytest.approx([0.43, 1.03])
     assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == ["0.4\nn = 1,234", "1\nn = 56"]
 
 

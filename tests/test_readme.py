@@ -53,7 +53,8 @@ def test_the_lines_that_use_a_model_run_with_keras_alone(home, backend):
 def test_the_lines_that_use_our_package_print_a_row_per_face(home):
     with contextlib.redirect_stdout(io.StringIO()) as shown:
         exec(OURS, {})
-    assert str(Path("photos") / "one.jpg") in shown.getvalue()
+    row = rf"{re.escape(str(Path('photos') / 'one.jpg'))} +({'|'.join(synthetic.CLASS_NAMES)}) +0\.\d+"
+    assert re.search(row, shown.getvalue())
 
 
 def test_the_commands_run_one_after_the_other(home, monkeypatch, capsys):

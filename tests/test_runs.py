@@ -351,6 +351,12 @@ def test_a_command_says_what_it_cannot_do(tmp_path):
 def test_what_was_not_trained_names_what_makes_it(tmp_path):
     assert recorded(tmp_path, members={"a": 1}).command() == "python -m emotions leaderboard --data fer2013"
     assert recorded(tmp_path, trained_by="others").command() == "python -m emotions peers FOLDER --data fer2013"
+    for seed in (0, 1):
+        (member := tmp_path / f"lenet-all-s{seed}").mkdir()
+        recorded(member, suffix=f"-all-s{seed}", seed=seed, variants=["copies kept"])
+    seeds = recorded(tmp_path, members={"lenet-all-s0": 0.5, "lenet-all-s1": 0.5})
+    again = runs.Run(tmp_path / "lenet-all-s0", tmp_path).command().replace("--seed 0", "--seeds 2")
+    assert seeds.command() == again and "--keep-copies --seeds 2" in again
 
 
 @pytest.mark.parametrize("profile", ["quick", "full"])

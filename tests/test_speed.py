@@ -2,6 +2,7 @@
 
 import pandas as pd
 import pytest
+from conftest import run_under
 
 from emotions import cli, datasets, runs, speed
 
@@ -10,6 +11,21 @@ from emotions import cli, datasets, runs, speed
 def measured(easy_dataset, monkeypatch):
     monkeypatch.setattr(speed, "ROUNDS", 1)
     return speed.measure("compact", easy_dataset, size=16, steps=2)
+
+
+def test_speed_is_measured_on_jax_too():
+    """With a recipe that averages weights, of whose graph JAX can't begin a second fit."""
+    program = """
+import sys
+sys.path.insert(0, "tests")
+from conftest import blobs
+from emotions import speed
+from emotions.datasets import Dataset
+names = ("angry", "happy", "sad")
+data = Dataset("easy", names, blobs(96, 3, 24, 1), blobs(32, 3, 24, 2), blobs(40, 3, 24, 3))
+assert (speed.measure("compact", data, size=16, steps=2)["share"] > 0).all()
+"""
+    run_under("jax", program)
 
 
 def test_both_ways_of_feeding_are_measured_with_and_without_augmentation(measured):

@@ -92,6 +92,7 @@ class Slow(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         time.sleep(float(sys.argv[3]))
 
+training.SAVE_SECONDS = 0.0
 names = ("angry", "happy", "sad")
 data = Dataset("easy", names, blobs(96, 3, 24, 1), blobs(32, 3, 24, 2), blobs(40, 3, 24, 3))
 recipe = dataclasses.replace(globals()[sys.argv[2]], phases=(Phase(epochs=6, learning_rate=1e-3, patience=4),))
@@ -140,7 +141,38 @@ class Interrupt(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
-def test_an_interrupted_training_does_not_go_on_with_other_choices(easy_dataset, tmp_path):
+@pytest.mark.parametrize("seconds, kept", [(0.0, 2), (3600.0, 0)], ids=["each epoch", "within a minute"])
+def test_an_interrupted_training_ends_as_a_whole_one(easy_dataset, tmp_path, monkeypatch, seconds, kept):
+    """From the last saved state on; the best weights kept with it are no later than the state."""
+    monkeypatch.setattr(training, "SAVE_SECONDS", seconds)
+    whole = small_model()
+    history = training.train(whole, easy_dataset, THOROUGH, tmp_path / "whole", verbose=0)
+    with pytest.raises(KeyboardInterrupt):
+        stop = (Interrupt(2),)
+        training.train(small_model(), easy_dataset, THOROUGH, tmp_path / "broken", callbacks=stop, verbose=0)
+    assert len(training.saved_history(tmp_path / "broken")) == kept
+    assert training.best_file(tmp_path / "broken").exists() == bool(kept)
+    broken = small_model()
+    again = training.train(broken, easy_dataset, THOROUGH, tmp_path / "broken", verbose=0)
+    np.testing.assert_allclose(again["val_loss"], history["val_loss"], atol=1e-5)
+    for one, other in zip(broken.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_the_best_weights_survive_a_callback_that_ends_the_training(easy_dataset, tmp_path):
+    class Enough(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.stop_training = True
+
+    model = small_model()
+    history = training.train(model, easy_dataset, SHORT, tmp_path, callbacks=(Enough(),), verbose=0)
+    found = model.predict(easy_dataset.validation.images, verbose=0).argmax(axis=1)
+    assert len(history) == 1
+    assert (found == easy_dataset.validation.labels).mean() == pytest.approx(history["val_accuracy"].max())
+
+
+def test_an_interrupted_training_does_not_go_on_with_other_choices(easy_dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "SAVE_SECONDS", 0.0)
     facts, stop = {"architecture": "lenet", "weights": "one.h5"}, (Interrupt(1),)
     with pytest.raises(KeyboardInterrupt):
         training.train(small_model(), easy_dataset, SHORT, tmp_path, callbacks=stop, facts=facts, verbose=0)
@@ -163,8 +195,9 @@ def test_an_interrupted_training_does_not_go_on_with_other_choices(easy_dataset,
     assert json.loads((tmp_path / "training.json").read_text()).items() >= facts.items()
 
 
-def test_two_phases_go_on_where_they_stopped(easy_dataset, tmp_path):
+def test_two_phases_go_on_where_they_stopped(easy_dataset, tmp_path, monkeypatch):
     """Interrupted in the second phase: the first one is not repeated, and the history is as if whole."""
+    monkeypatch.setattr(training, "SAVE_SECONDS", 0.0)
     phases = (
         Phase(epochs=2, learning_rate=1e-3, trainable="head"),
         Phase(epochs=2, learning_rate=1e-4, trainable="base"),
@@ -269,15 +302,16 @@ def test_erasing_erases_the_share_that_was_asked_for():
 
 
 def test_a_time_budget_sets_the_epochs(easy_dataset, tmp_path):
-    recipe = dataclasses.replace(SHORT, phases=(Phase(epochs=1000, learning_rate=1e-3),), schedule="cosine")
+    recipe = dataclasses.replace(THOROUGH, phases=(Phase(epochs=1000, learning_rate=1e-3),))
     model = small_model()
     before = model.get_weights()
     (epochs,) = training.epochs_within(0.05, model, easy_dataset, recipe)
     assert 1 <= epochs < 1000
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
-    (more,) = training.epochs_within(1.0, model, easy_dataset, recipe)
+    (more,) = training.epochs_within(0.3, model, easy_dataset, recipe)
     assert more > epochs
+    assert training.epochs_within(1000, model, easy_dataset, recipe) == [1000]  # no more than the recipe's
 
 
 FROZEN = """
@@ -378,8 +412,8 @@ data = Dataset("easy", names, blobs(96, 3, 24, 1), blobs(32, 3, 24, 2), blobs(40
 light = Augmentation(shift=0.02, erasing=0.2, mixup=0.1)
 recipe = dataclasses.replace(THOROUGH, phases=(Phase(epochs=12, learning_rate=5e-3),), augmentation=light)
 model = small_model()
-history = training.train(model, data, recipe, sys.argv[1], verbose=0)
-assert history["val_accuracy"].max() > 0.8, history
+history = training.train(model, data, recipe, sys.argv[1], minutes=10, verbose=0)
+assert len(history) == 12 and history["val_accuracy"].max() > 0.8, history
 found = model.predict(data.validation.images, verbose=0).argmax(axis=1)
 assert abs((found == data.validation.labels).mean() - history["val_accuracy"].max()) < 1e-6
 """
@@ -387,3 +421,36 @@ assert abs((found == data.validation.labels).mean() - history["val_accuracy"].ma
 
 def test_training_works_on_jax_too(tmp_path):
     run_under("jax", SAME_ON_JAX, tmp_path / "run")
+
+
+MIXED = """
+import sys
+from pathlib import Path
+sys.path.insert(0, "tests")
+from test_training import *
+from emotions.datasets import Dataset
+from emotions import backend
+
+backend.steps_per_execution = lambda: 4  # as on an accelerator
+training.SAVE_SECONDS = 0.0
+names = ("angry", "happy", "sad")
+data = Dataset("easy", names, blobs(96, 3, 24, 1), blobs(32, 3, 24, 2), blobs(40, 3, 24, 3))
+figures = ["loss", "val_loss", "val_accuracy"]
+with backend.mixed_precision(True):
+    whole = training.train(small_model(), data, THOROUGH, sys.argv[1] + "/whole", verbose=0)
+    try:
+        training.train(small_model(), data, THOROUGH, sys.argv[1] + "/broken", callbacks=(Interrupt(2),), verbose=0)
+    except KeyboardInterrupt:
+        pass
+    assert len(training.saved_history(Path(sys.argv[1] + "/broken"))) == 2
+    broken = training.train(small_model(), data, THOROUGH, sys.argv[1] + "/broken", verbose=0)
+    np.testing.assert_allclose(broken[figures], whole[figures], atol=1e-2)
+    layers = training.augmentation_layers(EVERYTHING, seed=0)
+    assert {layer.compute_dtype for layer in layers} == {"float32"}  # TensorFlow has no other warp on GPUs
+"""
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_training_as_on_an_accelerator_goes_on_where_it_stopped(tmp_path, backend):
+    """Mixed precision, several steps at a time, and every ingredient of a recipe."""
+    run_under(backend, MIXED, tmp_path)
