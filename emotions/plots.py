@@ -735,7 +735,8 @@ def over_mean_faces(faces, maps: dict, titles, frames=None, one_scale: bool = Tr
         faces: N x H x W x 3, values 0-255.
         maps: {row: N x H x W}; NaN where there were too few pictures.
         titles: {row: N}.
-        one_scale: whether the rows share their scale of colours, so that they can be compared.
+        one_scale: whether the rows share their scale of colours, from 0 on, so that they can be compared; otherwise
+            each has its own, from its lowest to its highest.
     """
     count = len(faces)
     figure, axes = plt.subplots(
@@ -743,13 +744,14 @@ def over_mean_faces(faces, maps: dict, titles, frames=None, one_scale: bool = Tr
     )
     for row, (name, of) in zip(axes, maps.items(), strict=True):
         row[0].set_ylabel(name, fontsize=10)
-        highest = np.nanmax([*maps.values()] if one_scale else of)
+        lowest, highest = (0, np.nanmax([*maps.values()])) if one_scale else (np.nanmin(of), np.nanmax(of))
         for axis, face, one, title in zip(row, faces, of, titles[name], strict=True):
             axis.imshow(np.mean(face, axis=-1), cmap="gray", vmin=0, vmax=255)
-            veil = np.clip(0.75 * np.nan_to_num(one) / highest, 0, 1)  # what is cold lets the face through
-            axis.imshow(one, cmap="inferno", vmin=0, vmax=highest, alpha=veil)
+            heat = (np.nan_to_num(one) - lowest) / max(highest - lowest, 1e-9)
+            veil = 0.75 * np.clip(heat, 0, 1)  # what is cold lets the face through
+            axis.imshow(one, cmap="inferno", vmin=lowest, vmax=highest, alpha=veil)
             axis.set_title(title, fontsize=9)
-        scale = plt.cm.ScalarMappable(plt.Normalize(0, highest), "inferno")
+        scale = plt.cm.ScalarMappable(plt.Normalize(lowest, highest), "inferno")
         figure.colorbar(scale, ax=row, label="mean heat", shrink=0.8, pad=0.01)
     for place, axis in enumerate(axes.flat):
         axis.set(xticks=[], yticks=[])

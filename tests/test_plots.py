@@ -306,9 +306,10 @@ def test_mean_heat_maps_lie_over_mean_faces_on_one_scale_or_each_on_its_own():
     figure = plots.over_mean_faces(faces, {"right": one, "wrong": empty}, {"right": ["a", "b"], "wrong": ["c", "d"]})
     assert titles(figure)[:4] == ["a", "b", "c", "d"]
     assert {axis.images[1].get_clim() for axis in figure.axes[:4]} == {(0, 0.4)}
-    maps, names = {"right": one, "wrong": one / 2}, {"right": ["a", "b"], "wrong": ["c", "d"]}
+    (warm := one.copy())[0, 0, 0] = 0.1
+    maps, names = {"right": warm, "wrong": warm / 2}, {"right": ["a", "b"], "wrong": ["c", "d"]}
     figure = plots.over_mean_faces(faces, maps, names, one_scale=False)
-    assert [axis.images[1].get_clim() for axis in figure.axes[:4]] == [(0, 0.4)] * 2 + [(0, 0.2)] * 2
+    assert [axis.images[1].get_clim() for axis in figure.axes[:4]] == [(0.1, 0.4)] * 2 + [(0.05, 0.2)] * 2
 
 
 # Comparing runs
