@@ -105,6 +105,10 @@ def table(folder: str | Path) -> pd.DataFrame:
 
     Args:
         folder: what `run` returns.
+
+    Returns:
+        a row for each change, the full recipe first: accuracy (%), difference, difference_low, difference_high, and
+        p_holm, McNemar's p after Holm's correction over the changes.
     """
     found = {
         name: Predictions.read(path)
@@ -118,4 +122,8 @@ def table(folder: str | Path) -> pd.DataFrame:
             compared = comparison.compare(predictions, found[FULL])
             ends = {"difference": "difference", "difference_low": "low", "difference_high": "high"}
             rows[name] |= {column: 100 * compared[f"accuracy_{end}"] for column, end in ends.items()}
-    return pd.DataFrame.from_dict(rows, orient="index")
+            rows[name]["p_holm"] = compared["mcnemar_p"]
+    found = pd.DataFrame.from_dict(rows, orient="index")
+    if len(found) > 1:
+        found.loc[found.index[1:], "p_holm"] = comparison.holm(found["p_holm"].iloc[1:])
+    return found

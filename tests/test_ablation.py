@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from emotions import ablation, runs, training
+from emotions import ablation, comparison, runs, training
+from emotions.evaluation import Predictions
 
 
 @pytest.fixture
@@ -35,6 +36,9 @@ def test_variants_are_trained_once_and_compared_on_validation(folder):
     assert (changed["difference"] == changed["accuracy"] - table["accuracy"].iloc[0]).all()
     low, middle, high = (changed[f"difference{end}"] for end in ("_low", "", "_high"))
     assert ((low <= middle) & (middle <= high)).all()
+    found = {name: Predictions.read(ablation._place(made, name) / "predictions_validation.csv") for name in table.index}
+    alone = [comparison.compare(found[name], found[ablation.FULL])["mcnemar_p"] for name in changed.index]
+    assert changed["p_holm"].tolist() == list(comparison.holm(alone))
 
 
 def test_a_few_changes_can_be_chosen(folder):
