@@ -354,7 +354,8 @@ def test_what_was_not_trained_names_what_makes_it(tmp_path):
     for seed in (0, 1):
         (member := tmp_path / f"lenet-all-s{seed}").mkdir()
         recorded(member, suffix=f"-all-s{seed}", seed=seed, variants=["copies kept"])
-    seeds = recorded(tmp_path, members={"lenet-all-s0": 0.5, "lenet-all-s1": 0.5})
+    (ensemble := tmp_path / "ensemble-lenet-all").mkdir()
+    seeds = recorded(ensemble, members={"lenet-all-s0": 0.5, "lenet-all-s1": 0.5})
     again = runs.Run(tmp_path / "lenet-all-s0", tmp_path).command().replace("--seed 0", "--seeds 2")
     assert seeds.command() == again and "--keep-copies --seeds 2" in again
 
