@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest, norm
-from sklearn.metrics import accuracy_score, f1_score, recall_score
+from sklearn.metrics import accuracy_score, f1_score
 
 from emotions.evaluation import RESAMPLES, Predictions, resampled
 
@@ -239,12 +239,3 @@ def accuracy_by(run: Predictions, groups) -> pd.DataFrame:
         low, high = wilson(hits.sum(), len(hits))
         rows[group] = {"n": len(hits), "accuracy": hits.mean(), "low": low, "high": high}
     return pd.DataFrame.from_dict(rows, orient="index", columns=["n", "accuracy", "low", "high"])
-
-
-def recall_by_class(runs: Mapping[str, Predictions]) -> pd.DataFrame:
-    """Recall of each class (columns) by each model (rows); NaN where a class has no pictures."""
-    rows = {}
-    for name, run in runs.items():
-        classes = range(len(run.class_names))
-        rows[name] = recall_score(run.labels, run.predicted, labels=classes, average=None, zero_division=np.nan)
-    return pd.DataFrame.from_dict(rows, orient="index", columns=list(run.class_names))

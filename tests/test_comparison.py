@@ -1,7 +1,6 @@
 """Paired tests: they agree with other people's code, and refuse what is not paired."""
 
 from dataclasses import replace
-from itertools import pairwise
 from math import comb
 
 import numpy as np
@@ -12,7 +11,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from statsmodels.stats.contingency_tables import mcnemar as their_mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
-from synthetic_runs import CLASSES, make_predictions, write_run
+from synthetic_runs import make_predictions, write_run
 
 from emotions import comparison
 
@@ -178,15 +177,6 @@ def test_mean_and_deviation_over_seeds():
     assert found.loc["a", "accuracy_sd"] == pytest.approx(0.1)
     assert found.loc["b", "accuracy_mean"] == pytest.approx(0.4)
     assert comparison.over_seeds(table.loc[["c-s0", "d"]], ["accuracy"]).empty
-
-
-def test_recall_by_class():
-    runs = {"weak": make_predictions(skill=0.5), "strong": make_predictions(skill=4)}
-    table = comparison.recall_by_class(runs)
-    for name, run in runs.items():
-        for k, label in enumerate(CLASSES):
-            assert table.loc[name, label] == pytest.approx((run.predicted[run.labels == k] == k).mean())
-    assert all(weak < strong for weak, strong in pairwise(table.mean(axis=1)))
 
 
 def test_wilson_agrees_with_statsmodels():
