@@ -52,8 +52,11 @@ def parser() -> argparse.ArgumentParser:
     add.set_defaults(run=train)
 
     add = commands.add_parser("ablate", help="what each ingredient gives", description=ablate.__doc__)
+    add.add_argument("model", nargs="?", default="compact", help=REGISTRY + "; default: compact, the small champion")
     data_options(add, trains=True)
     add.add_argument("--profile", default="full", choices=("full", "quick"), help="quick: seconds, under build/")
+    add.add_argument("--epochs", type=positive, default=12, help="of each training; default: 12")
+    add.add_argument("--changes", nargs="+", metavar="CHANGE", help='as "without erasing"; default: all of them')
     add.add_argument("--mixed-precision", action="store_true", help="bfloat16 on a CPU too")
     add.add_argument("--log", action="store_true", help="one line per epoch instead of a progress bar")
     add.set_defaults(run=ablate)
@@ -258,17 +261,20 @@ def say(found: dict) -> None:
 
 
 def ablate(options: argparse.Namespace) -> None:
-    """Train the small champion with one ingredient of its recipe changed at a time, and compare them on validation.
+    """Train with one ingredient of the champion's recipe changed at a time, and compare on validation.
 
-    Writes results/<data set>/ablation/ (of data trained on otherwise ablation-all/ and the like); interrupted, the same
-    command goes on. The test split is not looked at.
+    Writes results/<data set>/ablation/ (of another net ablation-champion/ and the like, of data trained on otherwise
+    ablation-all/); interrupted, the same command goes on. The test split is not looked at.
     """
     quiet_start()
     from emotions import ablation
 
     folder = ablation.run(
         load_data(options),
+        options.model,
         profile=options.profile,
+        epochs=options.epochs,
+        changes=options.changes,
         mixed_precision=options.mixed_precision or None,
         verbose=2 if options.log else "auto",
     )

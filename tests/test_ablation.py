@@ -1,6 +1,7 @@
 """Ingredients are compared on validation, trained once each, and the test split stays unseen."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -16,10 +17,10 @@ def folder(tmp_path, monkeypatch, easy_dataset):
     kept = (ablation.FULL, "SGD instead of AdamW")
     monkeypatch.setattr(ablation, "CHANGES", {name: ablation.CHANGES[name] for name in kept})
 
-    def run(epochs=1, fewer=0, changes=None, **choices):
+    def run(epochs=1, fewer=0, changes=None, name=ablation.SYSTEM, **choices):
         train = easy_dataset.train.take(np.arange(len(easy_dataset.train) - fewer))
         blind = dataclasses.replace(easy_dataset, train=train, test=None, **choices)
-        return ablation.run(blind, epochs=epochs, changes=changes, verbose=0)
+        return ablation.run(blind, name, epochs=epochs, changes=changes, verbose=0)
 
     return run
 
@@ -44,6 +45,19 @@ def test_variants_are_trained_once_and_compared_on_validation(folder):
 def test_a_few_changes_can_be_chosen(folder):
     made = folder(changes=[ablation.FULL])
     assert list(ablation.table(made).index) == [ablation.FULL]
+    made = folder(changes=["SGD instead of AdamW"])
+    assert list(ablation.table(made).index) == [ablation.FULL, "SGD instead of AdamW"], "there is something to compare"
+    with pytest.raises(ValueError, match="no change named 'without sleep'; there are: full recipe, "):
+        folder(changes=["without sleep"])
+
+
+def test_another_net_has_a_folder_of_its_own(folder):
+    small = folder(changes=[ablation.FULL])
+    large = folder(changes=[ablation.FULL], name="lenet")
+    assert small.name == "ablation" and large.name == "ablation-lenet"
+    record = json.loads((large / "full-recipe" / "training.json").read_text(encoding="utf-8"))
+    assert record["model"] == "lenet"
+    assert record["recipe"]["weight_decay"] == ablation.models.find(ablation.RECIPE).recipe.weight_decay
 
 
 def test_a_table_of_other_pictures_or_another_recipe_is_not_shown(folder):

@@ -208,6 +208,18 @@ def test_seeds_get_the_epochs_that_the_first_one_had_time_for(home, results, cap
     assert "lenet-s1 is there already." in capsys.readouterr().out
 
 
+def test_ablate_compares_the_changes_asked_for_on_validation(home, results, capsys):
+    arguments = ["ablate", "champion", "--profile", "quick", "--epochs", "1", "--log", "--changes"]
+    assert cli.main([*arguments, "without erasing"]) == 0
+    made = results / "ablation-champion"
+    assert {path.name for path in made.iterdir()} == {"full-recipe", "without-erasing"}
+    assert len(pd.read_csv(made / "without-erasing" / "history.csv")) == 1
+    header, full, changed = capsys.readouterr().out.splitlines()[-3:]
+    assert header.split() == ["accuracy", "difference", "difference_low", "difference_high", "p_holm"]
+    assert full.startswith("full recipe") and changed.startswith("without erasing")
+    assert "no change named 'without sleep'" in mistake([*arguments, "without sleep"], capsys)
+
+
 def test_train_refuses_what_it_does_not_know(home, capsys):
     assert "nothing random" in mistake(["train", "logistic-regression", "--profile", "quick", "--seeds", "2"], capsys)
     assert "no model named 'lenett'. Did you mean 'lenet'?" in mistake(["train", "lenett"], capsys)
