@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest, norm
+from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, f1_score
 
 from emotions.evaluation import RESAMPLES, Predictions, resampled
@@ -215,13 +215,14 @@ def wilson(hits, n) -> tuple[np.ndarray, np.ndarray]:
     """The ends of the 95 % interval of a share (Wilson 1927).
 
     Args:
-        hits, n: how many of how many; numbers or arrays.
+        hits, n: how many of how many; numbers or arrays. A share times its n is rounded to the whole number it was.
     """
-    n, z = np.asarray(n, float), norm.ppf(0.975)
-    share = np.asarray(hits) / n
-    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
-    return np.clip(middle - half, 0, share), np.clip(middle + half, share, 1)  # rounding must not put it outside
+
+    def ends(hits, n):
+        return tuple(binomtest(round(hits), int(n)).proportion_ci(0.95, method="wilson"))
+
+    low, high = np.vectorize(ends, otypes=[float, float])(hits, n)
+    return low, high
 
 
 def accuracy_by(run: Predictions, groups) -> pd.DataFrame:

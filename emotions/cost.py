@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import time
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -48,9 +47,8 @@ def step(name: str, size: int | None = None, batch_size: int = 8, accumulate: in
 
     Returns:
         model, parameters, input_size, batch_size, accumulate; seconds, of one optimizer step; core_seconds, the work of
-        all cores on it, which does not depend on what else is running; load, how many processes wanted a core of
-        this machine during the last minute; peak_bytes, of the accelerator or else of the process, and
-        bytes_before, the same before the model was built; hardware, backend, precision and date.
+        all cores on it, which does not depend on what else is running; peak_bytes, of the accelerator or else of the
+        process, and bytes_before, the same before the model was built; hardware, backend, precision and date.
 
     Raises:
         MemoryError: the process was ended from outside, which a lack of memory does.
@@ -98,7 +96,6 @@ def _timed(architecture, name, size, batch_size, accumulate, classes, before):
         "accumulate": accumulate,
         "seconds": round(seconds, 2),
         "core_seconds": round(core_seconds, 2),
-        "load": round(os.getloadavg()[0], 1),
         "peak_bytes": backend.peak_memory(),
         "bytes_before": before,
         "hardware": backend.hardware(),

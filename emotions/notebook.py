@@ -187,7 +187,7 @@ def points(compared: dict, figure: str = "accuracy") -> str:
     return f"{difference:+.1f} points [{low:+.1f}, {high:+.1f}]"
 
 
-def side_by_side(compared: dict, first: str, second: str):
+def paired(compared: dict, first: str, second: str):
     """Two models on the same pictures, as a table for people: one column, named after both.
 
     Args:

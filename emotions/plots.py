@@ -14,13 +14,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from scipy.stats import binomtest
 from sklearn.metrics import auc, roc_curve
 
 from emotions import comparison
 from emotions.palette import EMOTION_COLORS, OTHER, colors
 
-TRAIN, VALIDATION, TEST = "#999999", "#0072B2", "#D55E00"
+TRAIN, VALIDATION = "#999999", "#0072B2"
 SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#444444")  # models, one after another
 USUAL, UNUSUAL = "#0072B2", "#D55E00"
 
@@ -210,9 +209,8 @@ def reliability(tables: dict[str, pd.DataFrame], title: str = "") -> plt.Figure:
     )
     for axis, (name, table) in zip(axes.flat, tables.items(), strict=True):
         table = table[table["n"] > 0]
-        hits = (table["n"] * table["accuracy"]).round().astype(int)
-        limits = [binomtest(k, n).proportion_ci(method="wilson") for k, n in zip(hits, table["n"], strict=True)]
-        errors = np.abs(100 * np.array([(it.low, it.high) for it in limits]).T - 100 * table["accuracy"].to_numpy())
+        limits = np.array(comparison.wilson(table["n"] * table["accuracy"], table["n"]))
+        errors = 100 * np.abs(limits - table["accuracy"].to_numpy())
         axis.plot([0, 100], [0, 100], color=OTHER, linestyle=":", label="calibrated")
         axis.errorbar(100 * table["confidence"], 100 * table["accuracy"], yerr=errors, fmt="none", color=USUAL)
         sizes = 12 + 500 * table["n"] / table["n"].sum()
@@ -321,8 +319,7 @@ def class_rates(hits, labels, class_names, xlabel: str, title: str = "") -> plt.
     present = [k for k in range(len(class_names)) if (labels == k).any()]
     names = [f"{class_names[k]} (n = {(labels == k).sum():,})" for k in present]
     shares = np.array([100 * hits[labels == k].mean() for k in present])
-    tests = [binomtest(int(hits[labels == k].sum()), int((labels == k).sum())) for k in present]
-    limits = 100 * np.array([test.proportion_ci(method="wilson") for test in tests])
+    limits = 100 * np.array([comparison.wilson(hits[labels == k].sum(), (labels == k).sum()) for k in present])
     figure, axis = plt.subplots(figsize=(7, 1.3 + 0.35 * len(names)), layout="constrained")
     errors = np.abs(limits.T - shares)
     axis.barh(names, shares, xerr=errors, color=colors(class_names[k] for k in present), capsize=3)
