@@ -49,6 +49,28 @@ def training_curves(history: pd.DataFrame, title: str = "") -> plt.Figure:
     return figure
 
 
+def compared_curves(histories: dict[str, pd.DataFrame], title: str = "") -> plt.Figure:
+    """Accuracy by epoch of some trainings, in training and on validation, with the chosen epochs as dots.
+
+    Args:
+        histories: see `training_curves`, by what the line is called.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4.1), sharey=True, layout="constrained")
+    for (name, history), color in zip(histories.items(), SERIES, strict=False):
+        best = history.loc[history["val_accuracy"].idxmax()]
+        for axis, column in zip(axes, ("accuracy", "val_accuracy"), strict=True):
+            axis.plot(history["epoch"], 100 * history[column], color=color, label=name)
+            axis.plot(best["epoch"], 100 * best[column], "o", color=color)
+    for axis, words in zip(axes, ("training (augmented pictures)", "validation"), strict=True):
+        axis.set(xlabel="epoch", title=words)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("accuracy (%)")
+    figure.legend(*axes[0].get_legend_handles_labels(), fontsize=9, loc="outside lower center", ncols=4)
+    figure.suptitle(title)
+    return figure
+
+
 def confusion_matrix(metrics: dict, title: str = "") -> plt.Figure:
     """Recall-normalised confusion matrix with counts, from one split of a `metrics.json`."""
     names = list(metrics["per_class"])

@@ -167,6 +167,20 @@ def test_training_curves_mark_the_epoch_that_was_kept():
     assert figure.axes[0].lines[1].get_ydata().tolist() == [0.3, 0.5, 0.4]
 
 
+def test_compared_curves_show_training_beside_validation():
+    found = {
+        name: pd.DataFrame({"epoch": [1, 2, 3], "accuracy": [0.4, 0.5, 0.6], "val_accuracy": accuracies})
+        for name, accuracies in {"with": [0.3, 0.5, 0.4], "without": [0.2, 0.3, 0.4]}.items()
+    }
+    figure = plots.compared_curves(found, "an ingredient")
+    assert_labelled(figure)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["with", "without"]
+    training, validation = figure.axes
+    assert [line.get_ydata().tolist() for line in training.lines[::2]] == [[40, 50, 60], [40, 50, 60]]
+    kept = [(line.get_xdata().tolist(), line.get_ydata().tolist()) for line in validation.lines[1::2]]
+    assert kept == [([2], [50]), ([3], [40])], "a dot where each is best on validation"
+
+
 def test_confusion_matrix_shows_shares_of_the_true_class():
     metrics = {"per_class": {"angry": {}, "sad": {}}, "confusion": [[3, 1], [0, 0]]}
     figure = plots.confusion_matrix(metrics, "a model")
