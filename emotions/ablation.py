@@ -107,6 +107,12 @@ def _place(folder: str | Path, change: str) -> Path:
     return Path(folder) / change.replace(" ", "-").replace(",", "")
 
 
+def histories(folder: str | Path) -> dict[str, pd.DataFrame]:
+    """`history.csv` of each training in the folder that `run` returns, by the name of its change."""
+    found = {name: _place(folder, name) / "history.csv" for name in CHANGES}
+    return {name: pd.read_csv(path) for name, path in found.items() if path.exists()}
+
+
 def table(folder: str | Path) -> pd.DataFrame:
     """Accuracy on validation, and the paired difference to the full recipe, in points with 95 % interval.
 

@@ -32,7 +32,8 @@ def test_variants_are_trained_once_and_compared_on_validation(folder):
     assert folder() == made
     assert {path: path.stat().st_mtime_ns for path in made.rglob("*.csv")} == before, "nothing is trained again"
     table = ablation.table(made)
-    assert list(table.index) == list(ablation.CHANGES)
+    assert list(table.index) == list(ablation.histories(made)) == list(ablation.CHANGES)
+    assert all(history["epoch"].tolist() == [1] for history in ablation.histories(made).values())
     changed = table.iloc[1:]
     assert (changed["difference"] == changed["accuracy"] - table["accuracy"].iloc[0]).all()
     low, middle, high = (changed[f"difference{end}"] for end in ("_low", "", "_high"))
