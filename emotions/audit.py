@@ -34,7 +34,7 @@ def measure(images) -> pd.DataFrame:
     Returns:
         One row per picture: `digest` (equal exactly when the pixels are), `hash` (`difference_hash`),
         `brightness` (mean grey, 0-255), `sharpness` (variance of the Laplacian of the grey picture) and
-        `contrast` (brightest minus darkest value, 0 for a constant picture).
+        `contrast` (largest minus smallest value of a channel, the most of the three; 0 for a picture of one colour).
     """
     batches = (np.asarray(images[start:start + 512]) for start in range(0, len(images), 512))
     rows = [_measure(picture) for batch in batches for picture in batch]
@@ -45,7 +45,7 @@ def measure(images) -> pd.DataFrame:
 def _measure(picture: np.ndarray) -> tuple:
     grey = to_grey(picture)
     sharpness = cv2.Laplacian(grey, cv2.CV_32F).var()
-    return digest(picture), difference_hash(grey), grey.mean(), sharpness, int(np.ptp(picture))
+    return digest(picture), difference_hash(grey), grey.mean(), sharpness, int(np.ptp(picture, axis=(0, 1)).max())
 
 
 def to_grey(picture: np.ndarray) -> np.ndarray:

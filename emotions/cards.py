@@ -100,7 +100,10 @@ def for_programs(folder: str | Path) -> dict:
     figures count, where that is not `test`."""
     found = _metrics(folder)
     relied, counts = reliance(*_predictions(folder)), _counts(found)
-    return evaluation.card(found, relied["temperature"]) | relied | ({} if counts == "test" else {"counts": counts})
+    card = evaluation.card(found, relied["temperature"]) | relied
+    if counts != "test":
+        card |= {"counts": counts, "guessing": round(evaluation.commonest(found[counts])[1], 4)}
+    return card
 
 
 def _counts(found: dict) -> str:
@@ -135,7 +138,8 @@ def for_people(folder: str | Path) -> str:
             f"`models/{name}-{dataset}.keras`. Written by `python -m emotions cards` from the files in "
             f"`results/{dataset}/{name}/`.",
             "**Takes** RGB pictures of one upright face, of any size, values 0-255. **Gives** the probabilities of "
-            f"{', '.join(names)}. {found['parameters']:,} parameters.",
+            f"{', '.join(names)}. {found['parameters']:,} parameters; "
+            f"architecture: {models.find(found['architecture']).source}.",
             f"**For** {USES[0].lower()}{USES[1:]}",
         ],
         "## It must not be used": [MUST_NOT],

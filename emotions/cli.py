@@ -35,14 +35,14 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="train with N seeds, those not there yet, for as many epochs each, and average them in an ensemble",
     )
-    add.add_argument("--size", type=int, help="input size in pixels; default: the architecture's")
+    add.add_argument("--size", type=positive, help="input size in pixels; default: the architecture's")
     add.add_argument(
         "--weights",
         help='"imagenet", a Hugging Face name or folder (for ViT), or a file of weights; default: from scratch',
     )
-    add.add_argument("--epochs", type=int, nargs="+", help="most epochs, one number per phase")
+    add.add_argument("--epochs", type=positive, nargs="+", help="most epochs, one number per phase")
     add.add_argument("--batch-size", type=positive, help="pictures per step; default: the recipe's")
-    add.add_argument("--minutes", type=float, help="most minutes of one training: sets its number of epochs")
+    add.add_argument("--minutes", type=above_zero, help="most minutes of one training: sets its number of epochs")
     add.add_argument(
         "--mixed-precision", action="store_true", help="bfloat16 on a CPU too; default: on accelerators only"
     )
@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
     add = commands.add_parser("speed", help="how fast training is", description=speed.__doc__)
     add.add_argument("model", help=REGISTRY)
     data_options(add)
-    add.add_argument("--size", type=int, help="input size in pixels; default: the architecture's")
+    add.add_argument("--size", type=positive, help="input size in pixels; default: the architecture's")
     add.add_argument("--mixed-precision", action="store_true", help="bfloat16 on a CPU too")
     add.set_defaults(run=speed)
 
@@ -167,6 +167,13 @@ def data(options: argparse.Namespace) -> None:
 def positive(text: str) -> int:
     """A whole number from 1 on, for argparse."""
     if (number := int(text)) < 1:
+        raise ValueError
+    return number
+
+
+def above_zero(text: str) -> float:
+    """A number above 0, for argparse."""
+    if not (number := float(text)) > 0:
         raise ValueError
     return number
 
@@ -353,7 +360,7 @@ def notebooks(options: argparse.Namespace) -> None:
 def leaderboard(options: argparse.Namespace) -> int:
     """Compute results/<data set>/leaderboard.{csv,md} and README's tables from the runs' predictions.
 
-    Ensembles are built again where a run has come since.
+    Ensembles are built, and built again where a run has come since.
     """
     quiet_start()
     from emotions import ensembles, leaderboard, runs

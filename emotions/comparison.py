@@ -219,7 +219,7 @@ def wilson(hits, n) -> tuple[np.ndarray, np.ndarray]:
     """
 
     def ends(hits, n):
-        return tuple(binomtest(round(hits), int(n)).proportion_ci(0.95, method="wilson"))
+        return tuple(binomtest(round(hits), round(n)).proportion_ci(0.95, method="wilson"))
 
     low, high = np.vectorize(ends, otypes=[float, float])(hits, n)
     return low, high

@@ -28,12 +28,14 @@ from emotions.pictures import SUFFIXES, Store, Streamed, common_size, decode, fi
 
 FER2013_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # codes 0 to 6
 FER2013_PARTS = {"Training": "train", "PublicTest": "validation", "PrivateTest": "test"}
+FERPLUS_CSV = ("fer2013new.csv",)
 FERPLUS_VOTES = {"anger": "angry", "disgust": "disgust", "fear": "fear", "happiness": "happy", "neutral": "neutral",
                  "sadness": "sad", "surprise": "surprise"}
 THREE_CLASSES = ("angry", "happy", "sad")
 PARTS = {"train": "train", "training": "train", "val": "validation", "valid": "validation",
          "validation": "validation", "test": "test", "testing": "test"}
 HELP = "The repository's data/README.md says where to get what, and what to put where."
+NO_SOFT_LABELS = "There are soft labels for fer2013 only, not for {}."
 NO_COPIES = "Keeping copies changes nothing: none would be left out of these training pictures."
 
 
@@ -109,7 +111,10 @@ def take(images, indices):
 
 
 def select(dataset: Dataset, class_names: tuple[str, ...]) -> Dataset:
-    """The pictures of some classes only, with labels counted anew."""
+    """The pictures of some classes only, with labels counted anew in the order of the data set's classes."""
+    if unknown := set(class_names) - set(dataset.class_names):
+        raise ValueError(f"{dataset.name} has no class {min(unknown)!r}; it has {', '.join(dataset.class_names)}.")
+    class_names = tuple(sorted(class_names, key=dataset.class_names.index))
     codes = [dataset.class_names.index(name) for name in class_names]
     parts = {}
     for name, split in dataset.splits().items():
@@ -119,7 +124,7 @@ def select(dataset: Dataset, class_names: tuple[str, ...]) -> Dataset:
     copied = dataset.copied & frozenset(parts["test"].ids)
     left = ", ".join(class_names)
     notes = tuple(f"Before {left} were chosen: {note}" for note in dataset.notes)
-    return replace(dataset, class_names=tuple(class_names), copied=copied, notes=notes, **parts)
+    return replace(dataset, class_names=class_names, copied=copied, notes=notes, **parts)
 
 
 def load(name: str = "synthetic", path: str | Path | None = None, *, keep_copies: bool = False,
@@ -142,7 +147,8 @@ def load(name: str = "synthetic", path: str | Path | None = None, *, keep_copies
         clean: leave suspect pictures out of training (`audit.suspects`, and by FER+'s votes "not a face"
             where they are at hand). `dropped` lists them. Validation and test are never cleaned.
         size: height and width to resize to, antialiased. By default pictures keep their size if they
-            all share one, and otherwise become squares of the median of their shorter sides, at most 256.
+            all share one of at most 256 pixels, and otherwise become squares of the median of their shorter sides,
+            at most 256.
         memory_limit: bytes; folders that need more are streamed from disk.
         seed: of the splits that are drawn here, and of "synthetic".
 
@@ -156,6 +162,8 @@ def load(name: str = "synthetic", path: str | Path | None = None, *, keep_copies
     size = (size, size) if isinstance(size, int) else size
     if name == "synthetic":
         from emotions import synthetic
+        if soft_labels:
+            raise ValueError(NO_SOFT_LABELS.format(name))
         if size and size[0] != size[1]:
             raise ValueError(f"Drawn faces are squares, not {size[0]} x {size[1]} pixels.")
         dataset = synthetic.load(seed=seed) if size is None else synthetic.load(seed=seed, size=size[0])
@@ -165,7 +173,7 @@ def load(name: str = "synthetic", path: str | Path | None = None, *, keep_copies
     path = own or path
     source = SOURCES.get(name) or _folder_source(name, path)
     if soft_labels and (not source.votes or source.classes):
-        raise ValueError(f"There are soft labels for fer2013 only, not for {name}.")
+        raise ValueError(NO_SOFT_LABELS.format(name))
     pictures = _locate(name, source, path, size, memory_limit)
     if size and pictures.images.shape[1:3] != size:
         pictures.images = fit_all(pictures.images, size)
@@ -282,10 +290,8 @@ def _places() -> list[Path]:
 def _candidates(place: Path, patterns: tuple[str, ...]) -> list[Path]:
     if place.is_file():
         return [place]
-    for above in ("", "*/", "*/*/", "*/*/*/"):  # Kaggle puts a data set up to three folders below /kaggle/input
-        found = [match for pattern in patterns for match in sorted(place.glob(above + pattern))]
-        if found:
-            break
+    depths = ("", "*/", "*/*/", "*/*/*/")  # Kaggle puts a data set up to three folders below /kaggle/input
+    found = [match for above in depths for pattern in patterns for match in sorted(place.glob(above + pattern))]
     return list(dict.fromkeys(found)) + ([place] if (place / "train").is_dir() else [])
 
 
@@ -460,6 +466,11 @@ def _read_csv(file) -> Pictures:
         raise ValueError(f"Row {row} of {getattr(file, 'name', file)} has {lengths[row]} pixels instead of 48 x 48.")
     images = np.broadcast_to(pixels.reshape(-1, 48, 48, 1), (len(frame), 48, 48, 3))
     usage = frame["Usage"].str.strip()
+    known = frame["emotion"].isin(range(len(FER2013_CLASSES))) & usage.isin(FER2013_PARTS)
+    if not known.all():
+        row = int((~known).idxmax())
+        raise ValueError(f"Row {row} of {getattr(file, 'name', file)} has the emotion {frame['emotion'][row]} and the "
+                         f"usage {usage[row]}: emotions run from 0 to 6, and usages are {', '.join(FER2013_PARTS)}.")
     table = pd.DataFrame({
         "id": [f"{use}_{row:05d}" for row, use in enumerate(usage)],
         "label": np.array(FER2013_CLASSES)[frame["emotion"].to_numpy()],
@@ -502,7 +513,7 @@ def ferplus_votes(ids, path: str | Path | None = None) -> pd.DataFrame:
         FileNotFoundError: there is no fer2013new.csv.
         ValueError: the ids do not name rows of FER+, as those of FER2013 in folders do not.
     """
-    found = _votes_files(_places_beside(path))
+    found = _files(path, FERPLUS_CSV)
     if not found:
         raise FileNotFoundError("FER+'s fer2013new.csv was not found beside FER2013 or in data/: "
                                 f"get it from https://github.com/microsoft/FERPlus. {HELP}")
@@ -516,13 +527,13 @@ def ferplus_votes(ids, path: str | Path | None = None) -> pd.DataFrame:
     return votes.iloc[rows.astype(int)].drop(columns=["Usage", "Image name"]).reset_index(drop=True)
 
 
-def _places_beside(path: str | Path | None) -> list[Path]:
-    beside = [Path(path), Path(path).parent] if path else []
-    return [place for place in beside if place.is_dir()] + _places()
-
-
-def _votes_files(places: list[Path]) -> list[Path]:
-    return [match for place in places for match in sorted(place.glob("fer2013new.csv"))]
+def _files(path: str | Path | None, patterns: tuple[str, ...]) -> list[Path]:
+    """Files of these names in the path, beside it, and in the usual places."""
+    found = []
+    if path:  # beside it and no deeper: anything may lie there
+        found = _candidates(Path(path), patterns) + [it for name in patterns for it in Path(path).parent.glob(name)]
+    found += [match for place in _places() for match in _candidates(place, patterns)]
+    return [match for match in found if match.is_file() and any(match.match(name) for name in patterns)]
 
 
 def _read_votes(file: Path) -> pd.DataFrame:
@@ -534,8 +545,7 @@ def _votes(pictures: Pictures, path: str | Path | None, needed: bool) -> pd.Data
 
     Joined by the CSV's rows; pictures from folders are looked up in the CSV first, by their pixels.
     """
-    places = _places_beside(path)
-    found = _votes_files(places)
+    found = _files(path, FERPLUS_CSV)
     if not found and not needed:
         return None
     if not found:
@@ -543,8 +553,7 @@ def _votes(pictures: Pictures, path: str | Path | None, needed: bool) -> pd.Data
                                 f"get it from https://github.com/microsoft/FERPlus. {HELP}")
     table = pictures.table
     if "row" not in table:
-        csv = next((_read_csv(match) for place in places for pattern in FER2013_CSV
-                    for match in place.glob(pattern)), None)
+        csv = next(map(_read_csv, _files(path, FER2013_CSV)), None)
         if csv is None and not needed:
             return None
         if csv is None:
@@ -570,6 +579,9 @@ def _same_picture(pictures: Pictures, csv: Pictures, side: int = 12, tolerance: 
     Kaggle's JPEG files differ from the CSV by at most 1.6 grey levels, averaged over a picture; `tolerance` is
     in the same unit.
     """
+    def at_48(images):
+        return images if images.shape[1:3] == (48, 48) else fit_all(images, (48, 48))
+
     def thumbnails(images):
         cells = images[..., 0].reshape(len(images), side, 48 // side, side, 48 // side)
         return cells.mean(axis=(2, 4), dtype=np.float32).reshape(len(images), -1)
@@ -581,8 +593,9 @@ def _same_picture(pictures: Pictures, csv: Pictures, side: int = 12, tolerance: 
             continue
         reference = thumbnails(csv.images[theirs[key]])
         nearest = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(reference)
-        found = theirs[key][nearest.kneighbors(thumbnails(pictures.images[mine]), return_distance=False)[:, 0]]
-        one, other = csv.images[found, ..., 0], pictures.images[mine][..., 0]
+        pixels = at_48(pictures.images[mine])
+        found = theirs[key][nearest.kneighbors(thumbnails(pixels), return_distance=False)[:, 0]]
+        one, other = csv.images[found, ..., 0], pixels[..., 0]
         difference = np.abs(one.astype(np.int16) - other).mean(axis=(1, 2))
         rows[mine] = np.where(difference <= tolerance, found, -1)
     return rows

@@ -112,8 +112,8 @@ def build_all(folder: str | Path) -> dict[str, dict]:
         what `build` returns, by name.
     """
     names = candidates(folder)
-    told = {PAIR: FIRST} if set(FIRST) <= set(names) else {}
-    built = {name: build(folder, name, members) for name, members in (told | _told(folder)).items()}
+    pair = {PAIR: {"members": FIRST}} if set(FIRST) <= set(names) else {}
+    built = {name: build(folder, name, **choices) for name, choices in (pair | _told(folder)).items()}
     validation = comparison.read(folder, names, "predictions_validation.csv")
     if len(names) > 1:
         built[PLAIN] = build(folder, PLAIN, best(validation))
@@ -124,26 +124,36 @@ def build_all(folder: str | Path) -> dict[str, dict]:
     return built
 
 
-def _told(folder: str | Path) -> dict[str, list[str]]:
-    """The ensembles there whose members were told, not chosen, and are all there still; by name their members."""
+def _told(folder: str | Path) -> dict[str, dict]:
+    """The ensembles there whose members were told, not chosen, and are all there still; what `build` needs, by name."""
     folder = Path(folder)
-    built = [path.parent for path in sorted(folder.glob("ensemble-*/metrics.json")) if path.parent.name not in CHOSEN]
-    found = {run.name: list(_metrics(run)["members"]) for run in built}
-    there = {path.parent.name for path in folder.glob("*/metrics.json")}
-    return {name: members for name, members in found.items() if there.issuperset(members)}
+    there = {path.parent.name: _metrics(path.parent) for path in sorted(folder.glob("*/metrics.json"))}
+    told = {}
+    for name, found in there.items():
+        weights = found.get("members", {})
+        if weights and name not in CHOSEN and set(weights) <= set(there):
+            title = found["title"].removesuffix(", ".join(["", *found.get("variants", ())]))
+            told[name] = {
+                "members": list(weights),
+                "weighted": len(set(weights.values())) > 1,
+                "title": None if title.endswith(f" average of {len(weights)}") else title,  # not its own
+            }
+    return told
 
 
 def outdated(folder: str | Path) -> bool:
     """Whether one of a data set's ensembles was built before one of its members was evaluated; of those whose members
-    are chosen, before one of the `candidates` was, or of a run that is none any more."""
+    are chosen, before one of the `candidates` was, or of a run that is none any more, or not yet."""
     folder = Path(folder)
     names = candidates(folder)
+    if len(names) > 1 and not (folder / PLAIN / "metrics.json").exists():
+        return True
     chosen = {name: names for name in CHOSEN if (folder / name / "metrics.json").exists()}
     if any(set(_metrics(folder / name)["members"]) - set(names) for name in chosen):
         return True
     return any(
         _metrics(folder / name)["evaluated"] < _metrics(folder / member)["evaluated"]
-        for name, members in (chosen | _told(folder)).items()
+        for name, members in (chosen | {name: told["members"] for name, told in _told(folder).items()}).items()
         for member in members
     )
 

@@ -26,12 +26,12 @@ import cv2
 import keras
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from emotions.layers import input_size, soften
 from emotions.models import CARD, read_card
 from emotions.palette import rgb
-from emotions.pictures import SUFFIXES, Store, decode, fit, in_threads, shape_of
+from emotions.pictures import SUFFIXES, Store, fit, in_threads, to_array, upright_shape
 
 DEFAULT = "champion-fer2013"  # a committed file of models/, used where none is named
 BATCH = 64        # pictures in memory at a time
@@ -351,33 +351,24 @@ def _read(source) -> tuple[np.ndarray, tuple[int, int]]:
         shape = source.shape[:2]
         return fit(np.ascontiguousarray(source), _reduced(shape)), shape
     try:
-        data = _bytes(source)
-        shape = shape_of(data)
+        picture = _opened(source)
+        shape = upright_shape(picture)
         if shape[0] * shape[1] > HUGE:
-            with _one_at_a_time:
-                data = _shrunk(data)
-        return decode(data, _reduced(shape)), shape
+            with _one_at_a_time:  # made small as it is decoded, which takes a fraction of the memory
+                picture = picture.copy() if picture is source else picture
+                picture.thumbnail((LARGEST, LARGEST))
+        return to_array(picture, _reduced(shape)), shape
     except Exception as reason:  # Pillow raises nearly anything; the reason is told
         what = source if isinstance(source, Path) else "What was given"
         why = "its format is unknown" if isinstance(reason, UnidentifiedImageError) else _first_sentence(reason)
         raise ValueError(f"{what} cannot be read as a picture: {why}.") from reason
 
 
-def _bytes(source: Path | bytes | Image.Image) -> bytes:
-    if isinstance(source, Path):
-        return source.read_bytes()
+def _opened(source: Path | bytes | Image.Image) -> Image.Image:
+    """A Pillow picture, of a file not decoded yet."""
     if isinstance(source, Image.Image):
-        buffer = io.BytesIO()
-        ImageOps.exif_transpose(source).save(buffer, "TIFF")  # lossless, in any mode
-        return buffer.getvalue()
-    return bytes(source)
-
-
-def _shrunk(data: bytes) -> bytes:
-    """A picture made small as it is decoded, which takes a fraction of the memory."""
-    with Image.open(io.BytesIO(data)) as picture:
-        picture.thumbnail((LARGEST, LARGEST))
-        return _bytes(picture)
+        return source
+    return Image.open(io.BytesIO(source.read_bytes() if isinstance(source, Path) else source))
 
 
 def _reduced(shape: tuple[int, int]) -> tuple[int, int]:

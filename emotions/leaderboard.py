@@ -20,7 +20,7 @@ from emotions import comparison, plots, published, training
 from emotions.ensembles import CHOSEN
 from emotions.evaluation import commonest, counted, measure_folder
 from emotions.runs import BASELINE
-from emotions.variants import COPIES_KEPT
+from emotions.variants import learned_copies
 
 MARKED = re.compile(
     r"(?P<open><!-- leaderboard:(?P<name>\S+) -->\n)(?P<table>.*?)(?P<close><!-- /leaderboard:(?P=name) -->)", re.DOTALL
@@ -186,8 +186,8 @@ def to_markdown(dataset: str, board: pd.DataFrame, columns: tuple[str, ...] | No
 
 def best(dataset: str, board: pd.DataFrame) -> str:
     """The single network of ours that is ahead on validation, in a sentence; not one that learned copies of it."""
-    honest = ~board["variants"].fillna("").str.contains(COPIES_KEPT)
-    ours = board[board["members"].isna() & board["trained_by"].isna() & honest]
+    learned = board["variants"].fillna("").map(lambda words: learned_copies({"variants": words, "dataset": dataset}))
+    ours = board[board["members"].isna() & board["trained_by"].isna() & ~learned]
     if ours.empty:
         return f"No network of ours has been trained on `{dataset}` yet.\n"
     row = ours.loc[ours["validation_accuracy"].idxmax()]

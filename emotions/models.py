@@ -12,6 +12,7 @@ from __future__ import annotations
 import difflib
 import io
 import json
+import re
 import tempfile
 import zipfile
 from collections.abc import Callable
@@ -599,7 +600,7 @@ def in_float32(model: keras.Model) -> keras.Model:
     policy = keras.mixed_precision.global_policy()
     keras.mixed_precision.set_global_policy("float32")
     try:
-        config = json.loads(json.dumps(model.get_config()).replace(f'"{policy.name}"', '"float32"'))
+        config = json.loads(re.sub('"mixed_b?float16"', '"float32"', json.dumps(model.get_config())))
         copy = type(model).from_config(config)
         copy.set_weights(model.get_weights())
     finally:

@@ -123,13 +123,18 @@ def decode(data: bytes, size: tuple[int, int] | None = None) -> np.ndarray:
         OSError and others: the bytes are no complete picture.
     """
     with Image.open(io.BytesIO(data)) as picture:
-        picture = ImageOps.exif_transpose(picture)
-        if picture.mode.startswith("I"):  # 16-bit grey: keep the upper byte
-            picture = Image.fromarray((np.asarray(picture).clip(0, 65535) // 257).astype(np.uint8))
-        if "A" in picture.mode or "transparency" in picture.info:
-            picture = picture.convert("RGBA")
-            picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-        return fit(np.asarray(picture.convert("RGB")), size)
+        return to_array(picture, size)
+
+
+def to_array(picture: Image.Image, size: tuple[int, int] | None = None) -> np.ndarray:
+    """A Pillow picture in any mode, as `decode` gives it."""
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith("I"):  # 16-bit grey: keep the upper byte
+        picture = Image.fromarray((np.asarray(picture).clip(0, 65535) // 257).astype(np.uint8))
+    if "A" in picture.mode or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    return fit(np.asarray(picture.convert("RGB")), size)
 
 
 def fit(picture: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
@@ -147,9 +152,14 @@ def fit_all(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def shape_of(data: bytes) -> tuple[int, int]:
     """Height and width from a picture's header, upright."""
     with Image.open(io.BytesIO(data)) as picture:
-        width, height = picture.size
-        turned = picture.getexif().get(0x0112, 1) >= 5  # orientation: 5 to 8 lie on their side
-        return (width, height) if turned else (height, width)
+        return upright_shape(picture)
+
+
+def upright_shape(picture: Image.Image) -> tuple[int, int]:
+    """Height and width of a Pillow picture that may lie on its side."""
+    width, height = picture.size
+    turned = picture.getexif().get(0x0112, 1) >= 5  # orientation: 5 to 8 lie on their side
+    return (width, height) if turned else (height, width)
 
 
 def grey_view(images: np.ndarray) -> np.ndarray:

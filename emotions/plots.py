@@ -56,10 +56,11 @@ def compared_curves(histories: dict[str, pd.DataFrame], title: str = "") -> plt.
         histories: see `training_curves`, by what the line is called.
     """
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.1), sharey=True, layout="constrained")
-    for (name, history), color in zip(histories.items(), SERIES, strict=False):
+    for k, (name, history) in enumerate(histories.items()):
+        color, style = SERIES[k % len(SERIES)], "-" if k < len(SERIES) else "--"
         best = history.loc[history["val_accuracy"].idxmax()]
         for axis, column in zip(axes, ("accuracy", "val_accuracy"), strict=True):
-            axis.plot(history["epoch"], 100 * history[column], color=color, label=name)
+            axis.plot(history["epoch"], 100 * history[column], style, color=color, label=name)
             axis.plot(best["epoch"], 100 * best[column], "o", color=color)
     for axis, words in zip(axes, ("training (augmented pictures)", "validation"), strict=True):
         axis.set(xlabel="epoch", title=words)

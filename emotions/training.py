@@ -1,7 +1,7 @@
 """How are models trained? One `train`: any model, any data set, one or two phases; it resumes.
 
-Training writes `history.csv` and `training.json` to its run folder as it goes, and keeps the state of the
-last finished epoch there until the run is complete. Interrupted, the same call goes on from that epoch.
+Training writes `history.csv` and `training.json` to its run folder as it goes, and once a minute its state, which
+stays there until the run is complete. Interrupted, the same call goes on from that state.
 """
 
 from __future__ import annotations
@@ -340,7 +340,7 @@ def train(
     The model ends with the weights of the epoch of highest validation accuracy. `folder` receives
     `history.csv` (one line per epoch), `training.json` (recipe, seed, scale, hardware, seconds) and, until
     the training is complete, `checkpoint/`. Called again on the folder of an interrupted training, it goes
-    on from the last finished epoch; on that of a complete one, it starts anew.
+    on from the last saved state, see `Keeper`; on that of a complete one, it starts anew.
 
     Args:
         model: from `models.build`; takes pictures with values 0-255, returns class probabilities.

@@ -94,6 +94,9 @@ def test_measures():
     assert table["brightness"][0] == 80 and table["contrast"][0] == 0 and table["sharpness"][0] == 0
     assert table["sharpness"][1] > 2 * table["sharpness"][2] > 0
     assert table["contrast"][1] == np.ptp(sharp)
+    red = np.zeros((1, 40, 40, 3), np.uint8)
+    red[..., 0] = 200
+    assert audit.measure(red)["contrast"][0] == 0, "one colour is constant, whatever its channels"
 
 
 def test_outliers_are_those_far_from_the_median():

@@ -14,10 +14,6 @@ def saved(tmp_path_factory):
     return file
 
 
-def test_the_backend_in_use_is_among_those_installed():
-    assert backend.name() in backend.installed()
-
-
 @pytest.mark.parametrize("name", ["tensorflow", "jax", "torch"])
 def test_a_file_predicts_under_another_backend(name, saved):
     if name not in backend.installed():

@@ -44,7 +44,7 @@ def root(tmp_path):
     for dataset, name in (("fer2013-3", "lenet"), ("synthetic", "lenet-all")):
         folder = tmp_path / "results" / dataset / name
         variants = [COPIES_KEPT] if name == "lenet-all" else []
-        found = write_run(folder, variants=variants) | {"training": TRAINING}
+        found = write_run(folder, variants=variants, architecture="lenet") | {"training": TRAINING}
         (folder / "metrics.json").write_text(json.dumps(found))
         card = {"class_names": CLASSES, "dataset": dataset, "model": name}
         models.save(small_model(), tmp_path / "models" / f"{name}-{dataset}.keras", card)
@@ -118,7 +118,20 @@ def test_of_a_model_that_learned_copies_the_leak_free_part_counts(root):
     for name, figures in clean["per_class"].items():
         assert f"| {name} | {figures['precision']:.3f} |" in text and f" | {figures['support']} |" in text
     assert "too low" in text and f"| {clean['accuracy']:.3f} [" in readme and "(leak-free)" in readme
+    assert card["guessing"] == round(max(f["support"] for f in clean["per_class"].values()) / 270, 4)
     assert "counts" not in cards.for_programs(root / "results" / "fer2013-3" / "lenet")
+
+
+def test_what_is_no_better_than_guessing_is_not_to_be_used(root):
+    folder = root / "results" / "fer2013-3" / "lenet"
+    assert "not to be used" not in cards.for_people(folder)
+    assert "not used" not in cards.contents(root)[root / "README.md"]
+    found = write_run(folder, skill=0, architecture="lenet") | {"training": TRAINING}
+    (folder / "metrics.json").write_text(json.dumps(found))
+    assert "better than that: it is here to be looked into, not to be used" in cards.for_people(folder)
+    assert "`lenet-fer2013-3`](models/lenet-fer2013-3.md) (to be looked into, not used)" in (
+        cards.contents(root)[root / "README.md"]
+    )
 
 
 def test_readme_lists_the_models_with_the_default_first(root, monkeypatch):

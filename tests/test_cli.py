@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from conftest import REPOSITORY, blobs
 from PIL import Image
+from synthetic_runs import write_run
 
 from emotions import cli, datasets, evaluation, models, runs, synthetic, training
 from emotions.datasets import Dataset
@@ -293,6 +294,8 @@ def test_there_is_something_to_run_in_notebooks(home, capsys):
 
 
 @pytest.mark.parametrize("arguments", [["predict", "x", "--unsure-below", "50"], ["train", "lenet", "--seeds", "0"],
+                                       ["train", "lenet", "--epochs", "0"], ["train", "lenet", "--minutes", "0"],
+                                       ["train", "lenet", "--size", "0"], ["speed", "lenet", "--size", "0"],
                                        ["train", "lenet", "--seeds", "2", "--seed", "1"]], ids=" ".join)  # fmt: skip
 def test_numbers_that_make_no_sense_are_refused(arguments, capsys):
     with pytest.raises(SystemExit):
@@ -312,6 +315,19 @@ def test_evaluate_refuses_a_missing_model_and_other_classes(home, file, monkeypa
 
 
 # leaderboard
+
+
+def test_leaderboard_builds_ensembles_and_builds_them_again_where_a_run_has_come_since(home, capsys):
+    folder = home / "results" / "easy"
+    for name, skill in (("one", 1.0), ("two", 2.0)):
+        write_run(folder / name, skill=skill)
+    assert cli.main(["leaderboard"]) == 0
+    metrics = folder / "ensemble-plain" / "metrics.json"
+    before = json.loads(metrics.read_text())
+    assert set(before["members"]) == {"one", "two"} and (folder / "leaderboard.png").exists()
+    write_run(folder / "one", skill=3.0, evaluated="2999-01-01T00:00:00Z")
+    assert cli.main(["leaderboard"]) == 0
+    assert json.loads(metrics.read_text())["test"]["accuracy"] > before["test"]["accuracy"]
 
 
 def test_leaderboard_of_quick_runs_lists_both(home, results, capsys):

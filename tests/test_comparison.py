@@ -182,6 +182,7 @@ def test_mean_and_deviation_over_seeds():
 def test_wilson_agrees_with_statsmodels():
     hits, n = np.array([0, 1, 7, 9]), np.array([5, 7, 9, 9])
     np.testing.assert_allclose(comparison.wilson(hits, n), proportion_confint(hits, n, method="wilson"), atol=1e-12)
+    assert comparison.wilson(29 / 1400 * 1400, 29 / 1400 * 1400) == comparison.wilson(29, 29)  # a product of 28.999…
     for n in range(1, 200):  # the share lies inside, in spite of rounding
         for hits in (0, n):
             low, high = comparison.wilson(hits, n)

@@ -190,6 +190,25 @@ def test_a_row_of_the_wrong_length_is_named(fer2013, tmp_path):
         load("fer2013", tmp_path)
 
 
+@pytest.mark.parametrize("column, wrong", [("emotion", 9), ("emotion", -1), ("Usage", "Trainin")])
+def test_a_row_of_an_unknown_emotion_or_usage_is_named(fer2013, tmp_path, column, wrong):
+    fer2013.loc[3, column] = wrong
+    fer2013.to_csv(tmp_path / "fer2013.csv", index=False)
+    with pytest.raises(ValueError, match=rf"Row 3 of .* has the emotion .*{wrong}.*: emotions run from 0 to 6"):
+        load("fer2013", tmp_path)
+
+
+def test_classes_are_selected_in_the_order_of_the_data_set(fer2013, tmp_path):
+    fer2013.to_csv(tmp_path / "fer2013.csv", index=False)
+    dataset = load("fer2013", tmp_path)
+    one, other = select(dataset, ("sad", "angry")), select(dataset, ("angry", "sad"))
+    assert one.class_names == other.class_names == ("angry", "sad")
+    names = dict(zip(dataset.test.ids, np.array(dataset.class_names)[dataset.test.labels], strict=True))
+    assert [names[name] for name in one.test.ids] == list(np.array(one.class_names)[one.test.labels])
+    with pytest.raises(ValueError, match="glad"):
+        select(dataset, ("angry", "glad"))
+
+
 # FER+
 
 
@@ -214,12 +233,12 @@ def _not_faces(frame):
     return [np.flatnonzero(frame["Usage"] == usage)[4] for usage in ("Training", "PrivateTest")]
 
 
-@pytest.mark.parametrize("shape", ["csv", "folders"])
-def test_soft_labels_are_shares_of_the_votes(fer2013, tmp_path, shape):
+@pytest.mark.parametrize("shape, size", [("csv", None), ("folders", None), ("folders", 96)])
+def test_soft_labels_are_shares_of_the_votes(fer2013, tmp_path, shape, size):
     fer2013.to_csv(tmp_path / "fer2013.csv", index=False)
     ferplus(fer2013).to_csv(tmp_path / "fer2013new.csv", index=False)
     path = tmp_path if shape == "csv" else as_folders(fer2013, tmp_path / "folders")
-    dataset = load("fer2013", path, soft_labels=True)
+    dataset = load("fer2013", path, soft_labels=True, size=size)
     assert dataset.variants == ("FER+ labels",)
     plain = load("fer2013", path)
     missing = set(plain.train.ids) - set(dataset.train.ids)
@@ -242,8 +261,31 @@ def test_soft_labels_are_refused_where_votes_cannot_be_joined(fer2013, tmp_path)
     ferplus(fer2013).to_csv(alone / "fer2013new.csv", index=False)
     with pytest.raises(FileNotFoundError, match="need that CSV as well"):
         load("fer2013", alone, soft_labels=True)
-    with pytest.raises(ValueError, match="soft labels for fer2013 only"):
-        load("fer2013-3", tmp_path, soft_labels=True)
+    for other in ("fer2013-3", "synthetic"):
+        with pytest.raises(ValueError, match=f"soft labels for fer2013 only, not for {other}"):
+            load(other, tmp_path, soft_labels=True)
+
+
+@pytest.mark.parametrize("place", [".", "fer2013"])
+def test_votes_lie_in_data_or_beside_fer2013_there(fer2013, tmp_path, monkeypatch, place):
+    monkeypatch.setenv("EMOTIONS_DATA", str(tmp_path))
+    (tmp_path / "fer2013").mkdir()
+    fer2013.to_csv(tmp_path / "fer2013" / "fer2013.csv", index=False)
+    ferplus(fer2013).to_csv(tmp_path / place / "fer2013new.csv", index=False)
+    assert load("fer2013", soft_labels=True).variants == ("FER+ labels",)
+    assert len(datasets.ferplus_votes(["Training_00000"])) == 1
+
+
+@pytest.mark.parametrize("stray", ["fer2013new.csv", "archive.zip"])
+def test_what_is_named_alike_does_not_hide_the_data_set_in_a_folder_below(fer2013, tmp_path, monkeypatch, stray):
+    monkeypatch.setenv("EMOTIONS_DATA", str(tmp_path))
+    (tmp_path / "mine").mkdir()
+    fer2013.to_csv(tmp_path / "mine" / "fer2013.csv", index=False)
+    if stray == "archive.zip":
+        zipped(class_folders(tmp_path / "elsewhere"), tmp_path / stray)
+    else:
+        ferplus(fer2013).to_csv(tmp_path / stray, index=False)
+    assert len(load("fer2013").test) == 14
 
 
 def test_votes_are_found_by_the_ids_of_pictures_alone(fer2013, tmp_path, monkeypatch):

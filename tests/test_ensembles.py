@@ -190,6 +190,9 @@ def change(folder, name, **facts):
 
 
 def test_an_ensemble_of_told_members_is_outdated_by_those_alone_and_built_again(folder):
+    for name in {"weak", "third"}:  # one candidate alone, from which nothing is chosen
+        change(folder, name, trained_by="others")
+    change(folder, "other", trained_by="others")
     ensembles.build(folder, "ensemble-mine", ["good", "other"])
     change(folder, "ensemble-mine", evaluated="2999-01-01T00:00:00Z")
     change(folder, "weak", evaluated="2999-01-02T00:00:00Z")
@@ -205,8 +208,16 @@ def test_an_ensemble_of_told_members_is_outdated_by_those_alone_and_built_again(
     assert not ensembles.outdated(folder)
 
 
+def test_weights_and_title_of_an_ensemble_of_told_members_stay(folder):
+    change(folder, "other", variants=[COPIES_KEPT])
+    built = ensembles.build(folder, "ensemble-mine", ["good", "other"], weighted=True, title="Mine")
+    assert built["members"]["good"] > 0.5 and built["title"] == "Mine, copies kept"
+    again = ensembles.build_all(folder)["ensemble-mine"]
+    assert (again["members"], again["title"]) == (built["members"], built["title"])
+
+
 def test_ensembles_are_outdated_once_a_candidate_was_evaluated_later(folder):
-    assert not ensembles.outdated(folder), "there is none"
+    assert ensembles.outdated(folder), "there is none yet"
     ensembles.build_all(folder)
     assert not ensembles.outdated(folder)
     change(folder, "weak", evaluated="2999-01-01T00:00:00Z")

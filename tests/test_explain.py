@@ -538,6 +538,8 @@ def test_compare_ranks_an_explanation_that_is_true_above_the_baselines():
     assert best["pointing"] == 1 and best["energy corner"] > 3 * table.loc["random", "energy corner"]
     assert table.loc["random", "randomised"] == pytest.approx(1)  # it does not look at the model
     assert table.loc["random", "class gain"] == pytest.approx(0)
+    assert table.loc["random", "other class"] == pytest.approx(1)
+    assert best["class gain_low"] > 0, "its map of the other class is a worse order of deletion"
     paired = explain.summary(explain.minus(measured, "random"))
     assert list(paired.index) == ["grad-cam", "centred gaussian"]
     assert paired.loc["grad-cam", "deletion"] == pytest.approx(best["deletion"] - table.loc["random", "deletion"])

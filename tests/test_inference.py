@@ -121,8 +121,8 @@ def test_folders_keep_their_order_over_many_batches_and_neighbours_do_not_matter
 def test_a_folder_is_read_a_batch_at_a_time(classifier, tmp_path, monkeypatch):
     for i in range(inference.BATCH + 20):
         write(tmp_path / f"{i:03d}.png", patch("red", 4, 4))
-    read, decode = [], inference.decode
-    monkeypatch.setattr(inference, "decode", lambda *given: read.append(1) or decode(*given))
+    read, to_array = [], inference.to_array
+    monkeypatch.setattr(inference, "to_array", lambda *given: read.append(1) or to_array(*given))
     stream = classifier.stream(tmp_path)
     next(stream)
     assert len(read) == inference.BATCH
@@ -169,6 +169,14 @@ def test_wrong_values_are_refused_with_the_reason_and_the_rest_of_a_list_goes_on
     assert re.search(words, table["error"][1])
 
 
+def test_a_transparent_picture_is_the_same_as_a_file_and_as_a_pillow_picture(tmp_path):
+    palette = Image.new("P", (8, 8), 1)
+    palette.putpalette([0, 0, 0, 200, 0, 0])
+    palette.save(file := tmp_path / "a.png", transparency=1)
+    from_file, opened = inference._read(file)[0], inference._read(Image.open(file))[0]
+    assert (from_file == 255).all() and (opened == 255).all(), "the one colour is transparent"
+
+
 def test_files_that_cannot_be_used_are_named_and_the_others_go_on(classifier, tmp_path):
     good = write(tmp_path / "pictures" / "a.png", patch("red"))
     noise = np.random.default_rng(0).integers(0, 256, (80, 80, 3)).astype(np.uint8)
@@ -201,12 +209,15 @@ def test_huge_pictures_are_made_small_first_and_bombs_refused(classifier, tmp_pa
     turned[0x0112] = 6
     path = write(tmp_path / "a.jpg", patch("green", 2400, 4800), exif=turned)
     monkeypatch.setattr(inference, "HUGE", 1_000_000)
-    sizes, decode = [], inference.decode
+    sizes, to_array = [], inference.to_array
     monkeypatch.setattr(
-        inference, "decode", lambda data, size: sizes.append(inference.shape_of(data)) or decode(data, size))
-    table = classifier.predict(path, faces=False)
-    assert table.loc[0, ["width", "height", "emotion"]].tolist() == [2400, 4800, "green"]
-    assert sizes == [(1600, 800)]
+        inference, "to_array", lambda picture, size: sizes.append(picture.size) or to_array(picture, size))
+    given = Image.open(path)
+    for form in (path, given):
+        table = classifier.predict(form, faces=False)
+        assert table.loc[0, ["width", "height", "emotion"]].tolist() == [2400, 4800, "green"]
+    assert sizes == [(1600, 800)] * 2, "lying on its side, as in the file"
+    assert given.size == (4800, 2400), "what was given stays as it was"
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_000_000)
     with pytest.raises(ValueError, match=r"a\.jpg cannot be read as a picture: .*decompression bomb"):
         classifier.predict(path)

@@ -409,3 +409,7 @@ def test_curves_and_steps_show_shares_in_percent():
 def test_more_lines_than_colours_are_all_drawn():
     lines = {str(k): pd.Series([0.1 * k], [1]) for k in range(9)}
     assert list(bars(plots.curves(lines, "x", "y"))) == list(lines)
+    histories = {k: pd.DataFrame({"epoch": [1], "accuracy": [0.5], "val_accuracy": [0.5]}) for k in lines}
+    drawn = plots.compared_curves(histories).axes[1].lines[::2]
+    assert [line.get_label() for line in drawn] == list(lines)
+    assert len({(line.get_color(), line.get_linestyle()) for line in drawn}) == len(lines)

@@ -3,10 +3,11 @@
 import json
 from functools import cache
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from emotions import cards, ensembles, leaderboard, runs
+from emotions import cards, ensembles, leaderboard, models, runs, synthetic
 
 RUNS = sorted(path.parent for path in (runs.root() / "results").glob("*/*/predictions.csv"))
 if not RUNS:
@@ -38,6 +39,7 @@ def test_metrics_follow_from_the_predictions(folder):
     saved = json.loads((folder / "metrics.json").read_text())
     assert (saved["dataset"], saved["model"]) == (folder.parent.name, folder.name)
     assert_same(measured(folder.parent)[folder.name], saved, f"{folder / 'metrics.json'}")
+    assert all(saved["split_sizes"][split] == saved[split]["n"] for split in ("validation", "test"))
 
 
 @pytest.mark.parametrize("folder", RUNS, ids=lambda folder: f"{folder.parent.name}/{folder.name}")
@@ -52,6 +54,22 @@ def test_what_is_told_of_the_training_is_what_was_recorded(folder):
     history = pd.read_csv(files[1])
     assert history["epoch"].tolist() == list(range(1, told["epochs_trained"] + 1))
     assert told["best_epoch"] == history["epoch"][history["val_accuracy"].idxmax()]
+
+
+@pytest.mark.parametrize("file", sorted((runs.root() / "models").glob("*.keras")), ids=lambda file: file.stem)
+def test_a_committed_model_is_the_one_that_was_measured(file):
+    card = models.read_card(file)
+    run = runs.saved(card["dataset"])[card["model"]]
+    assert run.file == file and run.load().count_params() == run.metrics["parameters"]
+
+
+def test_the_model_of_drawn_faces_gives_the_predictions_that_are_kept():
+    """Of it alone the pictures can be made again anywhere."""
+    run, count = runs.saved("synthetic")["compact"], 24
+    kept = run.predictions.take(slice(0, count))
+    images = synthetic.load().test.images[:count]
+    assert synthetic.load().test.ids[:count].tolist() == kept.ids.tolist()
+    np.testing.assert_allclose(run.load().predict(images, verbose=0), kept.probabilities, atol=1e-3)
 
 
 @pytest.mark.parametrize("folder", sorted({run.parent for run in RUNS}), ids=lambda folder: folder.name)

@@ -265,6 +265,35 @@ def test_class_weights_balance_the_classes():
     assert weights[labels].mean() == pytest.approx(1)
 
 
+def test_soft_labels_and_class_weights_reach_the_batches():
+    split, soft = blobs(50, 3, 12, seed=1), np.random.default_rng(0).dirichlet([1, 1, 1], 50).astype("float32")
+    _, targets, weights = Batches(dataclasses.replace(split, targets=soft), 3, 50, class_weights=[1, 2, 3])[0]
+    np.testing.assert_array_equal(targets, soft)
+    np.testing.assert_allclose(weights, soft @ [1, 2, 3], rtol=1e-6)
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+def test_training_weighs_classes_as_the_recipe_says_and_validates_by_hard_labels(
+    easy_dataset, tmp_path, monkeypatch, weighted
+):
+    fed = []
+
+    def batches(split, *args, **options):
+        fed.append((split, options.get("class_weights")))
+        return Batches(split, *args, **options)
+
+    monkeypatch.setattr(training, "Batches", batches)
+    splits = {name: dataclasses.replace(split, targets=np.eye(3, dtype="float32")[split.labels] * 0.8 + 0.2 / 3)
+              for name, split in easy_dataset.splits().items()}  # fmt: skip
+    few = splits["train"].take(np.arange(90))
+    dataset = dataclasses.replace(easy_dataset, **splits | {"train": few})
+    recipe = dataclasses.replace(SHORT, phases=(Phase(epochs=1, learning_rate=1e-3),), class_weights=weighted)
+    training.train(small_model(), dataset, recipe, tmp_path / "run", verbose=0)
+    (trained, weights), (validated, none) = fed
+    assert (weights is not None) == weighted and none is None
+    assert trained.targets is not None and validated.targets is None
+
+
 def test_mixup_blends_labels_like_pictures():
     split = blobs(32, 3, 12, seed=1)
     pictures, targets = Batches(split, 3, 32, seed=1, mixup=0.4)[0]
@@ -292,6 +321,35 @@ def test_one_warp_mirrors_shifts_and_keeps_what_it_should():
     moved = np.array(training.RandomWarp(flip=False, rotation=0, shift=0.1, zoom=0, seed=1)(smooth, training=True))
     rows, columns = np.nonzero(moved.sum(axis=(0, 3)) > 1)
     assert np.abs(rows - 20).max() in (4, 5) and np.abs(columns - 20).max() in (4, 5)
+
+
+@pytest.mark.parametrize(
+    ("choice", "rows", "columns"),
+    [({"rotation": 10}, (17.4, 22.6), (35, 35)), ({"zoom": 0.2}, (20, 20), (32.5, 38.75))],
+    ids=["10 degrees", "a fifth larger or smaller"],
+)
+def test_a_warp_turns_and_zooms_by_as_much_as_was_asked_for(choice, rows, columns):
+    """A dot 15 pixels right of the centre: sin 10 degrees of it is 2.6; 15 / 1.2 = 12.5 and 15 / 0.8 = 18.75."""
+    picture = np.zeros((400, 41, 41, 1), "float32")
+    picture[:, 20, 35] = 255
+    warp = training.RandomWarp(**{"flip": False, "rotation": 0, "shift": 0, "zoom": 0} | choice, seed=1)
+    moved = np.array(warp(picture, training=True))[..., 0]
+    places = np.array([np.unravel_index(found.argmax(), found.shape) for found in moved])
+    for found, ends in zip(places.T, (rows, columns), strict=True):
+        assert (found.min(), found.max()) == pytest.approx(ends, abs=0.8)
+
+
+def test_weight_decay_shrinks_kernels_alone():
+    graph = small_model()
+    recipe = dataclasses.replace(SHORT, optimizer="sgd", weight_decay=0.1)
+    training.compile_for(graph, recipe, recipe.phases[0], steps=10)
+    for variable in graph.trainable_variables:
+        variable.assign(np.ones(variable.shape))
+    graph.optimizer.build(graph.trainable_variables)
+    graph.optimizer.apply([np.zeros(variable.shape, "float32") for variable in graph.trainable_variables])
+    for variable in graph.trainable_variables:
+        shrunk = keras.ops.convert_to_numpy(variable).max() < 1
+        assert shrunk == variable.path.endswith("kernel"), variable.path
 
 
 def test_erasing_erases_the_share_that_was_asked_for():
