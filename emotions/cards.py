@@ -139,7 +139,7 @@ def for_people(folder: str | Path) -> str:
             f"`results/{dataset}/{name}/`.",
             "**Takes** RGB pictures of one upright face, of any size, values 0-255. **Gives** the probabilities of "
             f"{', '.join(names)}. {found['parameters']:,} parameters; "
-            f"architecture: {models.find(found['architecture']).source}.",
+            f"architecture after {models.find(found['architecture']).source}.",
             f"**For** {USES[0].lower()}{USES[1:]}",
         ],
         "## It must not be used": [MUST_NOT],

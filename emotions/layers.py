@@ -33,15 +33,9 @@ def resize(size: int) -> keras.Model:
     return keras.Model(picture, x, name="resize")
 
 
-def resized(model: keras.Model):
-    """The tensor of resized pictures inside a model, or None in one that does not resize as ours do."""
-    return next((layer.output for layer in model.layers if layer.name == "resize"), None)
-
-
 def input_size(model: keras.Model) -> int | None:
     """The side, in pixels, to which a model resizes pictures; None if it does not resize as ours do."""
-    tensor = resized(model)
-    return None if tensor is None else tensor.shape[1]
+    return next((layer.output.shape[1] for layer in model.layers if layer.name == "resize"), None)
 
 
 def class_probabilities(features, classes: int, **options):

@@ -329,9 +329,11 @@ def write(root: str | Path, data: str | None = None) -> dict[Path, str]:
     Beside each new `leaderboard.csv` its figure is drawn, `leaderboard.png`.
     """
     files = contents(root, data)
-    for path in stale(files):
+    outdated = stale(files)
+    for path in outdated:
         training.write(path, files[path])
-        if path.suffix == ".csv":
+    for path in (path for path in files if path.suffix == ".csv"):
+        if path in outdated or not path.with_suffix(".png").exists():
             draw(pd.read_csv(path), path.with_suffix(".png"), path.parent.name)
     return files
 

@@ -496,7 +496,7 @@ MODELS: dict[str, Architecture] = {
         compact,
         size=48,
         title="Champion",
-        source="this repository",
+        source="Simonyan & Zisserman 2015",
         # Shrinks the weights by 4e-4 a step at the highest rate, as SGD with rate 0.1, momentum 0.9 and an L2 of 4e-4
         # does: FER2013 is small enough to be learned by heart.
         recipe=replace(_SCRATCH, batch_size=128, weight_decay=0.2, phases=(Phase(epochs=36, learning_rate=2e-3),)),

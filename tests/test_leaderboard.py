@@ -166,6 +166,8 @@ def test_the_command_writes_what_its_check_then_finds_up_to_date(tmp_path, monke
     assert "Champion-all (`champion-all`)" in capsys.readouterr().out
     assert "Champion-all (`champion-all`)" in (root / "README.md").read_text()
     assert cli.main(["leaderboard", "--check"]) == 0
+    (figure := root / "results/fer2013-3/leaderboard.png").unlink()
+    assert cli.main(["leaderboard"]) == 0 and figure.exists()
 
     make_predictions(100, skill=2.9, seed=2).save(root / "results/fer2013-3/champion-all/predictions.csv")
     assert cli.main(["leaderboard", "--check"]) == 1
