@@ -285,7 +285,8 @@ def ablate(options: argparse.Namespace) -> None:
         mixed_precision=options.mixed_precision or None,
         verbose=2 if options.log else "auto",
     )
-    print(ablation.table(folder).to_string(float_format="{:+.1f}".format, formatters={"p_holm": "{:.2g}".format}))
+    forms = {"accuracy": "{:.1f}".format, "p_holm": "{:.2g}".format}
+    print(ablation.table(folder).to_string(float_format="{:+.1f}".format, formatters=forms))
 
 
 def speed(options: argparse.Namespace) -> None:
