@@ -1,7 +1,7 @@
 """What does each ingredient of a recipe give? Trainings that leave one out, compared on validation.
 
-    run(load("fer2013"))                                                                # a small net, twelve epochs
-    run(load("fer2013"), "champion", epochs=36, changes=["without erasing"])            # does it hold at full length?
+    run(load("fer2013"))
+    run(load("fer2013"), "champion", epochs=36, changes=["without erasing"])  # does it hold at full length?
     print(table("results/fer2013/ablation"))
 
 The test split is not looked at: ingredients are choices.

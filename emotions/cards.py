@@ -100,10 +100,8 @@ def for_programs(folder: str | Path) -> dict:
     figures count, where that is not `test`."""
     found = _metrics(folder)
     relied, counts = reliance(*_predictions(folder)), _counts(found)
-    card = evaluation.card(found, relied["temperature"]) | relied
-    if counts != "test":
-        card |= {"counts": counts, "guessing": round(evaluation.commonest(found[counts])[1], 4)}
-    return card
+    card = evaluation.card(found, relied["temperature"], counts) | relied
+    return card if counts == "test" else card | {"counts": counts}
 
 
 def _counts(found: dict) -> str:

@@ -52,10 +52,10 @@ def parser() -> argparse.ArgumentParser:
     add.set_defaults(run=train)
 
     add = commands.add_parser("ablate", help="what each ingredient gives", description=ablate.__doc__)
-    add.add_argument("model", nargs="?", default="compact", help=REGISTRY + "; default: compact, the small champion")
+    add.add_argument("model", nargs="?", help=REGISTRY + "; default: a small champion")
     data_options(add, trains=True)
     add.add_argument("--profile", default="full", choices=("full", "quick"), help="quick: seconds, under build/")
-    add.add_argument("--epochs", type=positive, default=12, help="of each training; default: 12")
+    add.add_argument("--epochs", type=positive, help="of each training; default: a few")
     add.add_argument("--changes", nargs="+", metavar="CHANGE", help='as "without erasing"; default: all of them')
     add.add_argument("--mixed-precision", action="store_true", help="bfloat16 on a CPU too")
     add.add_argument("--log", action="store_true", help="one line per epoch instead of a progress bar")
@@ -278,9 +278,9 @@ def ablate(options: argparse.Namespace) -> None:
 
     folder = ablation.run(
         load_data(options),
-        options.model,
+        options.model or ablation.SYSTEM,
         profile=options.profile,
-        epochs=options.epochs,
+        epochs=options.epochs or ablation.EPOCHS,
         changes=options.changes,
         mixed_precision=options.mixed_precision or None,
         verbose=2 if options.log else "auto",

@@ -579,9 +579,6 @@ def _same_picture(pictures: Pictures, csv: Pictures, side: int = 12, tolerance: 
     Kaggle's JPEG files differ from the CSV by at most 1.6 grey levels, averaged over a picture; `tolerance` is
     in the same unit.
     """
-    def at_48(images):
-        return images if images.shape[1:3] == (48, 48) else fit_all(images, (48, 48))
-
     def thumbnails(images):
         cells = images[..., 0].reshape(len(images), side, 48 // side, side, 48 // side)
         return cells.mean(axis=(2, 4), dtype=np.float32).reshape(len(images), -1)
@@ -593,7 +590,7 @@ def _same_picture(pictures: Pictures, csv: Pictures, side: int = 12, tolerance: 
             continue
         reference = thumbnails(csv.images[theirs[key]])
         nearest = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(reference)
-        pixels = at_48(pictures.images[mine])
+        pixels = fit_all(pictures.images[mine], (48, 48))
         found = theirs[key][nearest.kneighbors(thumbnails(pixels), return_distance=False)[:, 0]]
         one, other = csv.images[found, ..., 0], pixels[..., 0]
         difference = np.abs(one.astype(np.int16) - other).mean(axis=(1, 2))

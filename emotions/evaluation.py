@@ -403,12 +403,13 @@ def seconds_per_picture(model: keras.Model, picture_size: tuple[int, int], repea
     return min(times[3:])
 
 
-def card(found: dict, temperature: float) -> dict:
+def card(found: dict, temperature: float, counts: str = "test") -> dict:
     """What goes into a saved model beside its weights: what it is, and how good, in a few lines.
 
     Args:
         found: the content of a `metrics.json`.
         temperature: fitted on validation, see `calibration.fit_temperature`.
+        counts: the part of test to which guessing refers: "test" or "test_leak_free".
     """
     kept = ("accuracy", "accuracy_interval", "macro_f1", "n")
     return {
@@ -419,7 +420,7 @@ def card(found: dict, temperature: float) -> dict:
         "split_sizes": found["split_sizes"],
         "input": "RGB pictures of faces, N x H x W x 3, any size, values 0-255",
         **{split: {name: found[split][name] for name in kept} for split in ("validation", "test", "test_leak_free")},
-        "guessing": round(commonest(found["test"])[1], 4),  # accuracy of always saying the commonest class, on test
+        "guessing": round(commonest(found[counts])[1], 4),  # accuracy of always saying the commonest class
         "training": {
             name: found["training"].get(name) for name in ("seed", "epochs_trained", "input_size", "finished")
         },

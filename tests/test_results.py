@@ -67,9 +67,9 @@ def test_the_model_of_drawn_faces_gives_the_predictions_that_are_kept():
     """Of it alone the pictures can be made again anywhere."""
     run, count = runs.saved("synthetic")["compact"], 24
     kept = run.predictions.take(slice(0, count))
-    images = synthetic.load().test.images[:count]
-    assert synthetic.load().test.ids[:count].tolist() == kept.ids.tolist()
-    np.testing.assert_allclose(run.load().predict(images, verbose=0), kept.probabilities, atol=1e-3)
+    test = synthetic.load().test
+    assert test.ids[:count].tolist() == kept.ids.tolist()
+    np.testing.assert_allclose(run.load().predict(test.images[:count], verbose=0), kept.probabilities, atol=1e-3)
 
 
 @pytest.mark.parametrize("folder", sorted({run.parent for run in RUNS}), ids=lambda folder: folder.name)
