@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import keras
+import numpy as np
 import pandas as pd
 
 from emotions import backend, comparison, evaluation, models, runs, training, variants
@@ -67,6 +68,7 @@ def run(
 
     Args:
         name: what is trained, a key of `models.MODELS`; the recipe is the champion's.
+        mixed_precision: as in `runs.run`; by default that of the trainings that are there.
         changes: some names of `CHANGES`; by default all.
 
     Returns:
@@ -75,7 +77,8 @@ def run(
         validation split.
 
     Raises:
-        ValueError: there is no such change; or what is there was trained on other pictures, or by another recipe.
+        ValueError: there is no such change; or what is there was trained on other pictures, by another recipe or in
+            another precision.
     """
     if unknown := set(changes or ()) - set(CHANGES):
         raise ValueError(f"There is no change named {min(unknown)!r}; there are: {', '.join(CHANGES)}.")
@@ -88,17 +91,21 @@ def run(
         place, changed = _place(folder, change), runs.scaled_recipe(CHANGES[change](recipe), profile)
         if (place / "predictions_validation.csv").exists():
             record = json.loads((place / "training.json").read_text(encoding="utf-8"))
-            if choice := training.differing(record, training.made_of(dataset, changed)):
+            if mixed_precision is None:  # then as what is there, which the rest is compared with
+                mixed_precision = record["precision"] != "float32"
+            precision = {"precision": "mixed_bfloat16" if mixed_precision else "float32"}
+            if choice := training.differing(record, training.made_of(dataset, changed) | precision):
                 raise ValueError(f"{place} holds a training that differs in {choice}: remove {folder} to start anew.")
             continue
         with backend.mixed_precision(mixed_precision) as mixed:
             keras.utils.set_random_seed(0)
             model = models.build(name, len(dataset.class_names), runs.input_size(name, profile))
-            training.train(model, dataset, changed, place, verbose=verbose)
+            training.train(model, dataset, changed, place, verbose=verbose, keep_checkpoint=True)
             if mixed:
                 model = models.in_float32(model)
         found = evaluation.predict(model, dataset.validation, dataset.class_names)
         found.save(place / "predictions_validation.csv")
+        training.forget(place)
     return folder
 
 
@@ -114,14 +121,15 @@ def histories(folder: str | Path) -> dict[str, pd.DataFrame]:
 
 
 def table(folder: str | Path) -> pd.DataFrame:
-    """Accuracy on validation, and the paired difference to the full recipe, in points with 95 % interval.
+    """Accuracy on validation, and the paired difference to the full recipe, in points with 95% interval.
 
     Args:
         folder: what `run` returns.
 
     Returns:
-        a row for each change, the full recipe first: accuracy (%), difference, difference_low, difference_high, and
-        p_holm, McNemar's p after Holm's correction over the changes.
+        a row for each change, the full recipe first: accuracy (%), difference, difference_low, difference_high,
+        p_holm, McNemar's p after Holm's correction over the changes, and what accuracy hides where classes differ in
+        size: macro_f1 (%), with its difference likewise, and rarest_recall (%), that of the rarest class.
     """
     found = {
         name: Predictions.read(path)
@@ -130,11 +138,15 @@ def table(folder: str | Path) -> pd.DataFrame:
     }
     rows = {}
     for name, predictions in found.items():
-        rows[name] = {"accuracy": 100 * (predictions.predicted == predictions.labels).mean()}
+        right, counts = predictions.predicted == predictions.labels, np.bincount(predictions.labels)
+        rarest = np.argmin(np.where(counts, counts, np.inf))
+        rows[name] = {figure: 100 * value for figure, value in comparison.figures_of(predictions).items()}
+        rows[name]["rarest_recall"] = 100 * right[predictions.labels == rarest].mean()
         if name != FULL:
             compared = comparison.compare(predictions, found[FULL])
-            ends = {"difference": "difference", "difference_low": "low", "difference_high": "high"}
-            rows[name] |= {column: 100 * compared[f"accuracy_{end}"] for column, end in ends.items()}
+            for figure, column in {"accuracy": "difference", "macro_f1": "macro_f1_difference"}.items():
+                ends = {column: "difference", f"{column}_low": "low", f"{column}_high": "high"}
+                rows[name] |= {end: 100 * compared[f"{figure}_{of}"] for end, of in ends.items()}
             rows[name]["p_holm"] = compared["mcnemar_p"]
     found = pd.DataFrame.from_dict(rows, orient="index")
     if len(found) > 1:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 TINY = 32  # pixels: on fewer, a face's expression is a handful of pixels
 OUTLIER = 3.5  # modified z-score: Iglewicz & Hoaglin (1993), How to Detect and Handle Outliers, ch. 3
-HASH_DISTANCE = 4  # of 64 bits: re-encoding FER2013 as JPEG moves no hash by more than 5, 99.97 % by at most 3
+HASH_DISTANCE = 4  # of 64 bits: re-encoding FER2013 as JPEG moves no hash by more than 5, 99.97% by at most 3
 CORRELATION = 0.95  # of the pixels: what makes two pictures with close hashes near duplicates
 
 

@@ -74,7 +74,7 @@ def accelerator() -> str | None:
     if name() == "tensorflow":
         import tensorflow as tf
 
-        devices = tf.config.list_physical_devices("GPU") + tf.config.list_physical_devices("TPU")
+        devices = tf.config.list_physical_devices("GPU")  # a TPU would need a strategy, which nothing here sets
         if not devices:
             return None
         details = tf.config.experimental.get_device_details(devices[0])
@@ -110,9 +110,8 @@ def bfloat16() -> bool:
     if name() == "tensorflow":
         import tensorflow as tf
 
-        devices = tf.config.list_physical_devices("GPU")
-        details = tf.config.experimental.get_device_details(devices[0]) if devices else {}
-        return not devices or details.get("compute_capability", (0, 0)) >= (8, 0)
+        details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])
+        return details.get("compute_capability", (0, 0)) >= (8, 0)
     if name() == "jax":
         import jax
 
@@ -170,6 +169,29 @@ def mixed_precision(wanted: bool | None = None) -> Iterator[bool]:
         yield mixed
     finally:
         keras.mixed_precision.set_global_policy(before)
+
+
+def warp(images, transforms):
+    """Resample pictures bilinearly, reflecting at the edges, as `keras.ops.image.affine_transform` does.
+
+    Under PyTorch that goes picture by picture, in many small steps; this takes the whole batch at once.
+
+    Args:
+        images: N x H x W x C, float.
+        transforms: N x 8, in the layout of `affine_transform`.
+    """
+    if name() != "torch":
+        return keras.ops.image.affine_transform(images, transforms, interpolation="bilinear", fill_mode="reflect")
+    import torch
+
+    _, height, width, _ = images.shape
+    rows, columns = (torch.arange(n, device=images.device, dtype=images.dtype) for n in (height, width))
+    y, x = torch.meshgrid(rows, columns, indexing="ij")
+    points = torch.stack([x, y, torch.ones_like(x)], dim=-1)
+    places = torch.einsum("hwk,nik->nhwi", points, transforms[:, :6].reshape(-1, 2, 3))
+    places = (2 * places + 1) / torch.tensor([width, height], device=images.device) - 1  # from -1 to 1, edge to edge
+    options = {"mode": "bilinear", "padding_mode": "reflection", "align_corners": False}
+    return torch.nn.functional.grid_sample(images.permute(0, 3, 1, 2), places, **options).permute(0, 2, 3, 1)
 
 
 def compiled(function, model):

@@ -151,7 +151,7 @@ def for_people(folder: str | Path) -> str:
             f"split as distributed; *leak-free* leaves those out. {_copies(found)}",
         ],
         "## How good it is": [
-            "In brackets 95 % intervals, bootstrap over pictures; one training, one seed. " + _guessing(counted),
+            "In brackets 95% intervals, bootstrap over pictures; one training, one seed. " + _guessing(counted),
             _markdown(evaluation.summary(found), "figure"),
             _flipped(found),
             "Per class, on test:",
@@ -213,7 +213,7 @@ def _copies(found: dict) -> str:
 def _guessing(test: dict) -> str:
     name, share = evaluation.commonest(test)
     line = f"Always saying *{name}* would be right on {share:.3f} of the test pictures."
-    if (verdict := evaluation.against_guessing(test)) != "surely better":
+    if (verdict := evaluation.against_guessing(test)) != "significantly better":
         line += f" **This model is {verdict} than that: it is here to be looked into, not to be used.**"
     return line
 

@@ -111,7 +111,7 @@ def verdicts(own: pd.DataFrame, drawn: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         bool, one row per method, the baselines apart: "deletion", "insertion" and "parts of the face" are passed if
-        the 95 % interval of the difference to the random map, and to the centred Gaussian too, lies on the good
+        the 95% interval of the difference to the random map, and to the centred Gaussian too, lies on the good
         side of 0; "forgets" if the mean rank correlation after shuffling the weights lies within ±`FORGOTTEN`,
         interval included; "tells classes apart" if the interval of the class gain lies above 0.
     """
@@ -128,7 +128,7 @@ def verdicts(own: pd.DataFrame, drawn: pd.DataFrame) -> pd.DataFrame:
 
 
 def _ahead(measured, column, low_is_good=False):
-    """Whether each method is better than every baseline, surely."""
+    """Whether each method is significantly better than every baseline."""
     leads = [explain.summary(explain.minus(measured[[column]], baseline)) for baseline in explain.BASELINES]
     sure = [lead[f"{column}_high"] < 0 if low_is_good else lead[f"{column}_low"] > 0 for lead in leads]
     return pd.concat(sure, axis=1).all(axis=1)
@@ -141,12 +141,12 @@ def leads(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
         tables: {model: as of `on_own_pictures` or `on_drawn_faces`}.
 
     Returns:
-        {"less <baseline>": one row per model and method, the columns of `explain.summary`}.
+        {"minus <baseline>": one row per model and method, the columns of `explain.summary`}.
     """
     found = {}
     for baseline in explain.BASELINES:
         summaries = {name: explain.summary(explain.minus(table, baseline)) for name, table in tables.items()}
         joined = pd.concat(summaries).drop(index=list(explain.BASELINES), level="method", errors="ignore")
         joined.index = [f"{name}: {method}" for name, method in joined.index]
-        found[f"less {baseline}"] = joined
+        found[f"minus {baseline}"] = joined
     return found

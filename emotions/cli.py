@@ -42,10 +42,8 @@ def parser() -> argparse.ArgumentParser:
     )
     add.add_argument("--epochs", type=positive, nargs="+", help="most epochs, one number per phase")
     add.add_argument("--batch-size", type=positive, help="pictures per step; default: the recipe's")
-    add.add_argument("--minutes", type=above_zero, help="most minutes of one training: sets its number of epochs")
-    add.add_argument(
-        "--mixed-precision", action="store_true", help="bfloat16 on a CPU too; default: on accelerators only"
-    )
+    add.add_argument("--minutes", type=above_zero, help="about how long one training may take: sets its epochs")
+    precision_option(add)
     add.add_argument("--suffix", metavar="WORD", help="names the run: lenet --suffix wide becomes lenet-wide")
     add.add_argument("--track", choices=("tensorboard", "wandb"), help="record the training with this tool, too")
     add.add_argument("--log", action="store_true", help="one line per epoch instead of a progress bar")
@@ -57,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("--profile", default="full", choices=("full", "quick"), help="quick: seconds, under build/")
     add.add_argument("--epochs", type=positive, help="of each training; default: a few")
     add.add_argument("--changes", nargs="+", metavar="CHANGE", help='as "without erasing"; default: all of them')
-    add.add_argument("--mixed-precision", action="store_true", help="bfloat16 on a CPU too")
+    precision_option(add)
     add.add_argument("--log", action="store_true", help="one line per epoch instead of a progress bar")
     add.set_defaults(run=ablate)
 
@@ -65,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("model", help=REGISTRY)
     data_options(add)
     add.add_argument("--size", type=positive, help="input size in pixels; default: the architecture's")
-    add.add_argument("--mixed-precision", action="store_true", help="bfloat16 on a CPU too")
+    precision_option(add)
     add.set_defaults(run=speed)
 
     add = commands.add_parser("evaluate", help="measure a saved model on a data set", description=evaluate.__doc__)
@@ -139,6 +137,12 @@ def data_options(
     for variant in VARIANTS.values() if trains else ():
         words = f"{variant.help}; names the run {variant.suffix}"
         command.add_argument(variant.option, action="store_true", help=words)
+
+
+def precision_option(command: argparse.ArgumentParser) -> None:
+    """Whether to compute in bfloat16: yes, no, or as `backend.mixed_precision` would."""
+    words = "bfloat16, or float32; default: bfloat16 on accelerators that have it, float32 elsewhere"
+    command.add_argument("--mixed-precision", action=argparse.BooleanOptionalAction, help=words)
 
 
 def load_data(options: argparse.Namespace):
@@ -245,7 +249,7 @@ def train(options: argparse.Namespace) -> None:
             seed=seed or 0,
             minutes=minutes,
             again=not options.seeds,
-            mixed_precision=options.mixed_precision or None,
+            mixed_precision=options.mixed_precision,
             track=options.track,
             verbose=2 if options.log else "auto",
         )
@@ -259,12 +263,16 @@ def train(options: argparse.Namespace) -> None:
 
 
 def say(found: dict) -> None:
-    """Print the accuracy of a run."""
-    low, high = found["test"]["accuracy_interval"]
-    print(
-        f"{found['title']} on {found['dataset']}: test accuracy {found['test']['accuracy']:.3f} "
-        f"(95 % interval {low:.3f} to {high:.3f}, n = {found['test']['n']:,})"
-    )
+    """Print the accuracy of a run; of one that learned copies of test pictures, on the others too."""
+    from emotions.variants import learned_copies
+
+    splits = {"test": "test"} | ({"test_leak_free": "leak-free"} if learned_copies(found) else {})
+    for split, words in splits.items():
+        low, high = found[split]["accuracy_interval"]
+        print(
+            f"{found['title']} on {found['dataset']}: {words} accuracy {found[split]['accuracy']:.3f} "
+            f"(95% interval {low:.3f} to {high:.3f}, n = {found[split]['n']:,})"
+        )
 
 
 def ablate(options: argparse.Namespace) -> None:
@@ -282,10 +290,10 @@ def ablate(options: argparse.Namespace) -> None:
         profile=options.profile,
         epochs=options.epochs or ablation.EPOCHS,
         changes=options.changes,
-        mixed_precision=options.mixed_precision or None,
+        mixed_precision=options.mixed_precision,
         verbose=2 if options.log else "auto",
     )
-    forms = {"accuracy": "{:.1f}".format, "p_holm": "{:.2g}".format}
+    forms = dict.fromkeys(("accuracy", "macro_f1", "rarest_recall"), "{:.1f}".format) | {"p_holm": "{:.2g}".format}
     print(ablation.table(folder).to_string(float_format="{:+.1f}".format, formatters=forms))
 
 
@@ -296,7 +304,7 @@ def speed(options: argparse.Namespace) -> None:
     from emotions import speed as speeds
 
     dataset = load_data(options)
-    with backend.mixed_precision(options.mixed_precision or None):
+    with backend.mixed_precision(options.mixed_precision):
         found = speeds.measure(options.model, dataset, size=options.size)
     print(found.to_string(index=False))
     print(speeds.keep(found, dataset.name))
@@ -329,7 +337,7 @@ def evaluate(options: argparse.Namespace) -> None:
     print(f"{dataset.name}, test, n = {found['n']:,}")
     for name in ("accuracy", "macro_f1", "mcc", "log_loss", "ece"):
         low, high = found[f"{name}_interval"]
-        print(f"{name:9} {found[name]:.3f} (95 % interval {low:.3f} to {high:.3f})")
+        print(f"{name:9} {found[name]:.3f} (95% interval {low:.3f} to {high:.3f})")
 
 
 def peers(options: argparse.Namespace) -> None:

@@ -97,7 +97,7 @@ def compare(first: Predictions, second: Predictions, resamples: int = RESAMPLES,
 
     Returns:
         n; for accuracy and macro_f1 `<figure>_difference` (first minus second), `<figure>_low` and
-        `<figure>_high` (its 95 % percentile interval by paired bootstrap) and `<figure>_p` (two-sided; never
+        `<figure>_high` (its 95% percentile interval by paired bootstrap) and `<figure>_p` (two-sided; never
         below 2 / (resamples + 1)); only_first, only_second and mcnemar_p, see `mcnemar`.
     """
     pair = compare_all({"first": first, "second": second}, resamples, seed)
@@ -117,7 +117,7 @@ def compare_all(runs: Mapping[str, Predictions], resamples: int = RESAMPLES, see
     if len(runs) < 2:
         raise ValueError(f"A comparison needs two runs, and there is {len(runs)}.")
     right = {name: run.predicted == run.labels for name, run in runs.items()}
-    observed = {name: _figures(run) for name, run in runs.items()}
+    observed = {name: figures_of(run) for name, run in runs.items()}
     samples = {name: resampled(run, resamples, seed) for name, run in runs.items()}
     rows = []
     for first, second in combinations(runs, 2):
@@ -154,8 +154,8 @@ def _bootstrapped(figure: str, difference: float, samples: np.ndarray) -> dict[s
     return {f"{figure}_difference": difference, f"{figure}_low": low, f"{figure}_high": high, f"{figure}_p": p}
 
 
-def _figures(run: Predictions) -> dict[str, float]:
-    """What `resampled` gives, of the pictures as they are."""
+def figures_of(run: Predictions) -> dict[str, float]:
+    """Accuracy and macro F1, 0-1: what `resampled` gives, of the pictures as they are."""
     labels, predicted, classes = run.labels, run.predicted, range(len(run.class_names))
     macro_f1 = f1_score(labels, predicted, labels=classes, average="macro", zero_division=0)
     return {"accuracy": accuracy_score(labels, predicted), "macro_f1": macro_f1}
@@ -212,7 +212,7 @@ def over_seeds(table: pd.DataFrame, figures: Iterable[str] = ("accuracy", "macro
 
 
 def wilson(hits, n) -> tuple[np.ndarray, np.ndarray]:
-    """The ends of the 95 % interval of a share (Wilson 1927).
+    """The ends of the 95% interval of a share (Wilson 1927).
 
     Args:
         hits, n: how many of how many; numbers or arrays. A share times its n is rounded to the whole number it was.
@@ -222,11 +222,11 @@ def wilson(hits, n) -> tuple[np.ndarray, np.ndarray]:
         return tuple(binomtest(round(hits), round(n)).proportion_ci(0.95, method="wilson"))
 
     low, high = np.vectorize(ends, otypes=[float, float])(hits, n)
-    return low, high
+    return low[()], high[()]  # of numbers, numbers
 
 
 def accuracy_by(run: Predictions, groups) -> pd.DataFrame:
-    """Accuracy in each group of the pictures, with its 95 % interval, see `wilson`.
+    """Accuracy in each group of the pictures, with its 95% interval, see `wilson`.
 
     Args:
         groups: N values; a picture whose value is missing is in none.

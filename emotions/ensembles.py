@@ -130,14 +130,8 @@ def _told(folder: str | Path) -> dict[str, dict]:
     there = {path.parent.name: _metrics(path.parent) for path in sorted(folder.glob("*/metrics.json"))}
     told = {}
     for name, found in there.items():
-        weights = found.get("members", {})
-        if weights and name not in CHOSEN and set(weights) <= set(there):
-            title = found["title"].removesuffix(", ".join(["", *found.get("variants", ())]))
-            told[name] = {
-                "members": list(weights),
-                "weighted": len(set(weights.values())) > 1,
-                "title": None if title.endswith(f" average of {len(weights)}") else title,  # not its own
-            }
+        if name not in CHOSEN and "told" in found and set(found["told"]["members"]) <= set(there):
+            told[name] = found["told"]
     return told
 
 
@@ -195,11 +189,14 @@ def build(
                 (target / file).unlink(missing_ok=True)
             else:
                 average(comparison.read(folder, weights, file), weights).save(target / file)
-    return _report(target, weights, title or f"{'Weighted' if weighted else 'Plain'} average of {len(weights)}")
+    told = {"members": list(members), "weighted": weighted, "title": title}
+    usual = f"{'Weighted' if weighted else 'Plain'} average of {len(weights)}"
+    return _report(target, weights, title or usual, told)
 
 
-def _report(folder: Path, weights: dict[str, float], title: str) -> dict:
-    """Write `metrics.json` in the form of `evaluation.report`, with facts drawn from the members'."""
+def _report(folder: Path, weights: dict[str, float], title: str, told: dict) -> dict:
+    """Write `metrics.json` in the form of `evaluation.report`, with facts drawn from the members', and what `build` was
+    told, to build it again."""
     members = [_metrics(folder.parent / name) for name in weights]
 
     def together(fact: str) -> str:
@@ -227,6 +224,7 @@ def _report(folder: Path, weights: dict[str, float], title: str) -> dict:
         "seconds_per_picture": total("seconds_per_picture"),
         "timed_on": together("timed_on"),
         "members": weights,
+        "told": told,
         **measure_folder(folder),
         "training": {},
     }

@@ -130,7 +130,7 @@ def _mean(one: Predictions, other: Predictions) -> Predictions:
 
 
 def measure(predictions: Predictions, resamples: int = RESAMPLES, seed: int = 0) -> dict:
-    """Every figure that one file of predictions gives, headline figures with bootstrap 95 % intervals.
+    """Every figure that one file of predictions gives, headline figures with bootstrap 95% intervals.
 
     Returns:
         a dictionary that goes into JSON as it is: n, accuracy, top_2 and top_3 (where there are more
@@ -191,13 +191,15 @@ def commonest(measured: dict) -> tuple[str, float]:
 
 
 def against_guessing(measured: dict) -> str:
-    """How an accuracy, by its 95 % interval, compares with that of always saying the commonest class, in words.
+    """How an accuracy, by its 95% interval, compares with that of always saying the commonest class, in words.
 
     Args:
         measured: from `measure`, with intervals.
     """
     share, (low, high) = commonest(measured)[1], measured["accuracy_interval"]
-    return "surely better" if low > share else "surely worse" if high < share else "not surely better"
+    if low > share:
+        return "significantly better"
+    return "significantly worse" if high < share else "not significantly better"
 
 
 def counted(number: float, noun: str) -> str:
@@ -372,7 +374,7 @@ def leak_free(test: Predictions, folder: str | Path) -> Predictions:
 
 
 def summary(found: dict) -> pd.DataFrame:
-    """The headline figures of a `metrics.json`, with 95 % intervals: figures (rows) by splits (columns)."""
+    """The headline figures of a `metrics.json`, with 95% intervals: figures (rows) by splits (columns)."""
     splits = {"validation": "validation", "test": "test", "test_leak_free": "test, leak-free"}
     figures = {
         "accuracy": "accuracy",

@@ -598,7 +598,7 @@ def minus(measured, baseline) -> pd.DataFrame:
 
 
 def summary(measured, seed=0) -> pd.DataFrame:
-    """Means over the pictures with 95 % bootstrap intervals.
+    """Means over the pictures with 95% bootstrap intervals.
 
     Args:
         measured: as of `measure` or `minus`.

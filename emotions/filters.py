@@ -226,7 +226,7 @@ def by_part(model, images, masks, shuffles: int = SHUFFLES, seed: int = 0) -> pd
 
     Returns:
         one row per layer of `activations`: layer, depth (0 for the first, 1 for the last), height, width, channels;
-        for each part its density, `<part>_low` and `<part>_high` (95 % bootstrap over pictures), and
+        for each part its density, `<part>_low` and `<part>_high` (95% bootstrap over pictures), and
         `<part>_shuffled`, the mean density in the same net with shuffled weights: what the drawing does without
         learning. `<part>_shuffled_low` and `_high` are the lowest and the highest of the `shuffles`.
     """

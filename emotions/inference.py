@@ -39,7 +39,7 @@ FACE_SIZED = 96   # pixels: a picture no larger is taken for a face already cut 
 LARGEST = 1600    # pixels on the longer side, to which larger pictures are reduced before faces are looked for
 SMALLEST = 0.04   # of the longer side: the smallest face looked for
 HUGE = 25_000_000  # pixels: pictures above are made small one at a time, for memory's sake
-MARGIN = 0.025    # of the box, on each side: the box is 95 % as wide as FER2013's pictures of faces are (median)
+MARGIN = 0.025    # of the box, on each side: the box is 95% as wide as FER2013's pictures of faces are (median)
 UNSURE = "unsure"
 NO_FACE = "No face was found in {}: if it is a face already cut out, take it whole (faces=False, or --no-faces)."
 BOX = ("x", "y", "width", "height")

@@ -126,7 +126,7 @@ def precision_at(k: int, ranking: np.ndarray, truth: np.ndarray) -> dict:
         truth: bool, N: whether each picture's label is wrong, in the order of the predictions.
 
     Returns:
-        k, found, precision with its exact 95 % interval (Clopper & Pearson 1934), and chance: the share of
+        k, found, precision with its exact 95% interval (Clopper & Pearson 1934), and chance: the share of
         wrong labels in all, which is what a random ranking gives.
     """
     truth = np.asarray(truth, bool)

@@ -18,7 +18,7 @@ import pandas as pd
 
 from emotions import comparison, plots, published, training
 from emotions.ensembles import CHOSEN
-from emotions.evaluation import commonest, counted, measure_folder
+from emotions.evaluation import commonest, counted, leak_free, measure_folder
 from emotions.runs import BASELINE
 from emotions.variants import learned_copies
 
@@ -69,7 +69,7 @@ def table(found: list[dict], models: str | Path | None = None) -> pd.DataFrame:
 
     Returns:
         every column of `leaderboard.csv`. Shares are 0-1; `<figure>_low` and `<figure>_high` are the ends of
-        95 % intervals; guessing is the accuracy of always saying the most frequent class; log_loss in nats;
+        95% intervals; guessing is the accuracy of always saying the most frequent class; log_loss in nats;
         megabytes of 10^6 bytes; None where a run does not have it.
     """
     board = pd.DataFrame([_row(run, models) for run in found]).set_index("model").astype(dict.fromkeys(WHOLE, "Int64"))
@@ -139,21 +139,42 @@ def to_csv(board: pd.DataFrame) -> str:
     return board.to_csv(float_format="%.6g", lineterminator="\n")
 
 
-def to_markdown(dataset: str, board: pd.DataFrame, columns: tuple[str, ...] | None = None) -> str:
+def first_place(folder: str | Path, board: pd.DataFrame) -> str:
+    """Whether the first of a table is ahead of the second by more than chance, on the leak-free part, in a sentence.
+
+    Args:
+        folder: `results/<data set>`.
+        board: what `table` returns, with two rows or more.
+    """
+    first, second = board.index[:2]
+    runs = {name: leak_free(run, folder) for name, run in comparison.read(folder, [first, second]).items()}
+    found = comparison.compare(runs[first], runs[second])
+    verdict = "more than chance" if found["mcnemar_p"] < 0.05 else "within what chance does"
+    difference, low, high = (100 * found[f"accuracy_{end}"] for end in ("difference", "low", "high"))
+    return (
+        f"The first place: `{first}` minus `{second}`, leak-free, {difference:+.1f} points [{low:+.1f}, {high:+.1f}], "
+        f"McNemar's p = {found['mcnemar_p']:.2g}: {verdict}."
+    )
+
+
+def to_markdown(
+    dataset: str, board: pd.DataFrame, columns: tuple[str, ...] | None = None, first: str | None = None
+) -> str:
     """The main columns, for people.
 
     Args:
         dataset: its name.
         board: what `table` returns.
         columns: some of `COLUMNS`; all by default.
+        first: what `first_place` returns, to stand below the table.
     """
-    first = board.iloc[0]
+    top = board.iloc[0]
     columns = columns or tuple(COLUMNS)
     rows = [[COLUMNS[name](row) for name in columns] for _, row in board.reset_index().iterrows()]
     lines = [
-        f"Test split of `{dataset}`, {first['n']:,} pictures; leak-free: the {first['n_leak_free']:,} of them without "
-        f"an exact copy in training. In brackets 95 % intervals. Always saying “{first['most_frequent']}” would give "
-        f"{first['guessing']:.3f}; leak-free {first['leak_free_guessing']:.3f}.",
+        f"Test split of `{dataset}`, {top['n']:,} pictures; leak-free: the {top['n_leak_free']:,} of them without "
+        f"an exact copy in training. In brackets 95% intervals. Always saying “{top['most_frequent']}” would give "
+        f"{top['guessing']:.3f}; leak-free {top['leak_free_guessing']:.3f}.",
         "",
         "| " + " | ".join(columns) + " |",
         "|" + "".join("---|" if name in WORDS else "---:|" for name in columns),
@@ -162,6 +183,8 @@ def to_markdown(dataset: str, board: pd.DataFrame, columns: tuple[str, ...] | No
         "Single pass, but for the flip-averaged column (mean over each picture and its mirror image)."
         + (" MB: the saved model. ms: one picture alone, on a CPU." if "ms" in columns else ""),
     ]
+    if first:
+        lines += ["", first]
     if chosen := [f"`{name}`" for name in CHOSEN if name in board.index]:
         both = " and ".join(chosen)
         lines += ["", f"The members of {both} were chosen on validation, from runs without copies of it."]
@@ -173,11 +196,10 @@ def to_markdown(dataset: str, board: pd.DataFrame, columns: tuple[str, ...] | No
         ]
     if BASELINE not in board.index:
         lines += ["", f"The trivial baseline, `{BASELINE}`, has not been run on this data set yet."]
-    for model, row in comparison.over_seeds(board).iterrows():
-        accuracy, macro_f1 = (
-            f"{row[f'{name}_mean']:.3f} ± {row[f'{name}_sd']:.3f}" for name in ("accuracy", "macro_f1")
-        )
-        lines += ["", f"`{model}`, {row['seeds']:.0f} seeds, mean ± sd: accuracy {accuracy}, macro F1 {macro_f1}."]
+    figures = {"accuracy": "accuracy", "leak_free_accuracy": "leak-free", "macro_f1": "macro F1"}
+    for model, row in comparison.over_seeds(board, figures).iterrows():
+        found = (f"{words} {row[f'{name}_mean']:.3f} ± {row[f'{name}_sd']:.3f}" for name, words in figures.items())
+        lines += ["", f"`{model}`, {row['seeds']:.0f} seeds, mean ± sd: {', '.join(found)}."]
     if others := published.others(dataset):
         others = [f"{it.system} {it.accuracy:.3f} ({it.protocol}; {it.source})" for it in others]
         lines += ["", f"Published elsewhere, for orientation: {'; '.join(others)}."]
@@ -307,10 +329,11 @@ def contents(root: str | Path, data: str | None = None) -> dict[Path, str]:
     for name in [data] if data else names:
         found = read(root / "results" / name)
         board = table(found, root / "models")
-        tables[name] = to_markdown(name, board, IN_README)
+        first = first_place(root / "results" / name, board) if len(board) > 1 else None
+        tables[name] = to_markdown(name, board, IN_README, first)
         tables[f"{name}/best"] = best(name, board)
         files[root / "results" / name / "leaderboard.csv"] = to_csv(board)
-        files[root / "results" / name / "leaderboard.md"] = to_markdown(name, board)
+        files[root / "results" / name / "leaderboard.md"] = to_markdown(name, board, first=first)
     readme = root / "README.md"
     if readme.exists():
         text = readme.read_text(encoding="utf-8")
@@ -347,7 +370,7 @@ def draw(board: pd.DataFrame, path: Path, dataset: str) -> None:
         name: pd.DataFrame({end: board[prefix + column].to_numpy() for end, column in ends.items()}, titles)
         for name, prefix in splits.items()
     }
-    figure = plots.intervals(series, "accuracy (%), with 95 % intervals", f"{dataset}, test, n = {board['n'][0]:,}")
+    figure = plots.intervals(series, "accuracy (%), with 95% intervals", f"{dataset}, test, n = {board['n'][0]:,}")
     for prefix, color in zip(splits.values(), plots.SERIES, strict=False):
         share = board[f"{prefix}guessing"][0]
         figure.axes[0].axvline(100 * share, color=color, linestyle=":", zorder=0)

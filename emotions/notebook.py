@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import dataclasses
 import os
 import platform
 import sys
@@ -25,6 +26,9 @@ NO_ACCELERATOR = (
 
 def begin() -> None:
     """Print the versions and the accelerator; where there is none, or are no saved runs, say what that means."""
+    # Several kernels, and a process for costs, may share one GPU: none is to take all its memory at once.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     accelerator = start_backend()
     import keras
 
@@ -167,14 +171,37 @@ def faces(split, dataset, show_faces: bool) -> tuple[np.ndarray, str]:
     return synthetic.render(labels, difficulty=0.1), caption
 
 
+def recipe_table(recipe):
+    """A recipe as a table for people: a row for each choice.
+
+    Args:
+        recipe: a `recipes.Recipe`.
+    """
+    import pandas as pd
+
+    def listed(choices):
+        used = {name.replace("_", " "): value for name, value in choices.items() if value}
+        return ", ".join(name if value is True else f"{name} {value}" for name, value in used.items()) or "none"
+
+    rows = {}
+    for name, value in dataclasses.asdict(recipe).items():
+        if name == "phases":
+            rows |= {f"phase {number}": listed(phase) for number, phase in enumerate(value, start=1)}
+        elif name == "augmentation":
+            rows[name] = listed(value)
+        else:
+            rows[name.replace("_", " ")] = str(value)
+    return pd.Series(rows, name="choice").to_frame()
+
+
 def scored(metrics: dict) -> str:
-    """The accuracy of a split in words, as "62.6 % [60.5, 64.7] of 1,964 pictures".
+    """The accuracy of a split in words, as "62.6% [60.5, 64.7] of 1,964 pictures".
 
     Args:
         metrics: of one split, as from `evaluation.measure`.
     """
     low, high = metrics["accuracy_interval"]
-    return f"{100 * metrics['accuracy']:.1f} % [{100 * low:.1f}, {100 * high:.1f}] of {metrics['n']:,} pictures"
+    return f"{100 * metrics['accuracy']:.1f}% [{100 * low:.1f}, {100 * high:.1f}] of {metrics['n']:,} pictures"
 
 
 def points(compared: dict, figure: str = "accuracy") -> str:
@@ -204,12 +231,12 @@ def paired(compared: dict, first: str, second: str):
         "right by the second alone": f"{compared['only_second']:,} of {n:,} pictures",
         "McNemar's p": "below 0.0001" if p < 1e-4 else f"{p:.4f}",
     }
-    return pd.Series(rows, name=f"{first} less {second}").to_frame()
+    return pd.Series(rows, name=f"{first} minus {second}").to_frame()
 
 
 def recalls(metrics: dict) -> str:
-    """Recall per class in words, as "angry 51 %, happy 70 %"."""
-    return ", ".join(f"{name} {100 * figures['recall']:.0f} %" for name, figures in metrics["per_class"].items())
+    """Recall per class in words, as "angry 51%, happy 70%"."""
+    return ", ".join(f"{name} {100 * figures['recall']:.0f}%" for name, figures in metrics["per_class"].items())
 
 
 def reported(dataset: str, architecture: str) -> str:
@@ -220,4 +247,4 @@ def reported(dataset: str, architecture: str) -> str:
     if found is None:
         return ""
     also = f", {found.also}" if found.also else ""
-    return f"{found.system}: {100 * found.accuracy:.1f} %{also} ({found.protocol}; {found.source})."
+    return f"{found.system}: {100 * found.accuracy:.1f}%{also} ({found.protocol}; {found.source})."

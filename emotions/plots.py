@@ -22,6 +22,7 @@ from emotions.palette import EMOTION_COLORS, OTHER, colors
 TRAIN, VALIDATION = "#999999", "#0072B2"
 SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#444444")  # models, one after another
 USUAL, UNUSUAL = "#0072B2", "#D55E00"
+TOO_FEW = 230  # grey value of a panel that stays empty
 
 
 def training_curves(history: pd.DataFrame, title: str = "") -> plt.Figure:
@@ -35,9 +36,11 @@ def training_curves(history: pd.DataFrame, title: str = "") -> plt.Figure:
     """
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.1), layout="constrained")
     best = history["epoch"][history["val_accuracy"].idxmax()]
-    for axis, name, label in zip(axes, ("accuracy", "loss"), ("accuracy", "training objective (nats)"), strict=True):
-        axis.plot(history["epoch"], history[name], color=TRAIN, marker=".", label="training (augmented pictures)")
-        axis.plot(history["epoch"], history[f"val_{name}"], color=VALIDATION, marker=".", label="validation")
+    panels = (("accuracy", "accuracy (%)", 100), ("loss", "training objective (nats)", 1))
+    for axis, (name, label, scale) in zip(axes, panels, strict=True):
+        training, validation = scale * history[name], scale * history[f"val_{name}"]
+        axis.plot(history["epoch"], training, color=TRAIN, marker=".", label="training (augmented pictures)")
+        axis.plot(history["epoch"], validation, color=VALIDATION, marker=".", label="validation")
         axis.axvline(best, color="black", linewidth=0.8, linestyle=":", label=f"kept: epoch {best}")
         for start in history.groupby("phase")["epoch"].min().iloc[1:]:
             axis.axvline(start - 0.5, color="black", linewidth=0.8, label="fine-tuning begins")
@@ -67,7 +70,9 @@ def compared_curves(histories: dict[str, pd.DataFrame], title: str = "") -> plt.
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("accuracy (%)")
-    figure.legend(*axes[0].get_legend_handles_labels(), fontsize=9, loc="outside lower center", ncols=4)
+    lines = axes[0].get_legend_handles_labels()
+    dots = "dots: the epoch that is kept"
+    figure.legend(*lines, title=dots, title_fontsize=9, fontsize=9, loc="outside lower center", ncols=4)
     figure.suptitle(title)
     return figure
 
@@ -76,22 +81,22 @@ def confusion_matrix(metrics: dict, title: str = "") -> plt.Figure:
     """Recall-normalised confusion matrix with counts, from one split of a `metrics.json`."""
     names = list(metrics["per_class"])
     counts = np.array(metrics["confusion"])
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = 2.2 + 0.75 * len(names)
     figure, axis = plt.subplots(figsize=(side + 0.8, side), layout="constrained")
-    notes = np.array([f"{share:.0%}\n{count}" for share, count in zip(shares.ravel(), counts.ravel(), strict=True)])
+    notes = np.array([f"{share:.0f}%\n{count}" for share, count in zip(shares.ravel(), counts.ravel(), strict=True)])
     sns.heatmap(
         shares,
         annot=notes.reshape(counts.shape),
         fmt="",
         cmap="Blues",
         vmin=0,
-        vmax=1,
+        vmax=100,
         square=True,
         xticklabels=names,
         yticklabels=names,
         annot_kws={"fontsize": 9},
-        cbar_kws={"label": "share of the true class", "shrink": 0.8},
+        cbar_kws={"label": "share of the true class (%)", "shrink": 0.8},
         ax=axis,
     )
     axis.set(xlabel="predicted", ylabel="true", title=title)
@@ -100,7 +105,7 @@ def confusion_matrix(metrics: dict, title: str = "") -> plt.Figure:
 
 
 def recalls(runs: dict, title: str = "") -> plt.Figure:
-    """Recall of each class by each model with its 95 % interval, as groups of bars in the colours of the classes.
+    """Recall of each class by each model with its 95% interval, as groups of bars in the colours of the classes.
 
     Args:
         runs: an `evaluation.Predictions` by model, all of the same pictures.
@@ -158,7 +163,7 @@ def roc_curves(predictions, title: str = "") -> plt.Figure:
 
 
 def intervals(series: dict[str, pd.DataFrame], xlabel: str, title: str = "", marks: pd.Series | None = None):
-    """Accuracies with their 95 % intervals, a row for each model and a colour for each series.
+    """Accuracies with their 95% intervals, a row for each model and a colour for each series.
 
     Args:
         series: by its name in the legend: models (rows, the same in all) with accuracy, low and high, 0-1.
@@ -192,7 +197,7 @@ def pairs(differences: pd.DataFrame, p_values: pd.DataFrame, title: str = "") ->
     """Every model against every other: how much better the row is than the column; pale where it may be chance.
 
     Args:
-        differences: accuracy of the row less that of the column, 0-1, see `comparison.matrix`.
+        differences: accuracy of the row minus that of the column, 0-1, see `comparison.matrix`.
         p_values: the same table, of corrected p-values.
     """
     shown = 100 * differences
@@ -212,7 +217,7 @@ def pairs(differences: pd.DataFrame, p_values: pd.DataFrame, title: str = "") ->
         square=True,
         linewidths=0.5,
         annot_kws={"fontsize": 8},
-        cbar_kws={"label": "accuracy, row less column (points)", "shrink": 0.7},
+        cbar_kws={"label": "accuracy, row minus column (points)", "shrink": 0.7},
         ax=axis,
     )
     axis.set_title(title)
@@ -258,7 +263,7 @@ def curves(
 
     Args:
         chance: drawn as a dotted line.
-        counts: of how many each share is, by line; then 95 % intervals are shaded, point by point.
+        counts: of how many each share is, by line; then 95% intervals are shaded, point by point.
     """
     figure, axis = plt.subplots(figsize=(7.5, 4.4), layout="constrained")
     for (name, line), color in zip(lines.items(), cycle(SERIES), strict=False):
@@ -267,7 +272,7 @@ def curves(
             low, high = comparison.wilson(line * counts[name], counts[name])
             axis.fill_between(line.index, 100 * low, 100 * high, color=color, alpha=0.15, linewidth=0)
     if chance is not None:
-        axis.axhline(100 * chance, color=OTHER, linestyle=":", label=f"chance: {100 * chance:.1f} %")
+        axis.axhline(100 * chance, color=OTHER, linestyle=":", label=f"chance: {100 * chance:.1f}%")
     axis.set(xlabel=xlabel, ylabel=ylabel, title=title, ylim=(0, 102))
     axis.grid(alpha=0.3)
     axis.legend(fontsize=9)
@@ -275,7 +280,7 @@ def curves(
 
 
 def steps(tables: dict[str, pd.DataFrame], xlabel: str, title: str = "") -> plt.Figure:
-    """Accuracy in groups of pictures that have an order, with 95 % intervals, a line for each model, the lines a
+    """Accuracy in groups of pictures that have an order, with 95% intervals, a line for each model, the lines a
     little apart.
 
     Args:
@@ -332,7 +337,7 @@ def class_distribution(dataset) -> plt.Figure:
 
 
 def class_rates(hits, labels, class_names, xlabel: str, title: str = "") -> plt.Figure:
-    """In what share of each class did something happen? With 95 % Wilson intervals.
+    """In what share of each class did something happen? With 95% Wilson intervals.
 
     Args:
         hits: bool, N.
@@ -393,7 +398,7 @@ def mean_faces(split, class_names, least: int = 16) -> plt.Figure:
             sums[k] += batch[labels == k].sum(axis=0, dtype=float)
     means, titles = [], []
     for name, count, total in zip(class_names, counts, sums, strict=True):
-        means.append(total / count if count >= least else np.full_like(total, 230))
+        means.append(total / count if count >= least else np.full_like(total, TOO_FEW))
         titles.append(f"{name}\nn = {count:,}" + (", too few" if count < least else ""))
     return face_grid(means, titles, colors(class_names), caption="mean of all pictures of a class")
 
@@ -603,7 +608,7 @@ def gallery(images, predictions, columns: int = 7, caption: str = "") -> plt.Fig
 
 # ------------------------------------------------------------------------------------ why did it say that?
 
-PART_COLORS = {"mouth": "#D55E00", "eyes": "#0072B2", "brows": "#009E73"}
+PART_COLORS = {"mouth": "#882255", "eyes": "#332288", "brows": "#999933"}  # no emotion's; of Tol's muted palette
 
 
 def heat_maps(images, maps: dict, titles, masks: dict | None = None, caption: str = "") -> plt.Figure:
@@ -643,7 +648,7 @@ def heat_maps(images, maps: dict, titles, masks: dict | None = None, caption: st
 
 
 def differences(tables: dict[str, pd.DataFrame], column: str, xlabel: str, title: str = "") -> plt.Figure:
-    """Differences with 95 % intervals as a forest plot: one line per row, one colour per table.
+    """Differences with 95% intervals as a forest plot: one line per row, one colour per table.
 
     Args:
         tables: {what was subtracted: a table of `explain.summary`}; the same rows.
@@ -655,7 +660,7 @@ def differences(tables: dict[str, pd.DataFrame], column: str, xlabel: str, title
         at = np.arange(len(rows)) + 0.28 * (place - (len(tables) - 1) / 2)
         middle = table[column]
         errors = [middle - table[f"{column}_low"], table[f"{column}_high"] - middle]
-        color = list(PART_COLORS.values())[place]
+        color = SERIES[place]
         axis.errorbar(middle, at, xerr=errors, fmt="o", color=color, capsize=3, label=name)
     axis.axvline(0, color="black", linewidth=0.8)
     axis.set(yticks=range(len(rows)), yticklabels=rows, xlabel=xlabel, title=title)
@@ -692,7 +697,7 @@ def strongest_inputs(patches: dict[int, list], made: np.ndarray | None = None, t
 
     Args:
         patches: as `filters.strongest` returns.
-        made: as `filters.ascent` returns, for the same filters.
+        made: as `filters.ascent` returns, for the same filters; grey, shown with its contrast stretched.
     """
     columns = max(len(row) for row in patches.values()) + (made is not None)
     figure, axes = plt.subplots(
@@ -706,13 +711,14 @@ def strongest_inputs(patches: dict[int, list], made: np.ndarray | None = None, t
         axis.set(xticks=[], yticks=[])
         plt.setp(axis.spines.values(), visible=False)
     for number, (channel, row) in enumerate(patches.items()):
-        pictures = [*row, *([] if made is None else [made[number]])]
-        for axis, picture in zip(axes[number], pictures, strict=False):
+        for axis, picture in zip(axes[number], row, strict=False):
             axis.imshow(picture)
+        if made is not None:
+            axes[number, -1].imshow(made[number][..., 0], cmap="gray")  # from its darkest to its brightest
         axes[number, 0].set_ylabel(f"filter {channel}", fontsize=10)
     axes[0, 0].set_title("strongest", fontsize=10)
     if made is not None:
-        axes[0, -1].set_title("made for it", fontsize=10)
+        axes[0, -1].set_title("made for it,\nstretched", fontsize=10)
     figure.suptitle(title)
     return figure
 
@@ -753,7 +759,7 @@ def over_mean_faces(faces, maps: dict, titles, frames=None, one_scale: bool = Tr
 
     Args:
         faces: N x H x W x 3, values 0-255.
-        maps: {row: N x H x W}; NaN where there were too few pictures.
+        maps: {row: N x H x W}; NaN where there were too few pictures: then the face is not shown either.
         titles: {row: N}.
         one_scale: whether the rows share their scale of colours, from 0 on, so that they can be compared; otherwise
             each has its own, from its lowest to its highest.
@@ -766,7 +772,8 @@ def over_mean_faces(faces, maps: dict, titles, frames=None, one_scale: bool = Tr
         row[0].set_ylabel(name, fontsize=10)
         lowest, highest = (0, np.nanmax([*maps.values()])) if one_scale else (np.nanmin(of), np.nanmax(of))
         for axis, face, one, title in zip(row, faces, of, titles[name], strict=True):
-            axis.imshow(np.mean(face, axis=-1), cmap="gray", vmin=0, vmax=255)
+            grey = np.full(one.shape, TOO_FEW) if np.isnan(one).all() else np.mean(face, axis=-1)
+            axis.imshow(grey, cmap="gray", vmin=0, vmax=255)
             heat = (np.nan_to_num(one) - lowest) / max(highest - lowest, 1e-9)
             veil = 0.75 * np.clip(heat, 0, 1)  # what is cold lets the face through
             axis.imshow(one, cmap="inferno", vmin=lowest, vmax=highest, alpha=veil)

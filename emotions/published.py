@@ -50,7 +50,7 @@ FIGURES = (
         AUTHORS,
         SEVEN,
         ("efficientnetb0",),
-        "top-3 93 %, macro F1 0.67, Matthews correlation 0.60, log loss 0.96, area under ROC 0.92",
+        "top-3 93%, macro F1 0.67, Matthews correlation 0.60, log loss 0.96, area under ROC 0.92",
     ),
     Figure(
         "ResNet50V2, two phases", 0.6708, "FER2013, merged 7,178", AUTHORS, SEVEN, ("resnet50v2",), "loss 1.2117"

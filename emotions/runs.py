@@ -23,7 +23,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from emotions import backend, cards, ensembles, evaluation, models, plots, tracking, training
+from emotions import backend, cards, evaluation, models, plots, tracking, training
 from emotions.datasets import NAMES, Dataset, Split
 from emotions.evaluation import Predictions
 from emotions.recipes import Recipe
@@ -145,10 +145,11 @@ class Run:
         if not training:
             return f"{found['title']}, fitted to {found['split_sizes']['train']:,} pictures on {found['hardware']}."
         epochs = evaluation.counted(training["epochs_trained"], "epoch")
+        rounded = "" if training["precision"] == "float32" else f" in {training['precision'].replace('_', ' ')}"
         return (
             f"{found['title']}: trained on {training['training_pictures']:,} pictures at {training['input_size']} px "
             f"for {epochs} (the best was epoch {training['best_epoch']}), "
-            f"{training['seconds'] / 60:.0f} minutes on {training['hardware']} with {training['backend']}, "
+            f"{training['seconds'] / 60:.0f} minutes on {training['hardware']} with {training['backend']}{rounded}, "
             f"seed {training['seed']}, finished {training['finished'][:10]}."
         )
 
@@ -159,8 +160,9 @@ class Run:
         quick = ["--profile quick"] if self.folder == run_folder(dataset, self.folder.name, "quick") else []
         if "members" in found:
             first, *others = (Run(self.folder.parent / name, self.file) for name in found["members"])
-            if first.folder.name.endswith("-s0") and self.folder.name not in ensembles.CHOSEN:
-                return first.command().replace("--seed 0", f"--seeds {1 + len(others)}")
+            stem = first.folder.name.removesuffix("-s0")
+            if [run.folder.name for run in (first, *others)] == [f"{stem}-s{k}" for k in range(1 + len(others))]:
+                return first._seeded(1 + len(others))
             return " ".join([f"python -m emotions leaderboard --data {dataset}", *quick])
         if "trained_by" in found:
             return f"python -m emotions peers FOLDER --data {dataset}"
@@ -176,14 +178,22 @@ class Run:
             usual, recipe = models.find(name).recipe_with(weights), training["recipe"]
             if recipe["batch_size"] != usual.batch_size:
                 options.append(f"--batch-size {recipe['batch_size']}")
-            if training["precision"] != "float32" and training["hardware"].startswith("CPU"):
-                options.append("--mixed-precision")
+            if (mixed := training["precision"] != "float32") == training["hardware"].startswith("CPU"):
+                options.append("--mixed-precision" if mixed else "--no-mixed-precision")
             if _unreachable(recipe) != _unreachable(dataclasses.asdict(usual)):
                 missing.append("its recipe was another one: training.json")
         if weights:
             options.append(f"--weights {weights}")
         line = " ".join([f"python -m emotions train {name} --data {dataset}", *options])
         return "  # ".join([line, "; ".join(missing)] if missing else [line])
+
+    def _seeded(self, seeds: int) -> str:
+        """The command that trains with several seeds, of which this is the first."""
+        line, training = self.command().replace("--seed 0", f"--seeds {seeds}"), self.metrics["training"]
+        if not training["minutes"]:
+            return line
+        # The number of epochs that the budget gave is no choice of its own: what is there would differ in it.
+        return line.replace(f"--epochs {' '.join(map(str, training['epochs']))}", f"--minutes {training['minutes']:g}")
 
 
 def _unreachable(recipe: dict) -> dict:
@@ -345,6 +355,7 @@ def run(
         # What is measured is what a user will load: the light file, read back.
         models.save(model, file, {"class_names": dataset.class_names})
         model = keras.models.load_model(file, compile=False)
+        made_of["digest"] = there.digest
     else:
         for old in (file, file.with_suffix(".md")):  # of an earlier training: it would not fit these results
             old.unlink(missing_ok=True)

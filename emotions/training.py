@@ -1,7 +1,7 @@
 """How are models trained? One `train`: any model, any data set, one or two phases; it resumes.
 
-Training writes `history.csv` and `training.json` to its run folder as it goes, and once a minute its state, which
-stays there until the run is complete. Interrupted, the same call goes on from that state.
+Training writes `history.csv` to its run folder as it goes, and once a minute its state, which stays there until the run
+is complete; then follows `training.json`. Interrupted, the same call goes on from that state.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class RandomWarp(keras.layers.Layer):
             [a, b, x_shift - a * x_centre - b * y_centre, c, d, y_shift - c * x_centre - d * y_centre, zero, zero],
             axis=1,
         )
-        return ops.image.affine_transform(images, transform, interpolation="bilinear", fill_mode="reflect")
+        return backend.warp(images, transform)
 
 
 class Blend(keras.layers.Layer):

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from emotions import ablation, comparison, runs, training
+from emotions import ablation, comparison, evaluation, runs, training
 from emotions.evaluation import Predictions
 
 
@@ -17,10 +17,12 @@ def folder(tmp_path, monkeypatch, easy_dataset):
     kept = (ablation.FULL, "SGD instead of AdamW")
     monkeypatch.setattr(ablation, "CHANGES", {name: ablation.CHANGES[name] for name in kept})
 
-    def run(epochs=1, fewer=0, changes=None, name=ablation.SYSTEM, **choices):
+    def run(epochs=1, fewer=0, changes=None, name=ablation.SYSTEM, mixed_precision=None, **choices):
         train = easy_dataset.train.take(np.arange(len(easy_dataset.train) - fewer))
         blind = dataclasses.replace(easy_dataset, train=train, test=None, **choices)
-        return ablation.run(blind, name, epochs=epochs, changes=changes, verbose=0)
+        return ablation.run(
+            blind, name, epochs=epochs, changes=changes, mixed_precision=mixed_precision, verbose=0
+        )
 
     return run
 
@@ -41,6 +43,13 @@ def test_variants_are_trained_once_and_compared_on_validation(folder):
     found = {name: Predictions.read(ablation._place(made, name) / "predictions_validation.csv") for name in table.index}
     alone = [comparison.compare(found[name], found[ablation.FULL])["mcnemar_p"] for name in changed.index]
     assert changed["p_holm"].tolist() == list(comparison.holm(alone))
+    for name, predictions in found.items():
+        metrics = evaluation.measure(predictions)
+        assert table.loc[name, "macro_f1"] == pytest.approx(100 * metrics["macro_f1"])
+        rarest = min(metrics["per_class"].values(), key=lambda figures: figures["support"])
+        assert table.loc[name, "rarest_recall"] == pytest.approx(100 * rarest["recall"])
+    lead = table["macro_f1"].iloc[1] - table["macro_f1"].iloc[0]
+    assert table["macro_f1_difference"].iloc[1] == pytest.approx(lead)
 
 
 def test_a_few_changes_can_be_chosen(folder):
@@ -69,6 +78,26 @@ def test_a_table_of_other_pictures_or_another_recipe_is_not_shown(folder):
         folder(fewer=10)
     with pytest.raises(ValueError, match="differs in recipe"):
         folder(epochs=2)
+    with pytest.raises(ValueError, match="differs in precision"):
+        folder(mixed_precision=True)
+
+
+def test_what_comes_later_has_the_precision_of_what_is_there(folder):
+    folder(changes=[ablation.FULL], mixed_precision=True)
+    made = folder()
+    records = [json.loads(file.read_text(encoding="utf-8")) for file in made.glob("*/training.json")]
+    assert [record["precision"] for record in records] == ["mixed_bfloat16"] * 2
+
+
+def test_a_finished_training_is_not_lost_when_its_predictions_fail(folder, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(ablation.evaluation, "predict", lambda *_: (_ for _ in ()).throw(OSError("interrupted")))
+        with pytest.raises(OSError, match="interrupted"):
+            folder(changes=[ablation.FULL])
+    monkeypatch.setattr(training, "fit_phase", lambda *_: pytest.fail("it is trained again"))
+    made = folder(changes=[ablation.FULL])
+    assert (made / "full-recipe" / "predictions_validation.csv").exists()
+    assert not list(made.rglob("checkpoint"))
 
 
 def test_every_change_changes_the_recipe_and_nothing_else():

@@ -100,7 +100,7 @@ CHANCE = {"deletion": 0.5, "insertion": 0.5, "randomised": 1.0, "class gain": -0
 def test_leads_name_model_and_method():
     own = measured(**{"grad-cam": CHANCE | {"deletion": 0.2}, "random": CHANCE, "centred gaussian": CHANCE})
     found = checks.leads({"LeNet": own, "VGG-16": own})
-    assert list(found) == ["less random", "less centred gaussian"]
+    assert list(found) == ["minus random", "minus centred gaussian"]
     for table in found.values():
         assert list(table.index) == ["LeNet: grad-cam", "VGG-16: grad-cam"]
         assert table["deletion"].to_numpy() == pytest.approx(-0.3, abs=0.01)

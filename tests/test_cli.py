@@ -177,8 +177,29 @@ def test_train_says_what_it_found_and_logs_line_by_line(home, results, capsys):
     low, high = found["accuracy_interval"]
     assert shown.startswith("A note.\n")
     assert shown.splitlines()[-1] == (f"LeNet on easy: test accuracy {found['accuracy']:.3f} "
-                                      f"(95 % interval {low:.3f} to {high:.3f}, n = 40)")
+                                      f"(95% interval {low:.3f} to {high:.3f}, n = 40)")
     assert "- accuracy: " in shown and "\r" not in shown and "\b" not in shown
+
+
+@pytest.mark.parametrize(
+    ("option", "asked"), [([], None), (["--mixed-precision"], True), (["--no-mixed-precision"], False)], ids=str
+)
+def test_precision_is_the_machines_choice_unless_told(home, results, monkeypatch, option, asked):
+    """Or a training begun in float32 could not go on where the machine would choose bfloat16."""
+    given = {}
+    monkeypatch.setattr(runs, "run", lambda *_, **options: given.update(options) or {})
+    monkeypatch.setattr(cli, "say", lambda found: None)
+    assert cli.main(["train", "lenet", *option]) == 0
+    assert given["mixed_precision"] is asked
+
+
+def test_what_learned_copies_is_said_on_the_leak_free_part_too(capsys):
+    figures = {"accuracy": 0.75, "accuracy_interval": [0.7, 0.8], "n": 400}
+    splits = {"test": figures, "test_leak_free": figures | {"accuracy": 0.5, "n": 300}}
+    cli.say({"title": "LeNet", "dataset": "fer2013", "variants": [], **splits})
+    assert "leak-free" not in capsys.readouterr().out
+    cli.say({"title": "LeNet, copies kept", "dataset": "fer2013", "variants": ["copies kept"], **splits})
+    assert "leak-free accuracy 0.500 (95% interval 0.700 to 0.800, n = 300)" in capsys.readouterr().out
 
 
 def test_train_with_seeds_trains_those_that_are_missing_and_averages_them(home, results, capsys):
@@ -245,7 +266,7 @@ def test_a_hub_out_of_reach_is_one_sentence(home, monkeypatch, capsys):
 def expected_lines(figures):
     for name in ("accuracy", "macro_f1", "mcc", "log_loss", "ece"):
         low, high = figures[f"{name}_interval"]
-        yield f"{name:9} {figures[name]:.3f} (95 % interval {low:.3f} to {high:.3f})"
+        yield f"{name:9} {figures[name]:.3f} (95% interval {low:.3f} to {high:.3f})"
 
 
 def test_evaluate_measures_a_saved_model_and_writes_only_where_told(home, results, file, tmp_path, monkeypatch, capsys):

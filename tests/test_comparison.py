@@ -85,7 +85,7 @@ def test_intervals_of_differences_agree_with_scipys_bootstrap():
 
 
 def test_p_values_are_uniform_where_there_is_nothing_to_find():
-    """Two models of the same skill: 5 % of tests may say otherwise, and the sign is even."""
+    """Two models of the same skill: 5% of tests may say otherwise, and the sign is even."""
     found = []
     for k in range(60):
         first, second = (make_predictions(200, seed=2 * k + model, pictures=k) for model in (0, 1))
@@ -208,6 +208,7 @@ def test_accuracy_in_groups_agrees_with_statsmodels():
     run = make_predictions(200)
     groups = np.where(np.arange(200) < 40, 0.4, np.where(np.arange(200) < 190, 1.0, np.nan))
     table = comparison.accuracy_by(run, groups)
+    assert set(table.dtypes.drop("n")) == {np.dtype(float)}, "or rounding would pass over them"
     assert list(table.index) == [0.4, 1.0] and list(table["n"]) == [40, 150]
     for group, row in table.iterrows():
         right = (run.predicted == run.labels)[groups == group]

@@ -95,7 +95,7 @@ def test_metrics_have_the_form_that_evaluation_gives_them(folder, easy_dataset, 
         (run / file.name).write_text(file.read_text())
     facts = {"title": "Run", "variants": [], "parameters": 1, "seconds_per_picture": 1.0, "timed_on": "CPU"}
     reported = evaluation.report(run, easy_dataset, **facts)
-    assert list(ensemble) == [*list(reported)[:15], "members", *list(reported)[15:]]
+    assert list(ensemble) == [*list(reported)[:15], "members", "told", *list(reported)[15:]]
     assert list(ensemble["split_sizes"]) == list(reported["split_sizes"])
     assert evaluation.card(ensemble, temperature=1.5)["title"] == "Plain average of 2"
 
@@ -213,6 +213,15 @@ def test_weights_and_title_of_an_ensemble_of_told_members_stay(folder):
     built = ensembles.build(folder, "ensemble-mine", ["good", "other"], weighted=True, title="Mine")
     assert built["members"]["good"] > 0.5 and built["title"] == "Mine, copies kept"
     again = ensembles.build_all(folder)["ensemble-mine"]
+    assert (again["members"], again["title"]) == (built["members"], built["title"])
+
+
+def test_a_weighted_ensemble_is_built_again_from_all_it_was_told(folder):
+    """Also of those that got no weight, which a better run of theirs could change."""
+    built = ensembles.build(folder, "ensemble-mine", ["good", "other", "weak"], weighted=True)
+    assert len(built["members"]) < 3
+    again = ensembles.build_all(folder)["ensemble-mine"]
+    assert again["told"] == {"members": ["good", "other", "weak"], "weighted": True, "title": None}
     assert (again["members"], again["title"]) == (built["members"], built["title"])
 
 

@@ -174,7 +174,7 @@ def test_each_bootstrap_sample_is_measured_as_its_pictures_would_be():
 
 
 def test_intervals_cover_the_truth_as_often_as_they_say():
-    """Samples of a population whose figures are known; 95 %, give or take what 200 samples leave open."""
+    """Samples of a population whose figures are known; 95%, give or take what 200 samples leave open."""
     population = make_predictions(n=50_000)
     truth = {name: evaluation.measure(population, resamples=1)[name] for name in HEADLINES[:4]}
     random = np.random.default_rng(0)

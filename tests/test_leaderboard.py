@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from synthetic_runs import make_predictions, write_run
 
-from emotions import cli, leaderboard, published, runs
+from emotions import cli, comparison, evaluation, leaderboard, published, runs
 from emotions.evaluation import Predictions
 from emotions.variants import CLEANED, COPIES_KEPT
 
@@ -68,6 +68,20 @@ def test_figures_are_computed_from_predictions_and_facts_are_read(root, table):
     assert row["milliseconds"] == pytest.approx(12.3)
     assert row["training_minutes"] == 1.5
     assert (row["training_pictures"], row["input_size"], row["epochs"]) == (1000, 64, 7)
+
+
+def test_the_first_place_is_tested_on_the_leak_free_part(root, table):
+    first, second = table.index[:2]
+    folder = root / "results/fer2013-3"
+    clean = {name: evaluation.leak_free(run, folder) for name, run in comparison.read(folder, [first, second]).items()}
+    found = comparison.compare(clean[first], clean[second])
+    sentence = leaderboard.first_place(folder, table)
+    assert f"`{first}` minus `{second}`, leak-free, {100 * found['accuracy_difference']:+.1f} points" in sentence
+    assert sentence.endswith("within what chance does." if found["mcnemar_p"] >= 0.05 else "more than chance.")
+    alike = table.loc[["lenet", "lenet"]]  # a network is never ahead of itself
+    assert "+0.0 points [+0.0, +0.0]" in leaderboard.first_place(folder, alike)
+    files = leaderboard.contents(root, "fer2013-3")
+    assert sentence in files[folder / "leaderboard.md"]
 
 
 def test_figures_in_metrics_json_are_not_trusted(root, table):

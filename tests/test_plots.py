@@ -164,7 +164,8 @@ def test_training_curves_mark_the_epoch_that_was_kept():
     assert_labelled(figure)
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert "kept: epoch 2" in legend and "fine-tuning begins" in legend
-    assert figure.axes[0].lines[1].get_ydata().tolist() == [0.3, 0.5, 0.4]
+    assert figure.axes[0].lines[1].get_ydata().tolist() == [30, 50, 40]
+    assert figure.axes[1].lines[1].get_ydata().tolist() == [1.1, 0.9, 1.0]
 
 
 def test_compared_curves_show_training_beside_validation():
@@ -280,7 +281,7 @@ def test_heat_maps_stand_below_their_pictures():
 
 def test_differences_are_drawn_with_their_intervals():
     table = pd.DataFrame({"gain": [0.1, -0.2], "gain_low": [0.0, -0.3], "gain_high": [0.2, -0.1]}, ["a", "b"])
-    figure = plots.differences({"less chance": table, "less centre": table + 1}, "gain", "gain")
+    figure = plots.differences({"minus chance": table, "minus centre": table + 1}, "gain", "gain")
     axis = figure.axes[0]
     assert [label.get_text() for label in axis.get_yticklabels()] == ["a", "b"]
     lines = [container.lines[0].get_xdata() for container in axis.containers]
@@ -298,7 +299,10 @@ def test_feature_maps_show_the_most_active_filters():
 
 def test_strongest_inputs_have_a_row_per_filter():
     patches = {7: [np.full((2, 2, 3), 9, np.uint8)] * 3, 2: [np.full((4, 2, 3), 5, np.uint8)] * 3}
-    figure = plots.strongest_inputs(patches, np.full((2, 8, 8, 3), 100, np.uint8))
+    made = np.full((2, 8, 8, 3), 100, np.uint8)
+    made[:, 0] = 90
+    figure = plots.strongest_inputs(patches, made)
+    assert figure.axes[3].images[0].get_clim() == (90, 100), "its contrast is stretched"
     assert [axis.get_ylabel() for axis in figure.axes[::4]] == ["filter 7", "filter 2"]
     assert [axis.images[0].get_array().max() for axis in figure.axes] == [9, 9, 9, 100, 5, 5, 5, 100]
 
@@ -320,6 +324,8 @@ def test_mean_heat_maps_lie_over_mean_faces_on_one_scale_or_each_on_its_own():
     figure = plots.over_mean_faces(faces, {"right": one, "wrong": empty}, {"right": ["a", "b"], "wrong": ["c", "d"]})
     assert titles(figure)[:4] == ["a", "b", "c", "d"]
     assert {axis.images[1].get_clim() for axis in figure.axes[:4]} == {(0, 0.4)}
+    shown = [set(np.unique(axis.images[0].get_array())) for axis in figure.axes[:4]]
+    assert shown == [{50}, {50}, {50}, {plots.TOO_FEW}], "no face where there is no map"
     (warm := one.copy())[0, 0, 0] = 0.1
     maps, names = {"right": warm, "wrong": warm / 2}, {"right": ["a", "b"], "wrong": ["c", "d"]}
     figure = plots.over_mean_faces(faces, maps, names, one_scale=False)
@@ -389,7 +395,7 @@ def test_curves_and_steps_show_shares_in_percent():
     assert_labelled(figure)
     lines = bars(figure)
     assert lines["net"].get_xdata().tolist() == [10, 20] and lines["net"].get_ydata().tolist() == [50, 25]
-    assert lines["chance: 10.0 %"].get_ydata()[0] == pytest.approx(10)
+    assert lines["chance: 10.0%"].get_ydata()[0] == pytest.approx(10)
     figure = plots.curves({"net": pd.Series([0.5, 0.25], [10, 20])}, "k", "wrong (%)", counts={"net": [4, 8]})
     (band,) = figure.axes[0].collections
     wilson = binomtest(2, 4).proportion_ci(method="wilson")

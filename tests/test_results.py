@@ -60,7 +60,8 @@ def test_what_is_told_of_the_training_is_what_was_recorded(folder):
 def test_a_committed_model_is_the_one_that_was_measured(file):
     card = models.read_card(file)
     run = runs.saved(card["dataset"])[card["model"]]
-    assert run.file == file and run.load().count_params() == run.metrics["parameters"]
+    assert run.file == file and run.digest == run.metrics["digest"], "its weights are those that were measured"
+    assert run.load().count_params() == run.metrics["parameters"]
 
 
 def test_the_model_of_drawn_faces_gives_the_predictions_that_are_kept():

@@ -336,9 +336,12 @@ def test_a_run_names_the_command_that_makes_it_again(tmp_path, monkeypatch, choi
     assert_made_again(recorded(tmp_path, **choices), monkeypatch)
 
 
-def test_mixed_precision_is_asked_for_on_a_cpu_only(tmp_path):
+def test_a_precision_other_than_the_machine_would_choose_is_asked_for(tmp_path):
+    gpu = {"hardware": "NVIDIA H200"}
     assert recorded(tmp_path, precision="mixed_bfloat16").command().endswith(" --mixed-precision")
-    assert "--mixed" not in recorded(tmp_path, precision="mixed_bfloat16", hardware="NVIDIA H200").command()
+    assert recorded(tmp_path, **gpu).command().endswith(" --no-mixed-precision")
+    assert "mixed" not in recorded(tmp_path).command()
+    assert "mixed" not in recorded(tmp_path, precision="mixed_bfloat16", **gpu).command()
 
 
 def test_a_command_says_what_it_cannot_do(tmp_path):
@@ -358,6 +361,18 @@ def test_what_was_not_trained_names_what_makes_it(tmp_path):
     seeds = recorded(ensemble, members={"lenet-all-s0": 0.5, "lenet-all-s1": 0.5})
     again = runs.Run(tmp_path / "lenet-all-s0", tmp_path).command().replace("--seed 0", "--seeds 2")
     assert seeds.command() == again and "--keep-copies --seeds 2" in again
+    mixed = recorded(ensemble, members={"lenet-all-s0": 0.5, "resnet34": 0.5})
+    assert mixed.command() == "python -m emotions leaderboard --data fer2013"
+
+
+def test_seeds_with_a_time_budget_are_made_again_with_it(tmp_path):
+    """The epochs that it gave are no choice: where the first seed is, its own command would ask for other ones."""
+    for seed in (0, 1):
+        (member := tmp_path / f"lenet-s{seed}").mkdir()
+        recorded(member, suffix=f"-s{seed}", seed=seed, minutes=30.0 if seed == 0 else None, epochs=[7])
+    (ensemble := tmp_path / "ensemble-lenet").mkdir()
+    command = recorded(ensemble, members={"lenet-s0": 0.5, "lenet-s1": 0.5}).command()
+    assert "--seeds 2" in command and "--minutes 30" in command and "--epochs" not in command
 
 
 @pytest.mark.parametrize("profile", ["quick", "full"])

@@ -410,7 +410,7 @@ assert len(norms & found) > 0.9 * len(norms)
 """
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
 def test_frozen_weights_and_statistics_do_not_move_and_thawed_weights_do(backend):
     run_under(backend, FROZEN)
 
