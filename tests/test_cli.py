@@ -237,7 +237,9 @@ def test_ablate_compares_the_changes_asked_for_on_validation(home, results, caps
     assert {path.name for path in made.iterdir()} == {"full-recipe", "without-erasing"}
     assert len(pd.read_csv(made / "without-erasing" / "history.csv")) == 1
     header, full, changed = capsys.readouterr().out.splitlines()[-3:]
-    assert header.split() == ["accuracy", "difference", "difference_low", "difference_high", "p_holm"]
+    ends = ["difference", "difference_low", "difference_high"]
+    f1_ends = [f"macro_f1_{end}" for end in ends]
+    assert header.split() == ["accuracy", "macro_f1", "rarest_recall", *ends, *f1_ends, "p_holm"]
     assert full.startswith("full recipe") and changed.startswith("without erasing")
     assert "no change named 'without sleep'" in mistake([*arguments, "without sleep"], capsys)
 
