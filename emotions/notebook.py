@@ -31,9 +31,11 @@ def begin() -> None:
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     accelerator = start_backend()
     import keras
+    import pandas as pd
 
     from emotions import backend
 
+    pd.set_option("display.max_colwidth", None)  # or tables would cut what they say short
     print(
         f"Python {platform.python_version()}, emotions {emotions.__version__}, "
         f"Keras {keras.__version__} on {backend.version()}, {backend.hardware()}"
@@ -172,25 +174,18 @@ def faces(split, dataset, show_faces: bool) -> tuple[np.ndarray, str]:
 
 
 def recipe_table(recipe):
-    """A recipe as a table for people: a row for each choice.
+    """A recipe as a table for people: a row for each choice, augmentations that are not used left out.
 
     Args:
         recipe: a `recipes.Recipe`.
     """
     import pandas as pd
 
-    def listed(choices):
-        used = {name.replace("_", " "): value for name, value in choices.items() if value}
-        return ", ".join(name if value is True else f"{name} {value}" for name, value in used.items()) or "none"
-
-    rows = {}
-    for name, value in dataclasses.asdict(recipe).items():
-        if name == "phases":
-            rows |= {f"phase {number}": listed(phase) for number, phase in enumerate(value, start=1)}
-        elif name == "augmentation":
-            rows[name] = listed(value)
-        else:
-            rows[name.replace("_", " ")] = str(value)
+    choices = dataclasses.asdict(recipe)
+    phases, augmentation = choices.pop("phases"), choices.pop("augmentation")
+    rows = {f"phase {k}: {name}": value for k, phase in enumerate(phases, start=1) for name, value in phase.items()}
+    rows |= choices | {f"augmentation: {name}": value for name, value in augmentation.items() if value}
+    rows = {name.replace("_", " "): str(value) for name, value in rows.items()}
     return pd.Series(rows, name="choice").to_frame()
 
 
