@@ -66,7 +66,7 @@ def measure(name: str, dataset: Dataset, *, size: int | None = None, steps: int 
         the second over the first, and what it was measured on.
     """
     architecture = models.find(name)
-    steps = steps or (320 if backend.accelerator() else 30)
+    steps = steps or (320 if backend.accelerator() else 10)
     rows = []
     for augmentation in (Augmentation(), architecture.recipe.augmentation):
         # Averaged weights cost next to nothing, and JAX can't begin a second fit with them.
