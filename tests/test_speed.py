@@ -31,6 +31,18 @@ assert (speed.measure("compact", data, size=16, steps=2)["share"] > 0).all()
     run_under("jax", program)
 
 
+def test_the_one_batch_is_not_learned(easy_dataset, monkeypatch):
+    """Or its steps would be other ones than those of a training."""
+    built = []
+    build = speed.models.build
+    monkeypatch.setattr(speed.models, "build", lambda *given: built.append(build(*given)) or built[-1])
+    monkeypatch.setattr(speed.keras.Model, "fit", lambda graph, *_, **options: options["callbacks"][0].seconds.append(
+        float(graph.optimizer.learning_rate) + 1.0))
+    found = speed.measure("compact", easy_dataset, size=16, steps=2)
+    assert len(built) == 2 and (found["held"] == found["trained"]).all(), "each at a learning rate of 0"
+    assert (found["held"] == 2 * speed.models.find("compact").recipe.batch_size).all()
+
+
 def test_both_ways_of_feeding_are_measured_with_and_without_augmentation(measured):
     assert list(measured["augmentation"]) == [False, True]
     assert (measured[["held", "trained"]] > 0).all(axis=None)
