@@ -11,7 +11,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 .PHONY: help run test lint notebooks leaderboard clean
 
 help:
-	@echo "make run          all notebooks on drawn faces, in minutes; writes under build/"
+	@echo "make run          all notebooks on drawn faces, in some half an hour; writes under build/"
 	@echo "make run DATASET=fer2013 PROFILE=full   the same on real data, at full size"
 	@echo "make test         style and tests"
 	@echo "make notebooks    execute the notebooks in place from the saved runs, before a commit"
