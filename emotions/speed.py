@@ -77,7 +77,7 @@ def measure(name: str, dataset: Dataset, *, size: int | None = None, steps: int 
             dataset.train.take(chosen), len(dataset.class_names), recipe.batch_size, seed=0, mixup=augmentation.mixup
         )
         graph = training.training_graph(model, augmentation, dataset.train, seed=0)
-        # At rate 0: a net that overfits the one batch gets gradients so small that a CPU computes them more slowly.
+        # At rate 0: a net that overfits the one batch was seen to compute more slowly on a CPU than one in training.
         training.compile_for(graph, recipe, replace(recipe.phases[-1], learning_rate=0.0), steps)
         held = Held(batches[0], steps)
         seconds = {"held": [], "trained": []}
