@@ -8,12 +8,13 @@ NOTEBOOKS ?= $(sort $(wildcard notebooks/*.ipynb))
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help run test lint notebooks leaderboard clean
+.PHONY: help run test test-slow lint notebooks leaderboard clean
 
 help:
 	@echo "make run          all notebooks on drawn faces, in some half an hour; writes under build/"
 	@echo "make run DATASET=fer2013 PROFILE=full   the same on real data, at full size"
-	@echo "make test         style and tests"
+	@echo "make test         style and tests, in minutes"
+	@echo "make test-slow    the tests that take long: other backends, killed trainings, large networks"
 	@echo "make notebooks    execute the notebooks in place from the saved runs, before a commit"
 	@echo "make leaderboard  compute model cards, results/*/leaderboard.* and README's tables anew"
 	@echo "make clean        remove the environment and build/"
@@ -31,6 +32,9 @@ run: $(VENV)/installed
 test: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/installed
+	$(BIN)/python -m pytest -m slow
 
 notebooks: $(VENV)/installed
 	$(BIN)/python -m emotions notebooks --in-place $(NOTEBOOKS)

@@ -50,6 +50,7 @@ np.testing.assert_allclose(found, ops.convert_to_numpy(wanted), atol=1e-4)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tensorflow", "jax", "torch"])
 def test_a_warp_is_keras_own_under_each_backend(name):
     run_under(name, WARP)

@@ -135,6 +135,7 @@ np.savez(f"{folder}/found.npz", patches=patches, made=filters.ascent(model, "pas
 """.replace("SIZE", str(SIZE))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_backends_agree(backend, tmp_path):
     images, mask = pictures()

@@ -191,6 +191,7 @@ assert not any(name.startswith("emotions") for name in sys.modules)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_a_saved_model_gives_the_same_on_another_backend(tmp_path, backend):
     np.save(tmp_path / "pictures.npy", PICTURES)

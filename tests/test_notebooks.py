@@ -82,6 +82,7 @@ def state(home) -> dict:
             if path.is_file() and "__pycache__" not in path.parts and path.relative_to(home).parts[0] != "build"}
 
 
+@pytest.mark.slow
 @every_notebook
 def test_it_runs_on_drawn_faces_in_the_quick_profile(path, clone, monkeypatch):
     monkeypatch.setattr(runs, "__file__", str(clone / "emotions" / "runs.py"))

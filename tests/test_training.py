@@ -102,6 +102,7 @@ np.save(sys.argv[1] + "/probabilities.npy", model.predict(data.test.images, verb
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["SHORT", "THOROUGH"])
 def test_a_killed_training_goes_on_as_if_nothing_had_happened(tmp_path, recipe):
     """Killed within an epoch by a signal that no program can catch, then called again."""
@@ -410,6 +411,7 @@ assert len(norms & found) > 0.9 * len(norms)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
 def test_frozen_weights_and_statistics_do_not_move_and_thawed_weights_do(backend):
     run_under(backend, FROZEN)
@@ -476,6 +478,7 @@ assert abs((found == data.validation.labels).mean() - history["val_accuracy"].ma
 """
 
 
+@pytest.mark.slow
 def test_training_works_on_jax_too(tmp_path):
     run_under("jax", SAME_ON_JAX, tmp_path / "run")
 
@@ -507,6 +510,7 @@ with backend.mixed_precision(True):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_training_as_on_an_accelerator_goes_on_where_it_stopped(tmp_path, backend):
     """Mixed precision, several steps at a time, and every ingredient of a recipe."""
