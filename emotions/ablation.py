@@ -18,10 +18,15 @@ import keras
 import numpy as np
 import pandas as pd
 
-from emotions import backend, comparison, evaluation, models, runs, training, variants
-from emotions.datasets import Dataset
-from emotions.evaluation import Predictions
-from emotions.recipes import Recipe
+from emotions import backend, runs
+from emotions.data import variants
+from emotions.data.datasets import Dataset
+from emotions.evaluation import comparison
+from emotions.evaluation import metrics as evaluation
+from emotions.evaluation.metrics import Predictions
+from emotions.models import registry as models
+from emotions.training import fit as training
+from emotions.training.recipes import Recipe
 
 SYSTEM, RECIPE = "compact", "champion"  # a quarter of the parameters, the same recipe
 EPOCHS = 12

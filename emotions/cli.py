@@ -8,7 +8,7 @@ import dataclasses
 import json
 import sys
 
-from emotions.variants import VARIANTS
+from emotions.data.variants import VARIANTS
 
 REGISTRY = "an architecture, as lenet, resnet34 or champion; a name that is none lists them all"
 
@@ -147,7 +147,7 @@ def precision_option(command: argparse.ArgumentParser) -> None:
 
 def load_data(options: argparse.Namespace):
     """The data set that the options name; prints what loading found."""
-    from emotions import datasets
+    from emotions.data import datasets
 
     arguments = [variant.argument for variant in VARIANTS.values()]
     chosen = {argument: getattr(options, argument) for argument in arguments if hasattr(options, argument)}
@@ -160,7 +160,7 @@ def load_data(options: argparse.Namespace):
 def data(options: argparse.Namespace) -> None:
     """Load a data set, and print what loading found, its classes and splits, and with --audit what is wrong with it."""
     quiet_start()
-    from emotions import audit
+    from emotions.data import audit
 
     dataset = load_data(options)
     print(dataset.describe().to_string())
@@ -191,7 +191,8 @@ def share(text: str) -> float:
 
 def chosen_recipe(options: argparse.Namespace):
     """The model's recipe with the epochs and batch size that the options name; None for the baseline."""
-    from emotions import models, runs
+    from emotions import runs
+    from emotions.models import registry as models
 
     if options.model == runs.BASELINE:
         return None
@@ -223,7 +224,9 @@ def train(options: argparse.Namespace) -> None:
     quiet_start()
     import keras
 
-    from emotions import ensembles, runs, variants
+    from emotions import runs
+    from emotions.data import variants
+    from emotions.evaluation import ensembles
 
     recipe = chosen_recipe(options)
     dataset = load_data(options)
@@ -264,7 +267,7 @@ def train(options: argparse.Namespace) -> None:
 
 def say(found: dict) -> None:
     """Print the accuracy of a run; of one that learned copies of test pictures, on the others too."""
-    from emotions.variants import learned_copies
+    from emotions.data.variants import learned_copies
 
     splits = {"test": "test"} | ({"test_leak_free": "leak-free"} if learned_copies(found) else {})
     for split, words in splits.items():
@@ -313,7 +316,9 @@ def speed(options: argparse.Namespace) -> None:
 def evaluate(options: argparse.Namespace) -> None:
     """Measure a saved model on the test split of a data set; writes nothing unless told where."""
     quiet_start()
-    from emotions import evaluation, inference, plots
+    from emotions.evaluation import metrics as evaluation
+    from emotions.plots import figures as plots
+    from emotions.predict import classifier as inference
 
     classifier = inference.load(options.model)
     options.data = options.data or classifier.card.get("dataset", "synthetic")
@@ -343,7 +348,7 @@ def evaluate(options: argparse.Namespace) -> None:
 def peers(options: argparse.Namespace) -> None:
     """Measure the ready-made classifiers of Arriaga et al. on FER2013 into results/, beside our own models."""
     quiet_start()
-    from emotions import peers
+    from emotions.evaluation import third_party as peers
 
     for found in peers.evaluate(options.folder, load_data(options)):
         say(found)
@@ -352,7 +357,8 @@ def peers(options: argparse.Namespace) -> None:
 def notebooks(options: argparse.Namespace) -> None:
     """Run notebooks in order; executed copies land in build/notebooks/, or with --in-place where they were."""
     quiet_start()
-    from emotions import execute, runs
+    from emotions import notebooks as execute
+    from emotions import runs
 
     if options.in_place and (options.data or options.profile):
         raise ValueError(
@@ -372,7 +378,8 @@ def leaderboard(options: argparse.Namespace) -> int:
     Ensembles are built, and built again where a run has come since.
     """
     quiet_start()
-    from emotions import ensembles, leaderboard, runs
+    from emotions import runs
+    from emotions.evaluation import ensembles, leaderboard
 
     root = runs.root(options.profile)
     if not options.check:
@@ -397,7 +404,8 @@ def leaderboard(options: argparse.Namespace) -> int:
 def cards(options: argparse.Namespace) -> int:
     """Write the model card beside every model, what a program needs of it into the model's file, and README's list."""
     quiet_start()
-    from emotions import cards, runs
+    from emotions import runs
+    from emotions.evaluation import cards
 
     files = cards.contents(runs.root(options.profile))
     if not files:
@@ -417,7 +425,7 @@ def predict(options: argparse.Namespace) -> int:
     quiet_start()
     import keras
 
-    from emotions import inference
+    from emotions.predict import classifier as inference
 
     classifier = inference.load(options.model or inference.DEFAULT, options.classes and options.classes.split(","))
     names = [name for name, _ in inference.listed(options.paths)]

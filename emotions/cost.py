@@ -17,9 +17,11 @@ import keras
 import numpy as np
 import pandas as pd
 
-from emotions import backend, models, training
-from emotions.datasets import Split
+from emotions import backend
+from emotions.data.datasets import Split
+from emotions.models import registry as models
 from emotions.notebook import native_messages_off
+from emotions.training import fit as training
 
 
 def steps(file: str | Path, cases: list[dict], again: bool = False) -> pd.DataFrame:

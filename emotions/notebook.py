@@ -76,7 +76,7 @@ def saved_model(name: str, profile: str) -> Path:
         profile: "quick" takes a small LeNet instead, trained on drawn faces now if it is not there yet. So does "full",
             and says so, where there is no default model, as when the package was installed without the repository.
     """
-    from emotions import inference
+    from emotions.predict import classifier as inference
 
     if profile == "full":
         try:
@@ -86,7 +86,7 @@ def saved_model(name: str, profile: str) -> Path:
                 raise
             print(f"{reason} Instead, a small LeNet learns drawn faces now, which takes a minute.")
     from emotions import runs
-    from emotions.datasets import load
+    from emotions.data.datasets import load
 
     return runs.obtain("lenet", load("synthetic"), profile="quick", verbose=0).file
 
@@ -128,7 +128,7 @@ def camera() -> np.ndarray | None:
 def _from_browser() -> np.ndarray | None:
     from google.colab import output
 
-    from emotions.pictures import decode
+    from emotions.data.images import decode
 
     try:
         address = output.eval_js(TAKE_PICTURE)  # data:image/jpeg;base64,…
@@ -163,7 +163,7 @@ def faces(split, dataset, show_faces: bool) -> tuple[np.ndarray, str]:
         uint8, N x H x W x 3, RGB, in the order of the split, drawn with the split's labels where they are emotions and
         a neutral face where not; and a caption that says which of the two they are.
     """
-    from emotions import synthetic
+    from emotions.data import synthetic
 
     if show_faces or dataset.name == "synthetic":
         return np.asarray(split.images), f"pictures of {dataset.name}"
@@ -236,7 +236,7 @@ def recalls(metrics: dict) -> str:
 
 def reported(dataset: str, architecture: str) -> str:
     """What others report of the same system, with the protocol, in a sentence; empty where there is nothing."""
-    from emotions import published
+    from emotions.evaluation import published
 
     found = published.on(dataset, architecture)
     if found is None:

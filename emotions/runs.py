@@ -23,11 +23,17 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from emotions import backend, cards, evaluation, models, plots, tracking, training
-from emotions.datasets import NAMES, Dataset, Split
-from emotions.evaluation import Predictions
-from emotions.recipes import Recipe
-from emotions.variants import VARIANTS, own_word
+from emotions import backend
+from emotions.data.datasets import NAMES, Dataset, Split
+from emotions.data.variants import VARIANTS, own_word
+from emotions.evaluation import cards
+from emotions.evaluation import metrics as evaluation
+from emotions.evaluation.metrics import Predictions
+from emotions.models import registry as models
+from emotions.plots import figures as plots
+from emotions.training import fit as training
+from emotions.training import tracking
+from emotions.training.recipes import Recipe
 
 BASELINE = "logistic-regression"
 

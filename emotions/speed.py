@@ -15,9 +15,11 @@ import keras
 import numpy as np
 import pandas as pd
 
-from emotions import backend, models, runs, training
-from emotions.datasets import Dataset
-from emotions.recipes import Augmentation
+from emotions import backend, runs
+from emotions.data.datasets import Dataset
+from emotions.models import registry as models
+from emotions.training import fit as training
+from emotions.training.recipes import Augmentation
 
 ROUNDS = 3  # each is timed so often, in turns, and the fastest counts: other programs can only slow it down
 KEYS = ["model", "input_size", "hardware", "backend", "precision", "augmentation"]

@@ -12,7 +12,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import numpy as np
 import pytest
 
-from emotions.datasets import Dataset, Split
+from emotions.data.datasets import Dataset, Split
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

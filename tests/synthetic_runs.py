@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pandas as pd
 
-from emotions.evaluation import Predictions, measure_folder
-from emotions.recipes import Phase, Recipe
+from emotions.evaluation.metrics import Predictions, measure_folder
+from emotions.training.recipes import Phase, Recipe
 
 CLASSES = ("angry", "happy", "sad")
 

@@ -6,8 +6,11 @@ import json
 import numpy as np
 import pytest
 
-from emotions import ablation, comparison, evaluation, runs, training
-from emotions.evaluation import Predictions
+from emotions import ablation, runs
+from emotions.evaluation import comparison
+from emotions.evaluation import metrics as evaluation
+from emotions.evaluation.metrics import Predictions
+from emotions.training import fit as training
 
 
 @pytest.fixture

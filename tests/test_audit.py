@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from emotions import audit
-from emotions.datasets import Dataset, Split, Streamed, load
-from emotions.pictures import Store
+from emotions.data import audit
+from emotions.data.datasets import Dataset, Split, Streamed, load
+from emotions.data.images import Store
 
 REAL = next((Path(place) for place in os.environ.get("EMOTIONS_DATA", "").split(os.pathsep)
              if place and (Path(place) / "fer2013.csv.xz").is_file()), None)

@@ -8,8 +8,8 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import log_loss
 from synthetic_runs import make_predictions
 
-from emotions import calibration
-from emotions.evaluation import Predictions, calibration_error
+from emotions.evaluation import calibration
+from emotions.evaluation.metrics import Predictions, calibration_error
 
 
 def drawn(n, temperature=1.0, seed=0):

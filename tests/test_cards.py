@@ -9,9 +9,11 @@ import pytest
 from keras import layers
 from synthetic_runs import CLASSES, make_predictions, write_run
 
-from emotions import calibration, cards, inference, models
-from emotions.recipes import Augmentation, Phase, Recipe
-from emotions.variants import COPIES_KEPT
+from emotions.data.variants import COPIES_KEPT
+from emotions.evaluation import calibration, cards
+from emotions.models import registry as models
+from emotions.predict import classifier as inference
+from emotions.training.recipes import Augmentation, Phase, Recipe
 
 RECIPE = Recipe(
     phases=(Phase(epochs=2, learning_rate=1e-3), Phase(epochs=5, learning_rate=2e-4)),

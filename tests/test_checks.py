@@ -8,7 +8,10 @@ import pandas as pd
 import pytest
 from keras import layers
 
-from emotions import checks, datasets, models, runs, synthetic
+from emotions import runs
+from emotions.data import datasets, synthetic
+from emotions.explain import checks
+from emotions.models import registry as models
 
 
 @pytest.fixture

@@ -15,10 +15,14 @@ from conftest import REPOSITORY, blobs
 from PIL import Image
 from synthetic_runs import write_run
 
-from emotions import cli, datasets, evaluation, models, runs, synthetic, training
-from emotions.datasets import Dataset
-from emotions.evaluation import Predictions
-from emotions.variants import VARIANTS
+from emotions import cli, runs
+from emotions.data import datasets, synthetic
+from emotions.data.datasets import Dataset
+from emotions.data.variants import VARIANTS
+from emotions.evaluation import metrics as evaluation
+from emotions.evaluation.metrics import Predictions
+from emotions.models import registry as models
+from emotions.training import fit as training
 
 COMMANDS = ("data", "train", "ablate", "speed", "evaluate", "peers", "predict", "leaderboard", "cards", "notebooks")
 

@@ -13,7 +13,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 from synthetic_runs import make_predictions, write_run
 
-from emotions import comparison
+from emotions.evaluation import comparison
 
 
 def test_mcnemar_agrees_with_statsmodels_and_with_counting():

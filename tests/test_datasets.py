@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from emotions import datasets
-from emotions.datasets import FER2013_CLASSES, FER2013_PARTS, Split, load, select, take
-from emotions.pictures import Store, Streamed, decode, fit, shape_of
+from emotions.data import datasets
+from emotions.data.datasets import FER2013_CLASSES, FER2013_PARTS, Split, load, select, take
+from emotions.data.images import Store, Streamed, decode, fit, shape_of
 
 REAL = next((Path(place) for place in os.environ.get("EMOTIONS_DATA", "").split(os.pathsep)
              if place and (Path(place) / "fer2013.csv.xz").is_file()), None)
@@ -718,7 +718,7 @@ def test_take_keeps_a_grey_set_one_channel(fer2013, tmp_path):
 
 
 def test_synthetic_is_the_default(monkeypatch):
-    from emotions import synthetic
+    from emotions.data import synthetic
     small = synthetic.load(10, 10, 10, size=16)
     asked = {}
     monkeypatch.setattr(synthetic, "load", lambda **options: asked.update(options) or small)

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from synthetic_runs import make_predictions, write_run
 
-from emotions import ensembles, evaluation, leaderboard
-from emotions.evaluation import Predictions
-from emotions.variants import COPIES_KEPT
+from emotions.data.variants import COPIES_KEPT
+from emotions.evaluation import ensembles, leaderboard
+from emotions.evaluation import metrics as evaluation
+from emotions.evaluation.metrics import Predictions
 
 
 def loss(run):

@@ -14,10 +14,12 @@ from PIL import Image
 from sklearn import metrics as sk
 from synthetic_runs import make_predictions
 
-from emotions import backend, evaluation, training
-from emotions.datasets import Split
-from emotions.evaluation import Predictions
-from emotions.pictures import Store, Streamed
+from emotions import backend
+from emotions.data.datasets import Split
+from emotions.data.images import Store, Streamed
+from emotions.evaluation import metrics as evaluation
+from emotions.evaluation.metrics import Predictions
+from emotions.training import fit as training
 
 FOUR = ("angry", "fear", "happy", "sad")
 HEADLINES = ("accuracy", "macro_f1", "mcc", "log_loss", "ece")

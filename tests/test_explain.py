@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from emotions import backend, explain, reading
+from emotions import backend
+from emotions.explain import graph as reading
+from emotions.explain import methods as explain
 
 SIZE = 32
 CLASSES = 4
@@ -567,7 +569,7 @@ def test_grad_cam_is_tried_finer_where_its_layer_is_coarse(images):
 
 SCRIPT = """
 import sys, keras, numpy as np
-from emotions import explain
+from emotions.explain import methods as explain
 folder = sys.argv[1]
 images = np.load(f"{folder}/images.npy")
 found = {}

@@ -6,7 +6,7 @@ import pytest
 from conftest import run_under
 from keras import layers
 
-from emotions import filters
+from emotions.explain import filters
 
 SIZE = 32
 
@@ -125,7 +125,7 @@ def test_a_filter_that_is_not_there():
 
 PROGRAM = """
 import sys, numpy as np, keras
-from emotions import filters
+from emotions.explain import filters
 folder = sys.argv[1]
 images, mask = np.load(f"{folder}/images.npy"), np.load(f"{folder}/mask.npy")
 model = keras.models.load_model(f"{folder}/model.keras")

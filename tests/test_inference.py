@@ -18,7 +18,11 @@ import pytest
 from keras import layers
 from PIL import Image
 
-from emotions import cli, inference, models, palette, runs, synthetic
+from emotions import cli, runs
+from emotions.data import synthetic
+from emotions.models import registry as models
+from emotions.plots import colors as palette
+from emotions.predict import classifier as inference
 
 COLOURS = {"blue": (0, 0, 200), "green": (0, 200, 0), "red": (200, 0, 0)}
 
@@ -376,7 +380,7 @@ class Absent:
         if name.partition(".")[0] in {absent}:
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Absent)
-from emotions import inference
+from emotions.predict import classifier as inference
 print(inference.load({str(file)!r}).predict({str(picture)!r})["red"][0])
 print(*sorted(name for name in sys.modules if name.startswith("emotions.")))
 """

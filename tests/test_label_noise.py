@@ -10,8 +10,9 @@ from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import make_pipeline
 from synthetic_runs import CLASSES
 
-from emotions import label_noise, synthetic
-from emotions.evaluation import Predictions
+from emotions.data import synthetic
+from emotions.evaluation import label_noise
+from emotions.evaluation.metrics import Predictions
 
 
 def noisy(n=4000, share=0.15, seed=0):

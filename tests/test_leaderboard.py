@@ -10,9 +10,11 @@ import pandas as pd
 import pytest
 from synthetic_runs import make_predictions, write_run
 
-from emotions import cli, comparison, evaluation, leaderboard, published, runs
-from emotions.evaluation import Predictions
-from emotions.variants import CLEANED, COPIES_KEPT
+from emotions import cli, runs
+from emotions.data.variants import CLEANED, COPIES_KEPT
+from emotions.evaluation import comparison, leaderboard, published
+from emotions.evaluation import metrics as evaluation
+from emotions.evaluation.metrics import Predictions
 
 
 @pytest.fixture(scope="module")

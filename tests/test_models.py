@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from conftest import run_under
 
-from emotions import models, training
-from emotions.layers import input_size, resize
+from emotions.models import registry as models
+from emotions.models.layers import input_size, resize
+from emotions.training import fit as training
 
 # Parameters with 7 classes and what of them is trainable, at the architecture's own size.
 PARAMETERS = {

@@ -10,8 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from emotions import datasets, inference, models, notebook, published, runs
-from emotions.recipes import Phase, Recipe
+from emotions import notebook, runs
+from emotions.data import datasets
+from emotions.evaluation import published
+from emotions.models import registry as models
+from emotions.predict import classifier as inference
+from emotions.training.recipes import Phase, Recipe
 
 
 def test_scores_differences_and_recalls_in_words():

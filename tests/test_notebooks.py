@@ -14,7 +14,8 @@ from conftest import REPOSITORY
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from PIL import Image
 
-from emotions import cli, execute, runs
+from emotions import cli, runs
+from emotions import notebooks as execute
 
 
 def committed(pattern: str = "*") -> list:

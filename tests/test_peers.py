@@ -9,8 +9,10 @@ import pytest
 from conftest import blobs
 from PIL import Image
 
-from emotions import cli, leaderboard, peers, runs
-from emotions.datasets import FER2013_CLASSES, Dataset
+from emotions import cli, runs
+from emotions.data.datasets import FER2013_CLASSES, Dataset
+from emotions.evaluation import leaderboard
+from emotions.evaluation import third_party as peers
 
 ALPHABETICAL = tuple(sorted(FER2013_CLASSES))
 

@@ -10,10 +10,12 @@ import pytest
 from matplotlib.colors import same_color
 from scipy.stats import binomtest
 
-from emotions import notebook, plots, synthetic
-from emotions.audit import measure, suspects
-from emotions.datasets import Dataset
-from emotions.evaluation import Predictions
+from emotions import notebook
+from emotions.data import synthetic
+from emotions.data.audit import measure, suspects
+from emotions.data.datasets import Dataset
+from emotions.evaluation.metrics import Predictions
+from emotions.plots import figures as plots
 
 
 @pytest.fixture(autouse=True)

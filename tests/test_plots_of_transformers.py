@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from test_plots import assert_labelled, close_figures, shown, titles  # noqa: F401
 
-from emotions import plots
+from emotions.plots import figures as plots
 
 
 def test_tiles_stand_in_rows_with_gaps_between():

@@ -13,7 +13,10 @@ import pytest
 from conftest import REPOSITORY
 from PIL import Image
 
-from emotions import cli, datasets, inference, models, runs, synthetic
+from emotions import cli, runs
+from emotions.data import datasets, synthetic
+from emotions.models import registry as models
+from emotions.predict import classifier as inference
 
 TEXT = (REPOSITORY / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", TEXT, flags=re.DOTALL | re.MULTILINE)

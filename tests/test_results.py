@@ -7,7 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from emotions import cards, ensembles, leaderboard, models, runs, synthetic
+from emotions import runs
+from emotions.data import synthetic
+from emotions.evaluation import cards, ensembles, leaderboard
+from emotions.models import registry as models
 
 RUNS = sorted(path.parent for path in (runs.root() / "results").glob("*/*/predictions.csv"))
 if not RUNS:

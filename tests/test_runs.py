@@ -13,11 +13,16 @@ import pytest
 from conftest import REPOSITORY, blobs
 from sklearn.metrics import accuracy_score
 
-from emotions import backend, calibration, cli, datasets, evaluation, inference, models, runs
-from emotions.datasets import Dataset, Split
-from emotions.evaluation import Predictions
-from emotions.recipes import Phase, Recipe
-from emotions.variants import VARIANTS
+from emotions import backend, cli, runs
+from emotions.data import datasets
+from emotions.data.datasets import Dataset, Split
+from emotions.data.variants import VARIANTS
+from emotions.evaluation import calibration
+from emotions.evaluation import metrics as evaluation
+from emotions.evaluation.metrics import Predictions
+from emotions.models import registry as models
+from emotions.predict import classifier as inference
+from emotions.training.recipes import Phase, Recipe
 
 BRIEF = Recipe(phases=(Phase(epochs=5, learning_rate=1e-3), Phase(epochs=1, learning_rate=1e-4)), batch_size=32)
 

@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 from conftest import run_under
 
-from emotions import cli, datasets, runs, speed
+from emotions import cli, runs, speed
+from emotions.data import datasets
 
 
 @pytest.fixture
@@ -20,8 +21,9 @@ import sys
 from dataclasses import replace
 sys.path.insert(0, "tests")
 from conftest import blobs
-from emotions import models, speed
-from emotions.datasets import Dataset
+from emotions.models import registry as models
+from emotions import speed
+from emotions.data.datasets import Dataset
 names = ("angry", "happy", "sad")
 data = Dataset("easy", names, blobs(96, 3, 24, 1), blobs(32, 3, 24, 2), blobs(40, 3, 24, 3))
 small = models.MODELS["compact"]

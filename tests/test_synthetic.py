@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import RidgeClassifier
 
-from emotions import synthetic
-from emotions.synthetic import ACTION_UNITS, CLASS_NAMES, EMOTIONS, PARTS, drawn_labels, load, render
+from emotions.data import synthetic
+from emotions.data.synthetic import ACTION_UNITS, CLASS_NAMES, EMOTIONS, PARTS, drawn_labels, load, render
 
 
 def code(name):

@@ -10,8 +10,9 @@ import struct
 
 import pytest
 
-from emotions import runs, tracking
-from emotions.recipes import Phase, Recipe
+from emotions import runs
+from emotions.training import tracking
+from emotions.training.recipes import Phase, Recipe
 
 TWO = Recipe(phases=(Phase(epochs=2, learning_rate=1e-3), Phase(epochs=1, learning_rate=1e-4)), batch_size=32)
 

@@ -11,9 +11,11 @@ import pandas as pd
 import pytest
 from conftest import REPOSITORY, blobs, run_under
 
-from emotions import models, training, vit
-from emotions.recipes import Augmentation, Phase, Recipe
-from emotions.training import Batches
+from emotions.models import registry as models
+from emotions.models import vit
+from emotions.training import fit as training
+from emotions.training.fit import Batches
+from emotions.training.recipes import Augmentation, Phase, Recipe
 
 EVERYTHING = Augmentation(
     flip=True, rotation=10, shift=0.1, zoom=0.1, brightness=0.1, contrast=0.1, erasing=0.5, mixup=0.2
@@ -86,7 +88,7 @@ import dataclasses, keras, sys
 sys.path.insert(0, "tests")
 from conftest import blobs
 from test_training import *
-from emotions.datasets import Dataset
+from emotions.data.datasets import Dataset
 
 class Slow(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
@@ -374,8 +376,10 @@ def test_a_time_budget_sets_the_epochs(easy_dataset, tmp_path):
 
 FROZEN = """
 import keras, numpy as np
-from emotions import models, training, vit
-from emotions.recipes import Phase, Recipe
+from emotions.models import registry as models
+from emotions.training import fit as training
+from emotions.models import vit
+from emotions.training.recipes import Phase, Recipe
 import sys
 sys.path.insert(0, "tests")
 from conftest import blobs
@@ -462,7 +466,7 @@ SAME_ON_JAX = """
 import sys
 sys.path.insert(0, "tests")
 from test_training import *
-from emotions.datasets import Dataset
+from emotions.data.datasets import Dataset
 from emotions import backend
 
 assert backend.name() == "jax"
@@ -488,7 +492,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, "tests")
 from test_training import *
-from emotions.datasets import Dataset
+from emotions.data.datasets import Dataset
 from emotions import backend
 
 backend.steps_per_execution = lambda: 4  # as on an accelerator

@@ -14,7 +14,9 @@ import pytest
 from keras import ops
 from safetensors.numpy import save_file
 
-from emotions import backend, synthetic, vit
+from emotions import backend
+from emotions.data import synthetic
+from emotions.models import vit
 
 SMALL = {"size": 24, "patch": 8, "width": 12, "depth": 2, "heads": 3, "mlp": 20}
 

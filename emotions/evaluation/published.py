@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from emotions.variants import COPIES_KEPT, own_word
+from emotions.data.variants import COPIES_KEPT, own_word
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import log_loss
 
-from emotions import comparison
-from emotions.evaluation import Predictions, measure_folder
-from emotions.training import git_commit, now, write
-from emotions.variants import VARIANTS, learned_copies
+from emotions.data.variants import VARIANTS, learned_copies
+from emotions.evaluation import comparison
+from emotions.evaluation.metrics import Predictions, measure_folder
+from emotions.training.fit import git_commit, now, write
 
 FIRST = ("resnet34", "efficientnetb4-functional")  # the pair that is reported for Human Emotions
 PAIR, PLAIN, WEIGHTED = "ensemble-resnet34-efficientnetb4", "ensemble-plain", "ensemble-weighted"

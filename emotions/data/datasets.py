@@ -23,8 +23,9 @@ import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.neighbors import NearestNeighbors
 
-from emotions import audit, variants
-from emotions.pictures import SUFFIXES, Store, Streamed, common_size, decode, fit_all, grey_view, in_threads, shape_of
+from emotions.data import audit
+from emotions.data import variants
+from emotions.data.images import SUFFIXES, Store, Streamed, common_size, decode, fit_all, grey_view, in_threads, shape_of
 
 FER2013_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # codes 0 to 6
 FER2013_PARTS = {"Training": "train", "PublicTest": "validation", "PrivateTest": "test"}
@@ -161,7 +162,7 @@ def load(name: str = "synthetic", path: str | Path | None = None, *, keep_copies
     """
     size = (size, size) if isinstance(size, int) else size
     if name == "synthetic":
-        from emotions import synthetic
+        from emotions.data import synthetic
         if soft_labels:
             raise ValueError(NO_SOFT_LABELS.format(name))
         if size and size[0] != size[1]:
@@ -283,7 +284,7 @@ def _places() -> list[Path]:
             raise FileNotFoundError(f"The environment variable EMOTIONS_DATA names {entry}, which does not exist: "
                                     "correct it or unset it.")
         places.append(Path(entry))
-    own = [Path(__file__).parents[1] / "data", Path("data").resolve()]
+    own = [Path(__file__).parents[2] / "data", Path("data").resolve()]
     return places + [place for place in dict.fromkeys(own) if place.is_dir()]
 
 

@@ -17,7 +17,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 if TYPE_CHECKING:
-    from emotions.datasets import Dataset
+    from emotions.data.datasets import Dataset
 
 TINY = 32  # pixels: on fewer, a face's expression is a handful of pixels
 OUTLIER = 3.5  # modified z-score: Iglewicz & Hoaglin (1993), How to Detect and Handle Outliers, ch. 3

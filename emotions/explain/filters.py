@@ -17,7 +17,9 @@ import numpy as np
 import pandas as pd
 from keras import layers, ops
 
-from emotions import backend, explain, reading
+from emotions import backend
+from emotions.explain import graph as reading
+from emotions.explain import methods as explain
 
 RESAMPLES = 1000  # of the bootstrap
 SHUFFLES = 5  # of the weights, to compare with

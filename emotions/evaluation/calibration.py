@@ -15,8 +15,8 @@ import pandas as pd
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import log_loss
 
-from emotions.evaluation import BINS, Predictions, bin_of, calibration_error
-from emotions.layers import soften
+from emotions.evaluation.metrics import BINS, Predictions, bin_of, calibration_error
+from emotions.models.layers import soften
 
 TEMPERATURES = (0.05, 20.0)  # the range that is searched
 

@@ -14,7 +14,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from emotions import datasets, explain, filters, runs, synthetic
+from emotions import runs
+from emotions.data import datasets, synthetic
+from emotions.explain import filters
+from emotions.explain import methods as explain
 
 FACES, STEPS = 504, 10  # pictures, readings along a deletion curve
 FEWER = 140  # pictures for the many and larger models trained on photographs: deletion is slow

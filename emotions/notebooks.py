@@ -13,7 +13,9 @@ import papermill
 from papermill.exceptions import PapermillExecutionError
 from PIL import Image
 
-from emotions import datasets, leaderboard, runs
+from emotions import runs
+from emotions.data import datasets
+from emotions.evaluation import leaderboard
 
 KEPT_METADATA = ("kernelspec", "language_info")
 

@@ -20,10 +20,11 @@ import numpy as np
 import pandas as pd
 from keras import ops
 
-from emotions import backend, vit
-from emotions.datasets import Dataset, Split
-from emotions.layers import input_size
-from emotions.recipes import Augmentation, Phase, Recipe
+from emotions import backend
+from emotions.data.datasets import Dataset, Split
+from emotions.models import vit
+from emotions.models.layers import input_size
+from emotions.training.recipes import Augmentation, Phase, Recipe
 
 PLATEAU_FACTOR = 0.3  # what ReduceLROnPlateau multiplies the learning rate with
 SAVE_SECONDS = 60.0  # between two savings of a training's state: on a fast GPU a saving can take longer than an epoch

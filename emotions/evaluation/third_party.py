@@ -18,9 +18,11 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from emotions import evaluation, plots, runs
-from emotions.datasets import FER2013_CLASSES, Dataset
-from emotions.layers import picture_input
+from emotions import runs
+from emotions.data.datasets import FER2013_CLASSES, Dataset
+from emotions.evaluation import metrics as evaluation
+from emotions.models.layers import picture_input
+from emotions.plots import figures as plots
 
 TRAINED_BY = "others (Arriaga et al. 2017), on unknown pictures"
 

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 
-from .datasets import Dataset, Split
+from emotions.data.datasets import Dataset, Split
 
 EMOTIONS = {"angry": (4, 5, 7, 23), "disgust": (9, 15, 16), "fear": (1, 2, 4, 5, 20, 26), "happy": (6, 12),
             "neutral": (), "sad": (1, 4, 15), "surprise": (1, 2, 5, 26)}       # the action units of each

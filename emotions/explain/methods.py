@@ -25,7 +25,8 @@ import pandas as pd
 from keras import layers, ops
 from scipy.stats import rankdata
 
-from emotions import backend, reading
+from emotions import backend
+from emotions.explain import graph as reading
 
 RESAMPLES = 2000  # of the bootstrap
 CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D, layers.Conv2DTranspose)

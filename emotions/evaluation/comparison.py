@@ -17,7 +17,7 @@ import pandas as pd
 from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, f1_score
 
-from emotions.evaluation import RESAMPLES, Predictions, resampled
+from emotions.evaluation.metrics import RESAMPLES, Predictions, resampled
 
 FIGURES = ("accuracy", "macro_f1")  # what pairs are compared by
 

@@ -18,8 +18,8 @@ import pandas as pd
 from sklearn import metrics as sk
 
 from emotions import backend
-from emotions.datasets import Dataset, Split
-from emotions.training import git_commit, now, write
+from emotions.data.datasets import Dataset, Split
+from emotions.training.fit import git_commit, now, write
 
 RESAMPLES = 2000  # of the bootstrap
 BINS = 15  # of the calibration error (Guo et al. 2017, section 2)

@@ -20,7 +20,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from emotions.layers import class_probabilities, picture_input
+from emotions.models.layers import class_probabilities, picture_input
 
 # The arguments of `build`, but for the number of classes. ViT-Tiny and ViT-Base are those of Steiner et al.
 # (2022, "How to train your ViT?", table 2); the custom ones are small, for training on small data.

@@ -25,9 +25,9 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from emotions import vit
-from emotions.layers import class_probabilities, picture_input, resize
-from emotions.recipes import Augmentation, Phase, Recipe
+from emotions.models import vit
+from emotions.models.layers import class_probabilities, picture_input, resize
+from emotions.training.recipes import Augmentation, Phase, Recipe
 
 CARD = "emotions.json"  # the extra member of a .keras file that holds class names and figures
 

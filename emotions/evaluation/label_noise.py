@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from emotions.datasets import FERPLUS_VOTES
-from emotions.evaluation import Predictions
+from emotions.data.datasets import FERPLUS_VOTES
+from emotions.evaluation.metrics import Predictions
 
 
 def self_confidence(predictions: Predictions) -> np.ndarray:

@@ -28,10 +28,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
-from emotions.layers import input_size, soften
-from emotions.models import CARD, read_card
-from emotions.palette import rgb
-from emotions.pictures import SUFFIXES, Store, fit, in_threads, to_array, upright_shape
+from emotions.data.images import SUFFIXES, Store, fit, in_threads, to_array, upright_shape
+from emotions.models.layers import input_size, soften
+from emotions.models.registry import CARD, read_card
+from emotions.plots.colors import rgb
 
 DEFAULT = "champion-fer2013"  # a committed file of models/, used where none is named
 BATCH = 64        # pictures in memory at a time
@@ -237,7 +237,7 @@ def find(model: str | Path = DEFAULT) -> Path:
         return path
     if len(path.parts) != 1 or path.suffix not in ("", ".keras"):
         raise FileNotFoundError(f"There is no file {path}.")
-    places = dict.fromkeys((Path("models").resolve(), Path(__file__).resolve().parents[1] / "models"))
+    places = dict.fromkeys((Path("models").resolve(), Path(__file__).resolve().parents[2] / "models"))
     known = {file.stem: file for place in places for file in sorted(place.glob("*.keras"))}
     name = path.name.removesuffix(".keras")
     if name in known:

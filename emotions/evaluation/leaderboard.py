@@ -16,11 +16,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from emotions import comparison, plots, published, training
-from emotions.ensembles import CHOSEN
-from emotions.evaluation import commonest, counted, leak_free, measure_folder
+from emotions.data.variants import learned_copies
+from emotions.evaluation import comparison, published
+from emotions.evaluation.ensembles import CHOSEN
+from emotions.evaluation.metrics import commonest, counted, leak_free, measure_folder
+from emotions.plots import figures as plots
 from emotions.runs import BASELINE
-from emotions.variants import learned_copies
+from emotions.training import fit as training
 
 MARKED = re.compile(
     r"(?P<open><!-- leaderboard:(?P<name>\S+) -->\n)(?P<table>.*?)(?P<close><!-- /leaderboard:(?P=name) -->)", re.DOTALL

@@ -13,9 +13,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from emotions import calibration, evaluation, inference, models, training
-from emotions.evaluation import Predictions
-from emotions.variants import learned_copies
+from emotions.data.variants import learned_copies
+from emotions.evaluation import calibration
+from emotions.evaluation import metrics as evaluation
+from emotions.evaluation.metrics import Predictions
+from emotions.models import registry as models
+from emotions.predict import classifier as inference
+from emotions.training import fit as training
 
 ANSWERED = (1.0, 0.9, 0.8, 0.7, 0.5)  # shares of validation that a threshold of confidence leaves answered
 
