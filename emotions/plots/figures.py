@@ -17,7 +17,7 @@ import seaborn as sns
 from sklearn.metrics import auc, roc_curve
 
 from emotions.evaluation import comparison
-from emotions.plots.colors import EMOTION_COLORS, OTHER, colors
+from emotions.colors import EMOTION_COLORS, OTHER, colors
 
 TRAIN, VALIDATION = "#999999", "#0072B2"
 SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#444444")  # models, one after another

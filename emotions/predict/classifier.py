@@ -31,7 +31,7 @@ from PIL import Image, UnidentifiedImageError
 from emotions.data.images import SUFFIXES, Store, fit, in_threads, to_array, upright_shape
 from emotions.models.layers import input_size, soften
 from emotions.models.registry import CARD, read_card
-from emotions.plots.colors import rgb
+from emotions.colors import rgb
 
 DEFAULT = "champion-fer2013"  # a committed file of models/, used where none is named
 BATCH = 64        # pictures in memory at a time

@@ -1,8 +1,8 @@
-"""Which colour has an emotion? One each, the same in every figure and on every annotated picture."""
+"""One colour for each emotion, the same in every figure and on every annotated image."""
 
 from __future__ import annotations
 
-# Okabe & Ito's palette, told apart with any colour vision.
+# Okabe and Ito's palette: distinguishable with every kind of colour vision.
 EMOTION_COLORS = {
     "angry": "#D55E00",
     "disgust": "#009E73",
@@ -12,15 +12,15 @@ EMOTION_COLORS = {
     "sad": "#0072B2",
     "surprise": "#56B4E9",
 }
-OTHER = "#444444"  # classes that are none of these
+OTHER = "#444444"  # any other class
 
 
 def colors(class_names) -> list[str]:
-    """The colour of each class, as "#RRGGBB"."""
+    """Return the colour of each class as "#RRGGBB"."""
     return [EMOTION_COLORS.get(name, OTHER) for name in class_names]
 
 
 def rgb(class_name: str) -> tuple[int, int, int]:
-    """The colour of a class as red, green and blue, 0-255."""
+    """Return the colour of a class as red, green and blue, 0-255."""
     (color,) = colors([class_name])
     return tuple(bytes.fromhex(color[1:]))

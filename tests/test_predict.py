@@ -21,7 +21,7 @@ from PIL import Image
 from emotions import cli, runs
 from emotions.data import synthetic
 from emotions.models import registry as models
-from emotions.plots import colors as palette
+from emotions import colors as palette
 from emotions.predict import classifier as inference
 
 COLOURS = {"blue": (0, 0, 200), "green": (0, 200, 0), "red": (200, 0, 0)}
