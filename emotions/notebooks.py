@@ -1,114 +1,178 @@
-"""Run the notebooks, in order, with progress: copies under build/, or in place before a commit."""
+"""Run the notebooks with parameters: in Jupyter's kernel, or their training cells as a plain script."""
 
 from __future__ import annotations
 
+import ast
 import base64
+import contextlib
+import difflib
 import io
+import json
 import os
+import resource
+import shlex
+import subprocess
+import sys
 import time
 from pathlib import Path
 
-import nbformat
-import papermill
-from papermill.exceptions import PapermillExecutionError
-from PIL import Image
-
-from emotions import runs
-from emotions.data import datasets
-from emotions.evaluation import leaderboard
+from emotions import files
 
 KEPT_METADATA = ("kernelspec", "language_info")
+QUICK_HOME = files.REPOSITORY / "build" / "quick"
 
 
-def execute(
-    notebooks: list[Path], dataset: str | None = None, profile: str | None = None, in_place: bool = False
-) -> list[Path]:
-    """Execute notebooks with a data set and profile; the copies land in `build/notebooks/`.
+def find(names: list[str]) -> list[Path]:
+    """Return the notebooks of these numbers or paths; without any, all of them in order."""
+    every = sorted((files.REPOSITORY / "notebooks").glob("*.ipynb"))
+    if not names:
+        return every
+    chosen = []
+    for name in names:
+        matches = [path for path in every if path.name.startswith(f"{name}_")] or [Path(name)]
+        if not matches[0].is_file():
+            raise FileNotFoundError(f"There is no notebook {name}; there are {', '.join(p.stem for p in every)}.")
+        chosen += matches
+    return chosen
 
-    Args:
-        notebooks: in reading order.
-        dataset, profile: parameters; None leaves the notebook's own.
-        in_place: write the executed notebook over the source, once all of it has run.
 
-    Returns:
-        the executed files.
+def code_cells(path: Path) -> list[tuple[set, str]]:
+    """Return the tags and the source of each code cell."""
+    cells = files.read_json(path)["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    return [(set(cell["metadata"].get("tags", ())), "".join(cell["source"])) for cell in code]
+
+
+def parameters(path: Path) -> dict:
+    """Return the values in the cell tagged "parameters", by name."""
+    source = next((source for tags, source in code_cells(path) if "parameters" in tags), "")
+    assigned = [node for node in ast.parse(source).body if isinstance(node, ast.Assign)]
+    return {node.targets[0].id: ast.literal_eval(node.value) for node in assigned}
+
+
+def chosen(path: Path, settings: dict, quick: bool) -> dict:
+    """Return the parameters to set in a notebook: its QUICK values, if wanted, and those of the command line.
 
     Raises:
-        RuntimeError: a cell failed; names the notebook, the cell and the error. What ran is kept.
+        ValueError: the notebook has no such parameter; names the nearest.
     """
-    if dataset is not None and (place := datasets.place_of(dataset)[1]):
-        dataset = f"folder:{place}"  # wherever the notebooks lie
-    wanted = {"DATASET": dataset, "PROFILE": profile}
-    parameters = {name: value for name, value in wanted.items() if value is not None}
-    target = runs.root() / "build" / "notebooks"
-    target.mkdir(parents=True, exist_ok=True)
-    done = []
-    for number, notebook in enumerate(notebooks, start=1):
-        notebook = Path(notebook)
-        print(f"[{number}/{len(notebooks)}] {notebook.name}", flush=True)
-        started = time.perf_counter()
-        output = target / notebook.name
+    known = parameters(path)
+    for name in settings:
+        if name not in known:
+            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)
+            hint = f"; did you mean {nearest[0]}?" if nearest else "."
+            raise ValueError(f"{path.name} has no parameter {name}{hint} It has {', '.join(known)}.")
+    return (known.get("QUICK", {}) if quick else {}) | settings
+
+
+def environment(quick: bool) -> dict[str, str]:
+    """Return the environment variables of a notebook's process: the command to record, and where results go."""
+    command = shlex.join(["python", "-m", "emotions", *sys.argv[1:]])
+    return {"EMOTIONS_COMMAND": command} | ({"EMOTIONS_HOME": str(QUICK_HOME)} if quick else {})
+
+
+def as_script(path: Path, values: dict, quick: bool = False) -> None:
+    """Run the cells of a notebook that are tagged "train" as a plain Python script, without Jupyter.
+
+    Raises:
+        RuntimeError: the script failed.
+    """
+    parts = []
+    for tags, source in code_cells(path):
+        if tags & {"train", "parameters"}:
+            parts.append(source)
+        if "parameters" in tags:
+            parts.append("\n".join(f"{name} = {value!r}" for name, value in values.items()))
+    program = "\n\n".join(parts)
+    done = subprocess.run([sys.executable, "-c", program], cwd=path.parent, env=os.environ | environment(quick))
+    if done.returncode:
+        raise RuntimeError(f"{path.name} failed as a script, with exit status {done.returncode}.")
+
+
+def execute(path: Path, values: dict, quick: bool = False, in_place: bool = False) -> Path:
+    """Execute a notebook with parameters; the copy lands in `build/notebooks/`, or replaces the notebook.
+
+    Raises:
+        RuntimeError: a cell failed; names the notebook, the cell and the error. What was executed is kept.
+    """
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    output = files.REPOSITORY / "build" / "notebooks" / path.name
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with environment_variables(environment(quick)):
         try:
-            # From the notebook's own folder, as Jupyter does; the kernel's progress bars stay in the file.
+            # In the notebook's own folder, as Jupyter does.
             papermill.execute_notebook(
-                str(notebook),
-                str(output),
-                parameters=accepted(notebook, parameters),
-                cwd=str(notebook.parent),
-                kernel_name="python3",
-                progress_bar=os.isatty(2),
-            )
+                str(path), str(output), parameters=values, cwd=str(path.parent), kernel_name="python3",
+                progress_bar=False,
+            )  # fmt: skip
         except PapermillExecutionError as error:
             raise RuntimeError(
-                f"{notebook.name} failed in cell {error.exec_count}: {error.ename}: {error.evalue} (see {output})"
+                f"{path.name} failed in cell {error.exec_count}: {error.ename}: {error.evalue} (see {output})"
             ) from error
-        tidy(output)
-        if in_place:
-            output.replace(notebook)
-            output = notebook
-        print(f"    {time.perf_counter() - started:.0f} s, {output.stat().st_size / 1e6:.2f} MB", flush=True)
-        done.append(output)
-    return done
+    tidy(output)
+    if in_place:
+        output.replace(path)
+        return path
+    return output
 
 
-def accepted(notebook: Path, parameters: dict) -> dict:
-    """Those of the parameters that the notebook's tagged cell defines."""
-    known = papermill.inspect_notebook(str(notebook))
-    return {name: value for name, value in parameters.items() if name in known}
+@contextlib.contextmanager
+def environment_variables(values: dict[str, str]):
+    """Set environment variables for a while."""
+    before = dict(os.environ)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def run_all(paths: list[Path], settings: dict, quick: bool = False, in_place: bool = False) -> None:
+    """Execute notebooks in order, with a line for each: name, seconds, what was learned."""
+    values = {path: chosen(path, settings, quick) for path in paths}  # a misspelt parameter is told at once
+    began = time.time()
+    for number, path in enumerate(paths, start=1):
+        print(f"[{number}/{len(paths)}] {path.stem} …", end=" ", flush=True)
+        started = time.time()
+        execute(path, values[path], quick, in_place)
+        learned = "; ".join(_trained_since(started, QUICK_HOME if quick else files.home()))
+        print(f"{time.time() - started:.0f} s{learned and '. ' + learned}", flush=True)
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6  # kilobytes on Linux
+    print(f"{len(paths)} notebooks in {(time.time() - began) / 60:.1f} minutes, at most {peak:.1f} GB of memory.")
+
+
+def _trained_since(started: float, home: Path) -> list[str]:
+    """Return a phrase for each run that was evaluated since a time."""
+    recent = [path for path in (home / "results").glob("*/*/metrics.json") if path.stat().st_mtime >= started]
+    records = [files.read_json(path) for path in sorted(recent)]
+    return [f"{record['title']}: accuracy {100 * record['test']['accuracy']:.1f} %" for record in records]
 
 
 def tidy(path: Path) -> None:
-    """Take out what papermill and the kernel leave behind: timings, paths of this machine, state of widgets."""
-    book = nbformat.read(path, as_version=4)
-    book.metadata = {name: value for name, value in book.metadata.items() if name in KEPT_METADATA}
-    for cell in book.cells:
-        tags = cell.metadata.get("tags", [])
-        cell.metadata = {"tags": tags} if tags else {}
-        if cell.cell_type == "code":
-            for output in cell.outputs:
-                output.get("metadata", {}).clear()
-                if png := output.get("data", {}).pop("image/png", None):
-                    output["data"] |= lighter(png)
-    nbformat.write(book, path)
+    """Remove what papermill and the kernel leave behind: timings, paths of this machine, state of widgets."""
+    book = json.loads(path.read_text(encoding="utf-8"))
+    book["metadata"] = {name: value for name, value in book["metadata"].items() if name in KEPT_METADATA}
+    for cell in book["cells"]:
+        tags = cell["metadata"].get("tags")
+        cell["metadata"] = {"tags": tags} if tags else {}
+        for output in cell.get("outputs", ()):
+            if "metadata" in output:
+                output["metadata"] = {}
+            if png := output.get("data", {}).pop("image/png", None):
+                output["data"] |= lighter("".join(png))
+    files.write(path, json.dumps(book, indent=1, ensure_ascii=False) + "\n")
 
 
 def lighter(png: str, heavy: int = 200_000) -> dict[str, str]:
-    """A picture by its type, base64: a large one as JPEG where that is smaller, for notebooks that must stay light."""
+    """Return an image in base64 by its type: a large one as JPEG where that is smaller, to keep notebooks light."""
+    from PIL import Image
+
     jpeg = io.BytesIO()
     if len(png) >= heavy:
-        picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
-        picture.save(jpeg, "jpeg", quality=90, subsampling=0, optimize=True)
+        image = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
+        image.save(jpeg, "jpeg", quality=90, subsampling=0, optimize=True)
     coded = base64.b64encode(jpeg.getvalue()).decode()
     return {"image/jpeg": coded} if 0 < len(coded) < len(png) else {"image/png": png}
-
-
-def summary(dataset: str, profile: str) -> str:
-    """The leaderboard, if the data set has a run, and where everything lies."""
-    dataset, _ = datasets.place_of(dataset)
-    home = runs.root(profile)
-    results = home / "results" / dataset
-    places = {"Results": results, "Models": home / "models", "Notebooks": runs.root() / "build" / "notebooks"}
-    lines = [f"{name}: {place}" for name, place in places.items()]
-    if any(results.glob("*/predictions.csv")):
-        lines.insert(0, leaderboard.write(home, dataset)[results / "leaderboard.md"])
-    return "\n".join(lines)

@@ -1,0 +1,51 @@
+"""How far does one get without a network? The trivial baseline of every table."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from emotions import runs
+from emotions.data import Dataset, Split
+from emotions.data.images import fit_all
+from emotions.evaluation.evaluate import report
+from emotions.runs import Predictions, Run
+
+NAME, SIDE, COMPONENTS = "logistic-regression", 48, 150
+
+
+def logistic_regression(faces: Dataset) -> Run:
+    """Return the run of logistic regression on the principal components of grey pixels; fitted now if there is none.
+
+    Images are reduced to 48 x 48 pixels, 150 components are kept, classes weigh the same.
+    """
+    run = runs.start(NAME, faces, title="Logistic regression")
+    if run.saved:
+        return run
+    train = _pixels(faces.train)
+    components = min(COMPONENTS, len(train) - 1)
+    classifier = make_pipeline(
+        PCA(components, random_state=0),
+        StandardScaler(),
+        LogisticRegression(class_weight="balanced", max_iter=1000),
+    )
+    classifier.fit(train, faces.train.labels)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    for split, file in ((faces.validation, "predictions_validation.csv"), (faces.test, "predictions.csv")):
+        probabilities = np.zeros((len(split), len(faces.class_names)))
+        probabilities[:, classifier.classes_] = classifier.predict_proba(_pixels(split))  # classes seen in training
+        Predictions(faces.class_names, split.ids, split.labels, probabilities).save(run.folder / file)
+    weights = classifier[-1].coef_.size + classifier[-1].intercept_.size + classifier[0].components_.size
+    run.finish(report(run, faces, parameters=int(weights)))
+    return run
+
+
+def _pixels(split: Split) -> np.ndarray:
+    """Return the grey values of the images, N x 2,304, 0 to 1."""
+    images = split.images
+    if images.shape[1] > SIDE:
+        images = fit_all(images, (SIDE, SIDE))
+    return np.asarray(images, "float32").mean(axis=-1).reshape(len(split), -1) / 255

@@ -1,0 +1,71 @@
+"""Where do results lie, and how are files written? Whole or not at all, the same on every system."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def home() -> Path:
+    """Return the folder that holds `results/` and `models/`.
+
+    The environment variable EMOTIONS_HOME names it; without it, it is the repository, or the current folder where
+    only the package is installed.
+    """
+    if named := os.environ.get("EMOTIONS_HOME"):
+        return Path(named)
+    return REPOSITORY if (REPOSITORY / "notebooks").is_dir() else Path.cwd()
+
+
+def write(path: Path, text: str) -> None:
+    """Write a text file under another name and rename it: UTF-8, lines ending in a line feed."""
+    temporary = path.with_name(path.name + ".writing")
+    temporary.write_text(text, encoding="utf-8", newline="\n")
+    temporary.replace(path)
+
+
+def write_json(path: Path, content: dict) -> None:
+    write(path, json.dumps(content, indent=2) + "\n")
+
+
+def read_json(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def cached(file: Path, key: dict | None, compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """Return a table that takes long to compute, from its file while its key stays the same.
+
+    Args:
+        file: a `.csv`; the `.json` beside it holds the key.
+        key: what the table depends on; None takes the table as it is.
+        compute: makes the table.
+    """
+    beside = file.with_suffix(".json")
+    if not (file.exists() and beside.exists()) or key not in (None, read_json(beside)):
+        table = compute()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write(file, table.to_csv(index=False, float_format="%.4g", lineterminator="\n"))
+        write_json(beside, key)
+    return pd.read_csv(file)
+
+
+def git_commit() -> str | None:
+    """Return the commit the package is at, with "+" if files were changed since; None outside a repository."""
+    command = ["git", "describe", "--always", "--dirty=+", "--match="]
+    try:
+        result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return result.stdout.strip()
+
+
+def now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

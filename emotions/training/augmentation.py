@@ -1,0 +1,116 @@
+"""How are training images changed at random? Layers in front of the model, in training only.
+
+    augmentation = [RandomAffine(flip=True, rotation=10, shift=0.1, zoom=0.1), RandomErasing(0.5)]
+    training.fit(model, faces, run=run, epochs=30, augment=augmentation)
+
+They are never saved with the model. Layers of `keras.layers` work as well; images have values 0-255.
+"""
+
+from __future__ import annotations
+
+import math
+
+import keras
+from keras import ops
+
+from emotions import backend
+from emotions.data import Split
+from emotions.training.batches import is_grey
+
+
+class RandomAffine(keras.layers.Layer):
+    """Mirror, rotate, shift and zoom images in one resampling instead of one for each; in training only.
+
+    Args:
+        flip: mirror half of the images, left to right.
+        rotation: largest angle, in degrees.
+        shift: largest shift, as a share of the side.
+        zoom: largest change of scale, as a share.
+        seed: of the random numbers.
+    """
+
+    def __init__(self, flip=False, rotation=0.0, shift=0.0, zoom=0.0, seed=0, **options):
+        super().__init__(dtype="float32", **options)
+        self.flip, self.rotation, self.shift, self.zoom = flip, rotation, shift, zoom
+        self.seeds = keras.random.SeedGenerator(seed)
+
+    def call(self, images, training=None):
+        if not training:
+            return images
+        shape = ops.shape(images)
+        count, height, width = shape[0], ops.cast(shape[1], "float32"), ops.cast(shape[2], "float32")
+
+        def uniform(limit):
+            return keras.random.uniform((count,), -limit, limit, seed=self.seeds)
+
+        angle, scale = uniform(math.radians(self.rotation)), 1 + uniform(self.zoom)
+        mirror = ops.sign(uniform(1.0)) if self.flip else ops.ones((count,))
+        cos, sin = ops.cos(angle) / scale, ops.sin(angle) / scale
+        # Where in the input each pixel of the output comes from: about the centre, then shifted.
+        x_centre, y_centre = (width - 1) / 2, (height - 1) / 2
+        x_shift = x_centre + uniform(self.shift) * width
+        y_shift = y_centre + uniform(self.shift) * height
+        a, b, c, d = mirror * cos, -mirror * sin, sin, cos
+        zero = ops.zeros((count,))
+        transform = ops.stack(
+            [a, b, x_shift - a * x_centre - b * y_centre, c, d, y_shift - c * x_centre - d * y_centre, zero, zero],
+            axis=1,
+        )
+        return backend.warp(images, transform)
+
+    def get_config(self):
+        return super().get_config() | {name: getattr(self, name) for name in ("flip", "rotation", "shift", "zoom")}
+
+
+class Blend(keras.layers.Layer):
+    """Mixup of each image with the one that stands opposite in the batch, by its `share`; training only."""
+
+    def __init__(self):
+        super().__init__(dtype="float32")
+
+    def call(self, images, share, training=None):
+        if not training:
+            return images
+        share = ops.reshape(share, (-1, 1, 1, 1))
+        return share * images + (1 - share) * ops.flip(images, axis=0)
+
+
+def RandomErasing(share: float = 0.5, seed: int = 0) -> keras.layers.Layer:
+    """Return the layer that overwrites a random rectangle with noise in a share of the images (Zhong et al. 2017)."""
+    # Both ends of the range: a single number would be the upper end, and half as many would be erased.
+    options = {"scale": (0.02, 0.25), "fill_value": None, "value_range": (0, 255), "dtype": "float32"}
+    return keras.layers.RandomErasing((share, share), seed=seed, **options)
+
+
+def training_graph(model: keras.Model, augment, split: Split, mixup: float) -> keras.Model:
+    """Return `model` with augmentation in front, for images like those of a split; both share their weights.
+
+    Args:
+        augment: layers.
+        mixup: above 0: the graph takes the share of each image beside it; see `Blend`.
+    """
+    height, width = split.images.shape[1:3]
+    inputs = {"image": keras.Input((height, width, 1 if is_grey(split) else 3), name="image")}
+    x = inputs["image"]
+    for layer in augment:
+        x = layer(x)
+    if mixup:
+        inputs["share"] = keras.Input((1,), name="share")
+        x = Blend()(x, inputs["share"])
+    if is_grey(split):
+        x = keras.layers.Concatenate(dtype="float32")([x, x, x])
+    return keras.Model(inputs if mixup else inputs["image"], model(x), name="training")
+
+
+def describe(augment, mixup: float) -> dict:
+    """Return the augmentation as `training.json` records it."""
+    choices = {}
+    for layer in augment:
+        config = layer.get_config()
+        if isinstance(layer, RandomAffine):
+            choices |= {name: config[name] for name in ("flip", "rotation", "shift", "zoom")}
+        elif isinstance(layer, keras.layers.RandomErasing):
+            choices["erasing"] = config["factor"][1]
+        else:
+            choices[type(layer).__name__] = str(config.get("factor") or config.get("mode") or True)
+    return choices | ({"mixup": mixup} if mixup else {})

@@ -1,0 +1,77 @@
+"""How are images fed to a model? In batches that an interrupted training meets again in the same order."""
+
+from __future__ import annotations
+
+import math
+
+import keras
+import numpy as np
+from sklearn.utils.class_weight import compute_class_weight
+
+from emotions.data import Split
+
+
+class Batches(keras.utils.PyDataset):
+    """A split in batches of `(images, targets, weights)`.
+
+    The order of an epoch, and the pairs that mixup blends, follow from (seed, epoch) alone, so that a
+    resumed training sees what an uninterrupted one would have seen. `begin` starts an epoch.
+
+    Args:
+        split: the images; a grey set (a broadcast view) is fed as one channel.
+        classes: number of classes.
+        batch_size: images per batch; the last batch may be smaller.
+        seed: shuffles anew each epoch; None keeps the order.
+        class_weight: weight by class number, or None. A soft label weighs the mean of its classes' weights.
+        mixup: alpha of the Beta distribution; 0 blends nothing. Otherwise the images come with the share
+            that `augmentation.Blend` leaves of each, which is 1 where there is no seed.
+    """
+
+    def __init__(self, split: Split, classes: int, batch_size: int, *, seed=None, class_weight=None, mixup=0.0):
+        super().__init__()
+        self.batch_size, self.seed, self.mixup = batch_size, seed, mixup
+        self.images = split.images[..., :1] if is_grey(split) else split.images
+        self.targets = np.eye(classes, dtype="float32")[split.labels] if split.targets is None else split.targets
+        self.weights = class_weight and np.array([class_weight.get(k, 0.0) for k in range(classes)], "float32")
+        self.begin(0)
+
+    def begin(self, epoch: int) -> None:
+        """Shuffle for an epoch."""
+        self.epoch, self.order = epoch, np.arange(len(self.targets))
+        if self.seed is not None:
+            np.random.default_rng((self.seed, epoch)).shuffle(self.order)
+
+    def __len__(self):
+        return math.ceil(len(self.targets) / self.batch_size)
+
+    def __getitem__(self, index):
+        chosen = self.order[index * self.batch_size : (index + 1) * self.batch_size]
+        images, targets = self.images[chosen], self.targets[chosen]
+        if self.mixup:
+            share = np.ones((len(chosen), 1), "float32")
+            if self.seed is not None:
+                random = np.random.default_rng((self.seed, self.epoch, index))
+                share = random.beta(self.mixup, self.mixup, size=share.shape).astype("float32")
+            targets = share * targets + (1 - share) * targets[::-1]
+            images = {"image": images, "share": share}
+        if self.weights is None:
+            return images, targets
+        return images, targets, targets @ self.weights
+
+
+def is_grey(split: Split) -> bool:
+    """Return whether the images are one channel shown as three."""
+    return isinstance(split.images, np.ndarray) and split.images.strides[-1] == 0
+
+
+def class_weights(labels: np.ndarray) -> dict[int, float]:
+    """Return weights inversely proportional to the frequency of the classes, as `class_weight` of `fit`.
+
+    scikit-learn's "balanced": their mean over the images is 1.
+
+    Args:
+        labels: int, N: class numbers.
+    """
+    classes = np.unique(labels)
+    weights = compute_class_weight("balanced", classes=classes, y=labels)
+    return dict(zip(classes.tolist(), weights.tolist(), strict=True))
