@@ -1,0 +1,9 @@
+"""What the notebooks' models share: resizing, the champion's net, the Vision Transformer, pretrained bases, files."""
+# ruff: noqa: F401
+
+from emotions.models import vit
+from emotions.models.compact import compact
+from emotions.models.files import DEFAULT, add_card, in_float32, light_copy, load_base, read_card, save
+from emotions.models.hugging_face import load_hugging_face
+from emotions.models.layers import input_size, resize, temperature_scale
+from emotions.models.transfer import base, freeze_batch_norms

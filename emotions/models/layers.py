@@ -1,26 +1,19 @@
-"""What does every model begin and end with? Pictures of any size in, class probabilities out."""
-
-from __future__ import annotations
+"""How do models begin and end? Images of any size are resized inside, and probabilities come out."""
 
 import keras
 import numpy as np
-from keras import layers, ops
-
-
-def picture_input(size: int):
-    """The input, RGB pictures of any size with values 0-255, and the same resized: `(input, resized)`."""
-    inputs = keras.Input((None, None, 3), name="picture")
-    return inputs, resize(size)(inputs)
+from keras import ops
+from scipy.special import softmax
 
 
 def resize(size: int) -> keras.Model:
-    """Antialiased bilinear resizing to `size` x `size`, as a model named "resize".
+    """Return antialiased bilinear resizing to `size` x `size`, as a model named "resize".
 
     The same values as `keras.layers.Resizing(size, size, antialias=True)`, within 0.001 of 255, in operations
     that run on every accelerator. The layer's own do not on TensorFlow: they have no XLA kernel, and Keras
     compiles `predict` with XLA as soon as it sees a GPU.
     """
-    picture = x = keras.Input((None, None, 3))
+    image = x = keras.Input((None, None, 3))
     targets = np.arange(size, dtype="float32").reshape(1, size, 1) + 0.5
     for axis, equation in ((1, "bih,bhwc->biwc"), (2, "bjw,bhwc->bhjc")):
         # Where the pixels' centres lie along the axis: 0.5, 1.5, … however long it turns out to be.
@@ -30,26 +23,32 @@ def resize(size: int) -> keras.Model:
         # A triangle about each target, as wide as the step when shrinking.
         weights = ops.relu(1 - ops.abs(scale * targets - centres) / ops.maximum(scale, 1.0))
         x = ops.einsum(equation, weights / ops.sum(weights, axis=2, keepdims=True), x)
-    return keras.Model(picture, x, name="resize")
+    return keras.Model(image, x, name="resize")
 
 
 def input_size(model: keras.Model) -> int | None:
-    """The side, in pixels, to which a model resizes pictures; None if it does not resize as ours do."""
+    """Return the side, in pixels, to which a model resizes images; None if it does not resize as ours do."""
     return next((layer.output.shape[1] for layer in model.layers if layer.name == "resize"), None)
 
 
-def class_probabilities(features, classes: int, **options):
-    """The last layer; float32 under mixed precision too, so that probabilities sum to 1."""
-    return layers.Dense(classes, activation="softmax", dtype="float32", name="probabilities", **options)(features)
-
-
-def soften(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Probabilities, N x classes, as the logits divided by the temperature give them (Guo et al. 2017, section 4.2).
+def temperature_scale(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Divide the logits behind probabilities, N x classes, by the temperature (Guo et al. 2017, section 4.2).
 
     The logarithm of a softmax's output differs from its logits by a constant, so probabilities suffice.
     """
     if not temperature > 0:
         raise ValueError(f"The temperature is {temperature}, and must be positive.")
-    logits = np.log(np.clip(probabilities, np.finfo(float).eps, None)) / temperature
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
+    return softmax(np.log(np.clip(probabilities, np.finfo(float).eps, None)) / temperature, axis=1)
+
+
+# The old registry's, until it goes.
+soften = temperature_scale
+
+
+def picture_input(size: int):
+    inputs = keras.Input((None, None, 3), name="picture")
+    return inputs, resize(size)(inputs)
+
+
+def class_probabilities(features, classes: int, **options):
+    return keras.layers.Dense(classes, activation="softmax", dtype="float32", name="probabilities", **options)(features)

@@ -10,26 +10,21 @@ belongs to training.
 from __future__ import annotations
 
 import difflib
-import io
-import json
-import re
-import tempfile
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import h5py
 import keras
 import numpy as np
 from keras import layers, ops
 
 from emotions.models import vit
+from emotions.models.files import CARD, in_float32, read_card, save  # noqa: F401
+from emotions.models.files import add_card as write_card  # noqa: F401
+from emotions.models.hugging_face import load_hugging_face
 from emotions.models.layers import class_probabilities, picture_input, resize
 from emotions.training.recipes import Augmentation, Phase, Recipe
-
-CARD = "emotions.json"  # the extra member of a .keras file that holds class names and figures
 
 
 @dataclass(frozen=True)
@@ -312,7 +307,7 @@ def transformer(shape: str) -> Callable[..., keras.Model]:
     def builder(classes: int, size: int, weights: str | Path | None = None) -> keras.Model:
         model = vit.build(classes, **vit.SHAPES[shape] | {"size": size})
         if weights is not None:
-            vit.load_hugging_face(model, weights)
+            load_hugging_face(model, weights)
         return model
 
     return builder
@@ -556,104 +551,3 @@ def build(name: str, classes: int, size: int | None = None, weights: str | Path 
     if weights is not None and architecture.weights is None:
         raise ValueError(f"{name} has no pretrained weights; it is always trained from scratch (weights=None).")
     return architecture.build(classes, size or architecture.size, weights)
-
-
-# ----------------------------------------------------------------------------------------- files of models
-
-
-def save(model: keras.Model, path: str | Path, card: dict) -> None:
-    """Save a model as a light `.keras` file that stock Keras loads, and check that it does.
-
-    Weights are stored as float16 (`load_model` casts them back), without the optimizer's state. A model
-    trained under mixed precision is rebuilt under float32 first. The file replaces `path` only if the model
-    read back from it gives the same probabilities.
-
-    Args:
-        card: goes into the file as the member `emotions.json`; must hold `class_names`, alphabetical, as
-            many as the model has outputs. `read_card` reads it.
-
-    Raises:
-        ValueError: the card does not fit the model, or the reloaded model differs by 0.01 or more.
-    """
-    path = Path(path)
-    names = list(card["class_names"])
-    if names != sorted(names) or len(names) != model.output_shape[-1]:
-        raise ValueError(
-            f"The model has {model.output_shape[-1]} outputs: class names must be as many, alphabetical, not {names}."
-        )
-    plain = in_float32(model)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        full, light = Path(folder) / "full.keras", Path(folder) / "light.keras"
-        plain.save(full)
-        _rewrite(full, light, card)
-        pictures = np.random.default_rng(0).integers(0, 256, (4, 48, 48, 3)).astype("float32")
-        before = ops.convert_to_numpy(plain(pictures, training=False))
-        after = ops.convert_to_numpy(keras.models.load_model(light, compile=False)(pictures, training=False))
-        if not (difference := np.abs(before - after).max()) < 0.01:  # not a number is no less
-            raise ValueError(f"{path} was not written: read back, its probabilities differ by up to {difference:.4f}.")
-        light.replace(path)
-
-
-def in_float32(model: keras.Model) -> keras.Model:
-    """A copy under float32: a model built under mixed precision would stay in it when loaded."""
-    policy = keras.mixed_precision.global_policy()
-    keras.mixed_precision.set_global_policy("float32")
-    try:
-        config = json.loads(re.sub('"mixed_b?float16"', '"float32"', json.dumps(model.get_config())))
-        copy = type(model).from_config(config)
-        copy.set_weights(model.get_weights())
-    finally:
-        keras.mixed_precision.set_global_policy(policy)
-    return copy
-
-
-def _rewrite(source: Path, target: Path, card: dict) -> None:
-    """Copy a `.keras` file, its float32 weights as float16 and compressed, with a card added."""
-    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as new:
-        for member in old.namelist():
-            data = old.read(member)
-            new.writestr(member, _halve(data) if member.endswith(".weights.h5") else data)
-        new.writestr(CARD, json.dumps(card, indent=2))
-
-
-def _halve(weights: bytes) -> bytes:
-    """An HDF5 file's float32 arrays as float16, where their values fit; anything else as it is."""
-    buffer = io.BytesIO()
-    with h5py.File(io.BytesIO(weights), "r") as old, h5py.File(buffer, "w") as new:
-
-        def copy(name, item):
-            if isinstance(item, h5py.Group):
-                group = new.require_group(name)
-                group.attrs.update(item.attrs)
-            else:
-                values = np.asarray(item)
-                fits = values.dtype == np.float32 and np.all(np.abs(values) <= np.finfo(np.float16).max)
-                new.create_dataset(name, data=values.astype(np.float16) if fits else values)
-                new[name].attrs.update(item.attrs)
-
-        new.attrs.update(old.attrs)
-        old.visititems(copy)
-    return buffer.getvalue()
-
-
-def write_card(path: str | Path, card: dict) -> None:
-    """Put another card into a file that `save` wrote; the model in it stays as it is."""
-    path = Path(path)
-    temporary = path.with_name(path.name + ".writing")
-    with zipfile.ZipFile(path) as old, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as new:
-        for member in old.infolist():
-            if member.filename != CARD:
-                new.writestr(member, old.read(member))
-        new.writestr(zipfile.ZipInfo(CARD), json.dumps(card, indent=2), zipfile.ZIP_DEFLATED)
-    temporary.replace(path)
-
-
-def read_card(path: str | Path) -> dict:
-    """What `save` put into a `.keras` file beside the model: class names, data set, figures, versions."""
-    with zipfile.ZipFile(path) as file:
-        if CARD not in file.namelist():
-            raise ValueError(
-                f"{path} holds no {CARD}: it was not written by this package, so its class names are unknown."
-            )
-        return json.loads(file.read(CARD))

@@ -1,0 +1,127 @@
+"""How is a model stored? As a light `.keras` file that stock Keras loads, its class names and card inside."""
+
+import io
+import json
+import re
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+from keras import ops
+
+CARD = "emotions.json"  # the extra member of a .keras file that holds class names and metrics
+DEFAULT = "champion-fer2013"  # a committed file of models/, used where none is named
+
+
+def save(model: keras.Model, path: str | Path, card: dict) -> keras.Model:
+    """Save a model with its card, as `light_copy` and `add_card` do, and return it as read back.
+
+    The card must hold `class_names`, alphabetical, as many as the model has outputs, or a ValueError is raised.
+    """
+    names = list(card["class_names"])
+    if names != sorted(names) or len(names) != model.output_shape[-1]:
+        raise ValueError(
+            f"The model has {model.output_shape[-1]} outputs: class names must be as many, alphabetical, not {names}."
+        )
+    reloaded = light_copy(model, path)
+    add_card(path, card)
+    return reloaded
+
+
+def light_copy(model: keras.Model, path: str | Path) -> keras.Model:
+    """Save a model as a light `.keras` file without a card, and return it as stock Keras reads it back.
+
+    Weights are stored as float16 (`load_model` casts them back), without the optimizer's state, the layers under
+    float32. The file replaces `path` only if the model read back gives the same probabilities, within 0.01.
+    """
+    path, plain = Path(path), in_float32(model)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        full, light = Path(folder) / "full.keras", Path(folder) / "light.keras"
+        plain.save(full)
+        _copy_members(full, light, lambda name, data: _halve(data) if name.endswith(".weights.h5") else data)
+        reloaded = keras.models.load_model(light, compile=False)
+        images = np.random.default_rng(0).integers(0, 256, (4, 48, 48, 3)).astype("float32")
+        before, after = (ops.convert_to_numpy(each(images, training=False)) for each in (plain, reloaded))
+        if not (difference := np.abs(before - after).max()) < 0.01:  # NaN is not below it
+            raise ValueError(f"{path} was not written: read back, its probabilities differ by up to {difference:.4f}.")
+        light.replace(path)
+    return reloaded
+
+
+def add_card(path: str | Path, card: dict) -> None:
+    """Add a card to a `.keras` file, or replace the one in it; the model in it stays as it is."""
+    path = Path(path)
+    temporary = path.with_name(path.name + ".writing")
+    with zipfile.ZipFile(path) as archive:
+        has_card = CARD in archive.namelist()
+    if has_card:
+        _copy_members(path, temporary, lambda name, data: None if name == CARD else data)
+    else:
+        shutil.copyfile(path, temporary)
+    with zipfile.ZipFile(temporary, "a") as archive:
+        archive.writestr(zipfile.ZipInfo(CARD), json.dumps(card, indent=2), zipfile.ZIP_DEFLATED)
+    temporary.replace(path)
+
+
+def read_card(path: str | Path) -> dict:
+    """Return the card in a `.keras` file: class names, data set, metrics, versions."""
+    with zipfile.ZipFile(path) as archive:
+        if CARD not in archive.namelist():
+            raise ValueError(f"{path} holds no {CARD}: not written by this package, its class names are unknown.")
+        return json.loads(archive.read(CARD))
+
+
+def in_float32(model: keras.Model) -> keras.Model:
+    """Return a copy under float32: a model built under mixed precision would stay in it when loaded."""
+    policy = keras.mixed_precision.global_policy()
+    keras.mixed_precision.set_global_policy("float32")
+    try:
+        config = json.loads(re.sub('"mixed_b?float16"', '"float32"', json.dumps(model.get_config())))
+        copy = type(model).from_config(config)
+        copy.set_weights(model.get_weights())
+    finally:
+        keras.mixed_precision.set_global_policy(policy)
+    return copy
+
+
+def load_base(path: str | Path, size: int) -> keras.Model:
+    """Load a pretrained network without its top from a `.keras` file, for images of `size` x `size`, as "base"."""
+    source = keras.models.load_model(path, compile=False)
+    config = source.get_config() | {"name": "base"}
+    config["layers"][0]["config"]["batch_shape"] = (None, size, size, 3)
+    base = type(source).from_config(config)
+    base.set_weights(source.get_weights())
+    return base
+
+
+def _copy_members(source: Path, target: Path, change: Callable[[str, bytes], bytes | None]) -> None:
+    """Copy a zip file, compressed; `change(name, data)` returns a member's new data, or None to leave it out."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            if (data := change(name, old.read(name))) is not None:
+                new.writestr(name, data)
+
+
+def _halve(weights: bytes) -> bytes:
+    """Return an HDF5 file's float32 arrays as float16, where their values fit; anything else as it is."""
+    buffer = io.BytesIO()
+    with h5py.File(io.BytesIO(weights), "r") as old, h5py.File(buffer, "w") as new:
+
+        def copy(name, item):
+            if isinstance(item, h5py.Group):
+                new.require_group(name)
+            else:
+                values = np.asarray(item)
+                fits = values.dtype == np.float32 and np.all(np.abs(values) <= np.finfo(np.float16).max)
+                new[name] = values.astype(np.float16) if fits else values
+            new[name].attrs.update(item.attrs)
+
+        new.attrs.update(old.attrs)
+        old.visititems(copy)
+    return buffer.getvalue()

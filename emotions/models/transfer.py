@@ -1,0 +1,78 @@
+"""Where do pretrained convnets come from? From keras.applications or a file, always as the nested model "base"."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import layers
+
+from emotions.models.files import load_base
+
+
+def base(family: str, size: int, weights: str | Path | None) -> keras.Model:
+    """Return a network without its top, as the nested model "base".
+
+    Args:
+        family: its name in keras.applications, as "MobileNetV2"; not used with a `.keras` file.
+        size: side of its input, in pixels.
+        weights: "imagenet" (a download), an `.h5` file of the family's weights without its top, a `.keras` file
+            of any network (see `load_base`), or None to train from scratch.
+
+    Raises:
+        FileNotFoundError: the file does not exist, or the download failed; says what to do.
+        ValueError: the file's weights are those of another network.
+    """
+    if weights not in (None, "imagenet") and not Path(weights).is_file():
+        raise FileNotFoundError(f"There is no file of pretrained weights at {weights}.")
+    if str(weights).endswith(".keras"):
+        return load_base(weights, size)
+    builder, download = getattr(keras.applications, family), "imagenet" if weights == "imagenet" else None
+    try:
+        network = builder(include_top=False, weights=download, input_shape=(size, size, 3), name="base")
+    except Exception as error:  # keras.utils.get_file raises a bare Exception
+        if "fetch" not in str(error):
+            raise
+        raise FileNotFoundError(
+            f"The ImageNet weights of {family} could not be downloaded ({error}). Put that file into "
+            "~/.keras/models, or give its path as weights, or train from scratch with weights=None."
+        ) from error
+    if weights is None:
+        _prepare_for_short_training(network)
+    elif weights != "imagenet":
+        network.load_weights(weights)
+        if family.startswith("EfficientNet"):
+            _scale_as_downloaded(network)
+    return network
+
+
+def freeze_batch_norms(base: keras.Model) -> None:
+    """Freeze a base's batch norms, for fine-tuning: in Keras 3, `fit` overrides a base called with `training=False`."""
+    for layer in base.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.trainable = False
+
+
+def _scale_as_downloaded(network: keras.Model) -> None:
+    """Make an EfficientNet with weights from a file the function that it is with weights="imagenet".
+
+    Keras scales once more, by 1 / sqrt(deviation), in a layer that it adds only when it downloads the weights
+    itself; here the variance takes that in.
+    """
+    normalize = next(layer for layer in network.layers if isinstance(layer, layers.Normalization))
+    mean, variance, *rest = normalize.get_weights()
+    normalize.set_weights([mean, variance * np.array([0.229, 0.224, 0.225], "float32"), *rest])
+    normalize.finalize_state()
+
+
+def _prepare_for_short_training(network: keras.Model) -> None:
+    """Change what keeps a network from learning from scratch in some thousand steps.
+
+    Batch norms forget faster: with MobileNetV2's momentum of 0.999 validation lags a thousand steps behind. And
+    VGG16, without norms, gets kernels with the variance of He et al. 2015: the default's signal fades over 13 layers.
+    """
+    norms = [layer for layer in network.layers if isinstance(layer, layers.BatchNormalization)]
+    for layer in norms:
+        layer.momentum = 0.9
+    for variable in network.trainable_variables:
+        if not norms and variable.path.endswith("kernel"):
+            variable.assign(variable * np.sqrt(2))
