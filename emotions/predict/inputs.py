@@ -1,0 +1,126 @@
+"""Read what a classifier is given: files, folders, arrays, bytes, Pillow images, or a list of these."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from pathlib import Path
+
+import keras
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from emotions.data.images import Store, fit, to_array, upright_shape
+
+LARGEST = 1600  # pixels on the longer side: larger images are reduced to it
+HUGE = 25_000_000  # pixels: larger images are decoded one at a time, to save memory
+PATH, ENCODED = str | os.PathLike, bytes | bytearray | Image.Image
+
+_opening, _decoding = threading.Lock(), threading.Lock()
+
+
+def is_one(images) -> bool:
+    """Tell whether the input is one file or one Pillow image."""
+    return isinstance(images, ENCODED) or (isinstance(images, PATH) and not Path(images).expanduser().is_dir())
+
+
+def single_images(images, name: str = "") -> Iterator[tuple[str, object]]:
+    """Yield each image of anything `Classifier.predict` takes as `(name, source)`.
+
+    A source is a path, the bytes of a file, a Pillow image or an array, uint8, H x W x 3. What a list holds and cannot
+    be used comes as the exception that says why. A folder yields all its files, images or not, except hidden ones.
+    """
+    if isinstance(images, PATH):
+        yield from ((str(path), path) for path in _files(Path(images).expanduser()))
+    elif isinstance(images, ENCODED):
+        yield name or "0", images
+    elif isinstance(images, np.ndarray) or keras.ops.is_tensor(images):
+        images = _checked(keras.ops.convert_to_numpy(images))
+        if images.ndim == 3:
+            yield name or "0", images
+        else:
+            yield from ((f"{name}/{i}".lstrip("/"), image) for i, image in enumerate(images))
+    elif isinstance(images, Iterable):
+        for i, one in enumerate(images):
+            position = f"{name}/{i}".lstrip("/")
+            try:
+                yield from single_images(one, position)
+            except (ValueError, OSError) as reason:
+                yield str(one) if isinstance(one, PATH) else position, reason
+    else:
+        raise ValueError(f"An object of type {type(images).__name__} is not an image: "
+                         "give a path, an array, bytes, a Pillow image, or a list of these.")  # fmt: skip
+
+
+def read(source) -> tuple[np.ndarray, tuple[int, int]]:
+    """Read a source of `single_images`: uint8, RGB, upright, at most 1600 pixels; and its original height and width."""
+    if isinstance(source, Exception):
+        raise source
+    if isinstance(source, np.ndarray):
+        return fit(np.ascontiguousarray(source), _reduced(source.shape[:2])), source.shape[:2]
+    try:
+        with _opened(source) as image:
+            shape = upright_shape(image)
+            if image is not source:
+                image.draft(None, (LARGEST, LARGEST))  # a JPEG is decoded no larger than needed
+            with _decoding if shape[0] * shape[1] > HUGE else nullcontext():
+                return to_array(image, _reduced(shape)), shape
+    except Exception as reason:  # Pillow raises nearly anything
+        name = source if isinstance(source, Path) else "The input"
+        why = _unknown(source) if isinstance(reason, UnidentifiedImageError) else first_sentence(reason)
+        raise ValueError(f"{name} cannot be read as an image: {why}.") from reason
+
+
+def first_sentence(reason: Exception) -> str:
+    """Return the first sentence of an error's message, without its full stop."""
+    return (str(reason).strip() or type(reason).__name__).splitlines()[0].split(". ")[0].rstrip(".")
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.exists():
+        raise FileNotFoundError(f"There is no file {path}.")
+    files = [path / name for name in Store(path).files] if path.is_dir() else [path]
+    if not files:
+        raise ValueError(f"There are no files in the folder {path}.")
+    return files
+
+
+def _checked(array: np.ndarray) -> np.ndarray:
+    """Return an image or a stack of them as uint8, (N x) H x W x 3; grey becomes three equal channels."""
+    array = array[..., None] if array.ndim == 2 else array
+    if array.ndim not in (3, 4) or array.shape[-1] not in (1, 3) or not array.size or array.dtype.kind not in "buif":
+        raise ValueError(f"An array of {array.dtype} with shape {array.shape} is not an image: give numbers from 0 to "
+                         "255, H x W x 3 (RGB), H x W (grey) or a stack, N x H x W x 3.")  # fmt: skip
+    low, high = array.min(), array.max()
+    if not (low >= 0 and 1 < high <= 255):  # in this form NaN fails, too
+        raise ValueError(f"The array's values range from {low:g} to {high:g}; models take 0 to 255 and scale inside.")
+    array = array if array.dtype == np.uint8 else np.rint(array).astype(np.uint8)
+    return np.broadcast_to(array, (*array.shape[:-1], 3))
+
+
+def _opened(source: Path | bytes | Image.Image):
+    """Open an image without decoding it, as a context manager."""
+    if isinstance(source, Image.Image):
+        return nullcontext(source)
+    # Pillow refuses bombs; its warning of half their size helps nobody. The lock: filters belong to all threads.
+    with _opening, warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
+        return Image.open(source if isinstance(source, Path) else io.BytesIO(source))
+
+
+def _unknown(source: Path | bytes) -> str:
+    """Say why Pillow does not know a file: phones write HEIC, at times under the name .jpg."""
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            source = file.read(64)
+    for name, brands in {"AVIF": (b"avif", b"avis"), "HEIC": (b"heic", b"heix", b"mif1", b"msf1")}.items():
+        if source[4:8] == b"ftyp" and any(brand in source[8:64] for brand in brands):
+            return f"its format is {name}, which Pillow does not read here; save it as JPEG or PNG"
+    return "it is not an image, or its format is unknown"
+
+
+def _reduced(shape: tuple[int, int]) -> tuple[int, int]:
+    return tuple(max(1, round(min(1, LARGEST / max(shape)) * side)) for side in shape)
