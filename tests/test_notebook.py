@@ -1,20 +1,8 @@
 """What notebooks say in words comes from figures."""
 
-import base64
-import io
-import sys
-from types import SimpleNamespace
-
-import cv2
-import numpy as np
-import pytest
-from PIL import Image
-
-from emotions import notebook, runs
-from emotions.data import datasets
+from emotions import notebook
 from emotions.evaluation import published
 from emotions.models import registry as models
-from emotions.predict import classifier as inference
 from emotions.training.recipes import Phase, Recipe
 
 
@@ -46,58 +34,3 @@ def test_what_others_report_names_its_protocol():
     sentence = notebook.reported("fer2013", "resnet50v2")
     assert f"{100 * figure.accuracy:.1f}%" in sentence and figure.protocol in sentence and figure.source in sentence
     assert notebook.reported("fer2013", "logistic-regression") == ""
-
-
-def test_without_a_camera_a_sentence_says_what_to_do(monkeypatch, capsys):
-    class NoDevice:
-        def read(self):
-            return False, None
-
-        def release(self):
-            pass
-
-    monkeypatch.setattr(cv2, "VideoCapture", lambda number: NoDevice())
-    assert notebook.camera() is None
-    assert "name it in PHOTO" in capsys.readouterr().out
-
-
-def test_the_cameras_picture_is_rgb(monkeypatch):
-    class Device:
-        def read(self):
-            return True, np.full((4, 6, 3), (200, 0, 0), np.uint8)  # blue, in OpenCV's order
-
-        def release(self):
-            pass
-
-    monkeypatch.setattr(cv2, "VideoCapture", lambda number: Device())
-    picture = notebook.camera()
-    assert picture.shape == (4, 6, 3) and (picture == (0, 0, 200)).all()
-
-
-def test_the_browsers_picture_is_decoded_and_its_refusal_told(monkeypatch, capsys):
-    buffer = io.BytesIO()
-    Image.new("RGB", (6, 4), (0, 0, 200)).save(buffer, "PNG")
-    address = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-    output = SimpleNamespace(eval_js=lambda program: address)
-    monkeypatch.setitem(sys.modules, "google.colab", SimpleNamespace(output=output))
-    assert (notebook.camera() == (0, 0, 200)).all()
-
-    def refuse(program):
-        raise RuntimeError("NotAllowedError: Permission denied")
-
-    output.eval_js = refuse
-    assert notebook.camera() is None
-    assert "Permission denied" in capsys.readouterr().out
-
-
-def test_a_saved_model_is_the_default_one_the_one_named_or_a_small_one(tmp_path, monkeypatch, capsys):
-    assert notebook.saved_model("", "full").stem == inference.DEFAULT
-    with pytest.raises(FileNotFoundError, match="no model named 'missing'"):
-        notebook.saved_model("missing", "full")
-    small = SimpleNamespace(file=tmp_path / "lenet-synthetic.keras")
-    monkeypatch.setattr(datasets, "load", lambda name: name)
-    monkeypatch.setattr(runs, "obtain", lambda name, data, **_: small if (name, data) == ("lenet", "synthetic") else 0)
-    assert notebook.saved_model("", "quick") == small.file
-    monkeypatch.setattr(inference, "DEFAULT", "not-there")
-    assert notebook.saved_model("", "full") == small.file
-    assert "no model named 'not-there'" in capsys.readouterr().out

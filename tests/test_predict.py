@@ -213,7 +213,7 @@ def test_large_images_are_upright_reduced_and_measured_as_given(classifier, tmp_
             monkeypatch.setattr(inputs, "HUGE", huge)
             given = Image.open(path)
             for form in (path, given, np.asarray(given).transpose(1, 0, 2)):
-                assert inputs.read(form)[0].shape == (200, 100, 3)
+                assert [inputs.read(source)[0].shape for _, source in inputs.single_images(form)] == [(200, 100, 3)]
                 table = classifier.predict(form, faces=False)
                 assert table.loc[0, ["width", "height", "emotion"]].tolist() == [300, 600, "green"]
             assert given.size == (600, 300), "what was given stays as it was"

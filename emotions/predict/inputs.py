@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from emotions.data.images import Store, fit, to_array, upright_shape
+from emotions.data.images import Store, to_array, upright_shape
 
 LARGEST = 1600  # pixels on the longer side: larger images are reduced to it
 HUGE = 25_000_000  # pixels: larger images are decoded one at a time, to save memory
@@ -31,8 +31,8 @@ def is_one(images) -> bool:
 def single_images(images, name: str = "") -> Iterator[tuple[str, object]]:
     """Yield each image of anything `Classifier.predict` takes as `(name, source)`.
 
-    A source is a path, the bytes of a file, a Pillow image or an array, uint8, H x W x 3. What a list holds and cannot
-    be used comes as the exception that says why. A folder yields all its files, images or not, except hidden ones.
+    A source is a path, the bytes of a file or a Pillow image. What a list holds and cannot be used comes as the
+    exception that says why. A folder yields all its files, images or not, except hidden ones.
     """
     if isinstance(images, PATH):
         yield from ((str(path), path) for path in _files(Path(images).expanduser()))
@@ -41,9 +41,9 @@ def single_images(images, name: str = "") -> Iterator[tuple[str, object]]:
     elif isinstance(images, np.ndarray) or keras.ops.is_tensor(images):
         images = _checked(keras.ops.convert_to_numpy(images))
         if images.ndim == 3:
-            yield name or "0", images
+            yield name or "0", Image.fromarray(images)
         else:
-            yield from ((f"{name}/{i}".lstrip("/"), image) for i, image in enumerate(images))
+            yield from ((f"{name}/{i}".lstrip("/"), Image.fromarray(image)) for i, image in enumerate(images))
     elif isinstance(images, Iterable):
         for i, one in enumerate(images):
             position = f"{name}/{i}".lstrip("/")
@@ -60,15 +60,14 @@ def read(source) -> tuple[np.ndarray, tuple[int, int]]:
     """Read a source of `single_images`: uint8, RGB, upright, at most 1600 pixels; and its original height and width."""
     if isinstance(source, Exception):
         raise source
-    if isinstance(source, np.ndarray):
-        return fit(np.ascontiguousarray(source), _reduced(source.shape[:2])), source.shape[:2]
     try:
         with _opened(source) as image:
             shape = upright_shape(image)
+            reduced = tuple(max(1, round(min(1, LARGEST / max(shape)) * side)) for side in shape)
             if image is not source:
                 image.draft(None, (LARGEST, LARGEST))  # a JPEG is decoded no larger than needed
             with _decoding if shape[0] * shape[1] > HUGE else nullcontext():
-                return to_array(image, _reduced(shape)), shape
+                return to_array(image, reduced), shape
     except Exception as reason:  # Pillow raises nearly anything
         name = source if isinstance(source, Path) else "The input"
         why = _unknown(source) if isinstance(reason, UnidentifiedImageError) else first_sentence(reason)
@@ -120,7 +119,3 @@ def _unknown(source: Path | bytes) -> str:
         if source[4:8] == b"ftyp" and any(brand in source[8:64] for brand in brands):
             return f"its format is {name}, which Pillow does not read here; save it as JPEG or PNG"
     return "it is not an image, or its format is unknown"
-
-
-def _reduced(shape: tuple[int, int]) -> tuple[int, int]:
-    return tuple(max(1, round(min(1, LARGEST / max(shape)) * side)) for side in shape)
