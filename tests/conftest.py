@@ -1,4 +1,4 @@
-"""What several test files share: small data sets of random pictures, and a way to run under another backend."""
+"""What several test files share: small data sets of random images, a small net, a way to run under another backend."""
 
 import importlib.util
 import os
@@ -9,10 +9,12 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+import keras
 import numpy as np
 import pytest
+from keras import layers
 
-from emotions.data.datasets import Dataset, Split
+from emotions.data.dataset import Dataset, Split
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -29,9 +31,8 @@ def blobs(count: int, classes: int, size: int, seed: int) -> Split:
     return Split(images, labels, np.array([f"picture_{seed}_{i:04d}" for i in range(count)]))
 
 
-@pytest.fixture
-def easy_dataset() -> Dataset:
-    """Three classes of 24-pixel pictures: 96 to train on, 32 to validate and 40 to test."""
+def easy_faces() -> Dataset:
+    """Three classes of 24-pixel images: 96 to train on, 32 to validate and 40 to test."""
     return Dataset(
         "easy",
         ("angry", "happy", "sad"),
@@ -40,6 +41,21 @@ def easy_dataset() -> Dataset:
         test=blobs(40, 3, 24, seed=3),
         copied=frozenset({"picture_3_0000", "picture_3_0007"}),
     )
+
+
+@pytest.fixture
+def easy_dataset() -> Dataset:
+    return easy_faces()
+
+
+def small_net(classes: int = 3) -> keras.Model:
+    """A convolution, batch norm and dropout: what a saved state must hold, in a second."""
+    inputs = keras.Input((24, 24, 3))
+    x = layers.Rescaling(1 / 255)(inputs)
+    x = layers.Conv2D(4, 5, strides=3, activation="relu")(x)
+    x = layers.BatchNormalization(momentum=0.8)(x)
+    x = layers.Dropout(0.1)(layers.Flatten()(x))
+    return keras.Model(inputs, layers.Dense(classes, activation="softmax", name="probabilities")(x), name="small")
 
 
 def run_under(backend: str, program: str, *arguments: str) -> str:

@@ -2,7 +2,7 @@
 
 from emotions.training.augmentation import RandomAffine, RandomErasing
 from emotions.training.batches import class_weights
-from emotions.training.fit import fit
+from emotions.training.fitting import fit
 from emotions.training.schedules import cosine, with_layer_decay
 
 __all__ = ["RandomAffine", "RandomErasing", "class_weights", "cosine", "fit", "with_layer_decay"]

@@ -14,7 +14,7 @@ import keras
 from keras import ops
 
 from emotions import backend
-from emotions.data import Split
+from emotions.data.dataset import Split
 from emotions.training.batches import is_grey
 
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
 
-from emotions.data import Split
+from emotions.data.dataset import Split
 
 
 class Batches(keras.utils.PyDataset):

@@ -33,6 +33,8 @@ def with_layer_decay(kind: type, numbers: dict[str, int], decay: float) -> type:
     highest = max(numbers.values())
 
     class LayerDecay(kind):
+        layer_decay = decay
+
         def _factor(self, variable):
             # TensorFlow hands its own variable over, so ours is found by its place.
             ours = self._trainable_variables[self._get_variable_index(variable)]
@@ -50,4 +52,5 @@ def with_layer_decay(kind: type, numbers: dict[str, int], decay: float) -> type:
                 super()._apply_weight_decay([variable])
             self.weight_decay = usual
 
+    LayerDecay.__name__ = kind.__name__
     return LayerDecay

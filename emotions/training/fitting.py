@@ -341,13 +341,14 @@ def _describe(model, faces, run, epochs, batch_size, augment, mixup, class_weigh
     recipe = {
         "phases": [phase],
         "batch_size": batch_size,
-        "optimizer": optimizer["name"].lower(),
+        "optimizer": type(model.optimizer).__name__.lower(),
         "schedule": "cosine" if cosine else "plateau" if plateau else "constant",
         "weight_decay": optimizer.get("weight_decay") or 0.0,
         "clip": optimizer.get("global_clipnorm") or 0.0,
         "label_smoothing": smoothing,
         "class_weights": class_weight is not None,
         "ema": optimizer["ema_momentum"] if optimizer.get("use_ema") else 0.0,
+        "layer_decay": getattr(model.optimizer, "layer_decay", 1.0),
         "augmentation": augmentation.describe(augment, mixup),
     }
     facts = {name: run.facts[name] for name in ("architecture", "suffix", "weights", "variants", "seed", "command")}
@@ -358,7 +359,7 @@ def _describe(model, faces, run, epochs, batch_size, augment, mixup, class_weigh
         "training_pictures": len(faces.train),
         "recipe": recipe,
         "picture_size": list(faces.train.images.shape[1:3]),
-        "input_size": input_size(model),
+        "input_size": input_size(model) or model.input_shape[1],
         "precision": keras.mixed_precision.global_policy().name,
         "backend": backend.version(),
         "keras": version("keras"),
