@@ -1,155 +1,193 @@
-"""Which explanations of the saved models hold? The checks of `explain`, run on every model and kept as files.
-
-    run = runs.Run(...)                   # a trained model
-    own = on_own_pictures(run)            # deletion, insertion, randomisation, class discrimination
-    drawn = on_drawn_faces(run)           # energy inside mouth, eyes and brows
-    verdicts(own, drawn)                  # what passes, what fails
-
-Beside a run's `metrics.json` lie `explanations.csv` and `explanations_drawn.csv`, one line per method and picture,
-and `activation_by_part.csv`, one line per layer.
-"""
+"""Are the maps true? Deletion, insertion, shuffled weights, other classes, and masks that hold the truth."""
 
 from __future__ import annotations
 
+import math
+from contextlib import contextmanager
+
+import cv2
+import keras
 import numpy as np
 import pandas as pd
+from keras import layers, ops
+from scipy.stats import rankdata
 
-from emotions import runs
-from emotions.data import datasets, synthetic
-from emotions.explain import filters
-from emotions.explain import methods as explain
+from emotions.explain import BASELINES, methods
+from emotions.explain.graph import Graph
 
-FACES, STEPS = 504, 10  # pictures, readings along a deletion curve
-FEWER = 140  # pictures for the many and larger models trained on photographs: deletion is slow
-PARTS = ("mouth", "eyes", "brows")
-SEED = 1  # of the drawn faces: other persons than those of the data set "synthetic", whose seed is 0
-DIFFICULTY = 0.5
-FORGOTTEN = 0.3  # rank correlation, either way, under which a map counts as lost with the weights
+RESAMPLES = 2000  # of the bootstrap
+SHUFFLES = 5  # of the weights: one net without knowledge may resemble the trained one by chance
+STEPS = 10  # readings along a deletion curve
+FORGOTTEN = 0.3  # rank correlation, either way, below which a map counts as lost with the weights
 
 
-def drawn_faces(class_names=synthetic.CLASS_NAMES, count: int = FACES, difficulty: float = DIFFICULTY):
-    """Faces that no model was trained on, with ground truth, of those of the classes that can be drawn, evenly.
+def deletion(model, images, maps, classes=None, steps: int = STEPS) -> np.ndarray:
+    """Measure the area under the class's probability while an image is blurred, the map's strongest places first.
+
+    N values from 0 to 1: the lower, the better (Petsiuk et al. 2018, "RISE"). The probability is read `steps` times.
+    """
+    return _area(model, images, maps, classes, steps, _blurred(images), images)
+
+
+def insertion(model, images, maps, classes=None, steps: int = STEPS) -> np.ndarray:
+    """Measure the area while a blurred image's places are put back, strongest first: the higher, the better."""
+    return _area(model, images, maps, classes, steps, images, _blurred(images))
+
+
+def _area(model, images, maps, classes, steps, after, before):
+    graph, (count, *size) = Graph.of(model), maps.shape
+    classes = graph.classes(images, classes)
+    # Equal values, as Grad-CAM's zeros, in random order: row by row would be an opinion about the image.
+    noise = np.random.default_rng(0).random((count, math.prod(size)))
+    order = np.lexsort((noise, -np.reshape(maps, (count, -1))))
+    share = (np.argsort(order, axis=1).reshape(count, *size, 1) + 0.5) / order.shape[1]
+    curves = [graph.probabilities(np.where(share < step / steps, after, before)) for step in range(steps + 1)]
+    return np.trapezoid([curve[np.arange(count), classes] for curve in curves], dx=1 / steps, axis=0)
+
+
+def _blurred(images):
+    sigma = max(images.shape[1:3]) / 8
+    return np.reshape([cv2.GaussianBlur(image, (0, 0), sigma) for image in np.float32(images)], images.shape)
+
+
+def energy_inside(maps, mask) -> np.ndarray:
+    """Return the share of each map's total inside its mask (Wang et al. 2020, "energy-based pointing game")."""
+    total = np.sum(maps, axis=(1, 2))
+    return np.sum(maps * mask, axis=(1, 2)) / np.where(total > 0, total, 1)
+
+
+def pointing_game(maps, mask) -> np.ndarray:
+    """Return 1 where a map's strongest place lies inside its mask, otherwise 0 (Zhang et al. 2018, "Excitation
+    backprop"); of several equally strong places each counts with its share."""
+    strongest = maps == np.max(maps, axis=(1, 2), keepdims=True)
+    return np.sum(strongest & mask, axis=(1, 2)) / np.sum(strongest, axis=(1, 2))
+
+
+def rank_correlation(maps, others) -> np.ndarray:
+    """Return Spearman's rank correlation of two sets of maps, image by image; 0 where a map is constant."""
+    ranks = [rankdata(np.reshape(some, (len(some), -1)), axis=1) for some in (maps, others)]
+    a, b = (rank - rank.mean(axis=1, keepdims=True) for rank in ranks)
+    spread = np.sqrt(np.sum(a * a, axis=1) * np.sum(b * b, axis=1))
+    return np.sum(a * b, axis=1) / np.where(spread > 0, spread, np.inf)
+
+
+@contextmanager
+def shuffled_weights(model, seed: int = 0):
+    """Shuffle the numbers inside each weight tensor, which keeps every layer's scale; restore them afterwards."""
+    operations = [step.operation for step in Graph.of(model).steps.values()]
+    owners = [owner for owner in operations if isinstance(owner, layers.Layer) and not isinstance(owner, keras.Model)]
+    weights = {id(weight): weight for owner in owners for weight in owner.weights}.values()
+    weights = [weight for weight in weights if keras.backend.is_float_dtype(weight.dtype)]
+    learned = [ops.convert_to_numpy(weight).copy() for weight in weights]
+    generator = np.random.default_rng(seed)
+    try:
+        for weight, values in zip(weights, learned, strict=True):
+            weight.assign(generator.permutation(values.ravel()).reshape(values.shape))
+        yield
+    finally:
+        for weight, values in zip(weights, learned, strict=True):
+            weight.assign(values)
+
+
+def randomisation(model, images, method, classes, shuffles: int = SHUFFLES) -> np.ndarray:
+    """Return the rank correlations of a method's maps before and after the weights are shuffled; `method` is one of
+    `methods(model)`. They must be near 0 (Adebayo et al. 2018, "Sanity checks for saliency maps")."""
+    maps, correlations = method(images, classes), []
+    for number in range(shuffles):
+        with shuffled_weights(model, number):
+            correlations.append(rank_correlation(maps, method(images, classes)))
+    return np.mean(correlations, axis=0)
+
+
+def measure(model, images, steps: int = STEPS) -> pd.DataFrame:
+    """Run every check of every method that fits the model, image by image.
 
     Returns:
-        images, uint8, N x 64 x 64 x 3; labels, int, N, positions in `class_names`, or -1 where none of them can be
-        drawn and every expression is instead; and masks of mouth, eyes and brows, bool, N x 64 x 64.
+        One row per method and image, in an index of these two; columns:
+        "deletion" (low is good) and "insertion" (high is good);
+        "randomised": rank correlation with the maps of the same net with shuffled weights (0 is good);
+        "other class": rank correlation with the map for the second most probable class (low is good);
+        "class gain": by how much deletion is worse in the order of that other map (above 0 is good).
     """
-    names = [name for name in class_names if name in synthetic.CLASS_NAMES] or synthetic.CLASS_NAMES
-    drawn = np.arange(count) % len(names)
-    codes = np.array([synthetic.CLASS_NAMES.index(name) for name in names])
-    images, masks = synthetic.render(codes[drawn], seed=SEED, difficulty=difficulty, masks=True)
-    labels = pd.Index(class_names).get_indexer(names)[drawn]
-    return images, labels, {part: masks[part] for part in PARTS}
+    graph = Graph.of(model)
+    classes, others = np.argsort(-graph.probabilities(images), axis=1, kind="stable")[:, :2].T
+    tables = {}
+    for name, method in methods(graph).items():
+        maps, of_others = method(images, classes), method(images, others)
+        alone = deletion(graph, images, maps, classes, steps)
+        swapped = alone if np.array_equal(maps, of_others) else deletion(graph, images, of_others, classes, steps)
+        tables[name] = pd.DataFrame({
+            "deletion": alone,
+            "insertion": insertion(graph, images, maps, classes, steps),
+            "randomised": randomisation(graph, images, method, classes),
+            "other class": rank_correlation(maps, of_others),
+            "class gain": swapped - alone,
+        })  # fmt: skip
+    return pd.concat(tables, names=["method", "picture"])
 
 
-def on_own_pictures(run: runs.Run, count: int | None = None, steps: int = STEPS) -> pd.DataFrame:
-    """`explain.measure` on test pictures of the data set that the model was trained on, as kept or computed now.
+def inside(model, images, masks: dict[str, np.ndarray]) -> pd.DataFrame:
+    """Measure where every method's maps lie, given the truth as masks, {part: bool, N x height x width}.
 
-    Args:
-        count: pictures; None takes `FACES` drawn ones, or `FEWER` photographs.
-        steps: see `explain.deletion`.
-
-    Raises:
-        FileNotFoundError: it must be computed, and the data are not there.
+    One row per method and image: "energy <part>" for each mask, "energy parts" and "pointing" for all together.
     """
-
-    dataset = run.folder.parent.name
-    count = count or (FACES if dataset == "synthetic" else FEWER)
-
-    def compute():
-        test = datasets.load(dataset).test
-        images = np.asarray(runs.part(test, count).images)
-        return explain.measure(run.load(), images, steps=steps).reset_index()
-
-    made_of = {"pictures": count, "steps": steps}
-    return _indexed(runs.kept(run.folder / "explanations.csv", _of(run, made_of), compute))
+    graph = Graph.of(model)
+    classes, together, tables = graph.classes(images), np.any(list(masks.values()), axis=0), {}
+    for name, method in methods(graph).items():
+        maps = method(images, classes)
+        columns = {f"energy {part}": energy_inside(maps, mask) for part, mask in masks.items()}
+        columns |= {"energy parts": energy_inside(maps, together), "pointing": pointing_game(maps, together)}
+        tables[name] = pd.DataFrame(columns)
+    return pd.concat(tables, names=["method", "picture"])
 
 
-def on_drawn_faces(run: runs.Run, count: int = FACES) -> pd.DataFrame:
-    """`explain.inside` on drawn faces, as kept or computed now."""
-
-    def compute():
-        images, _, masks = drawn_faces(run.metrics["class_names"], count)
-        return explain.inside(run.load(), images, masks).reset_index()
-
-    made_of = {"pictures": count, "difficulty": DIFFICULTY, "seed": SEED}
-    return _indexed(runs.kept(run.folder / "explanations_drawn.csv", _of(run, made_of), compute))
+def minus(measured: pd.DataFrame, baseline: str) -> pd.DataFrame:
+    """Return a table of `measure` or `inside` as each method's difference from a baseline on the same image."""
+    rest = measured.drop(index=baseline, level="method")
+    return rest.sub(measured.xs(baseline, level="method"), level="picture")
 
 
-def activation_by_part(run: runs.Run, count: int = FACES) -> pd.DataFrame:
-    """`filters.by_part` on drawn faces, as kept or computed now; grey ones for a net that learned from FER2013."""
-    grey = run.folder.parent.name.startswith("fer2013")
-
-    def compute():
-        images, _, masks = drawn_faces(run.metrics["class_names"], count)
-        if grey:
-            images = np.repeat(images.mean(axis=-1, keepdims=True).round().astype("uint8"), 3, axis=-1)
-        return filters.by_part(run.load(), images, masks)
-
-    made_of = {"pictures": count, "difficulty": DIFFICULTY, "seed": SEED, "grey": grey, "shuffles": filters.SHUFFLES}
-    return runs.kept(run.folder / "activation_by_part.csv", _of(run, made_of), compute)
-
-
-def _of(run, choices):
-    """What a table is made of; None where the model is not there, only what was found of it."""
-    return {"weights": run.digest, **choices} if run.file.exists() else None
-
-
-def _indexed(table):
-    return table.set_index(["method", "picture"])
-
-
-def explained(profile: str = "full", file: str = "explanations.csv") -> list[runs.Run]:
-    """The runs whose model, or the table `file` made of it, is there."""
-    names = sorted(folder.name for folder in (runs.root(profile) / "results").glob("*/"))
-    found = [run for name in names for run in runs.saved(name, profile).values()]
-    return [run for run in found if run.file.exists() or (run.folder / file).exists()]
+def summary(measured: pd.DataFrame) -> pd.DataFrame:
+    """Return each method's means over the images, with 95% bootstrap intervals in columns `_low` and `_high`."""
+    rows = {}
+    for name, table in measured.groupby(level="method", sort=False):
+        generator, values = np.random.default_rng(0), table.to_numpy()
+        samples = (generator.integers(len(values), size=len(values)) for _ in range(RESAMPLES))
+        low, high = np.quantile([values[sample].mean(axis=0) for sample in samples], (0.025, 0.975), axis=0)
+        ends = {"": values.mean(axis=0), "_low": low, "_high": high}
+        rows[name] = {f"{column}{end}": of[k] for k, column in enumerate(table) for end, of in ends.items()}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("method")
 
 
 def verdicts(own: pd.DataFrame, drawn: pd.DataFrame) -> pd.DataFrame:
-    """Which method passes which check?
+    """Return which method passes which check, bool, given tables of `measure` and `inside`.
 
-    Args:
-        own, drawn: of `on_own_pictures` and `on_drawn_faces`.
-
-    Returns:
-        bool, one row per method, the baselines apart: "deletion", "insertion" and "parts of the face" are passed if
-        the 95% interval of the difference to the random map, and to the centred Gaussian too, lies on the good
-        side of 0; "forgets" if the mean rank correlation after shuffling the weights lies within ±`FORGOTTEN`,
-        interval included; "tells classes apart" if the interval of the class gain lies above 0.
+    "deletion", "insertion" and "parts of the face" are passed if the 95% intervals of the differences to every
+    baseline lie on the good side of 0; "randomisation" if the rank correlation's lies within ±0.3; "class
+    discrimination" if the class gain's lies above 0.
     """
-    alone = explain.summary(own)
-    methods = [name for name in alone.index if name not in explain.BASELINES]
-    found = {
-        "deletion": _ahead(own, "deletion", low_is_good=True),
+    alone = summary(own).drop(index=list(BASELINES))
+    passed = {
+        "deletion": _ahead(-own, "deletion"),
         "insertion": _ahead(own, "insertion"),
         "parts of the face": _ahead(drawn, "energy parts"),
-        "forgets": (alone["randomised_low"] > -FORGOTTEN) & (alone["randomised_high"] < FORGOTTEN),
-        "tells classes apart": alone["class gain_low"] > 0,
+        "randomisation": (alone["randomised_low"] > -FORGOTTEN) & (alone["randomised_high"] < FORGOTTEN),
+        "class discrimination": alone["class gain_low"] > 0,
     }
-    return pd.DataFrame(found).loc[methods]
+    return pd.DataFrame(passed).loc[alone.index]
 
 
-def _ahead(measured, column, low_is_good=False):
-    """Whether each method is significantly better than every baseline."""
-    leads = [explain.summary(explain.minus(measured[[column]], baseline)) for baseline in explain.BASELINES]
-    sure = [lead[f"{column}_high"] < 0 if low_is_good else lead[f"{column}_low"] > 0 for lead in leads]
-    return pd.concat(sure, axis=1).all(axis=1)
+def _ahead(measured, column):
+    leads = [summary(minus(measured[[column]], baseline)) for baseline in BASELINES]
+    return pd.concat([lead[f"{column}_low"] > 0 for lead in leads], axis=1).all(axis=1)
 
 
 def leads(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """By how much every method of several models is ahead of each baseline, with intervals.
-
-    Args:
-        tables: {model: as of `on_own_pictures` or `on_drawn_faces`}.
-
-    Returns:
-        {"minus <baseline>": one row per model and method, the columns of `explain.summary`}.
-    """
-    found = {}
-    for baseline in explain.BASELINES:
-        summaries = {name: explain.summary(explain.minus(table, baseline)) for name, table in tables.items()}
-        joined = pd.concat(summaries).drop(index=list(explain.BASELINES), level="method", errors="ignore")
+    """Return summaries of {model: table} minus each baseline: {"minus <baseline>": one row per model and method}."""
+    result = {}
+    for baseline in BASELINES:
+        summaries = {name: summary(minus(table, baseline)) for name, table in tables.items()}
+        joined = pd.concat(summaries).drop(index=list(BASELINES), level="method", errors="ignore")
         joined.index = [f"{name}: {method}" for name, method in joined.index]
-        found[f"minus {baseline}"] = joined
-    return found
+        result[f"minus {baseline}"] = joined
+    return result

@@ -1,0 +1,85 @@
+"""Where did a convolutional model see evidence for a class? Grad-CAM."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from emotions import backend
+from emotions.explain.graph import CONVOLUTIONS, Graph, at_image_size, in_batches
+
+POOLINGS = (layers.MaxPooling2D, layers.AveragePooling2D, layers.GlobalMaxPooling2D, layers.GlobalAveragePooling2D)
+COARSE = 6  # places per side; where Grad-CAM's layer has fewer, a finer one is tried too
+
+
+def grad_cam(model, images, classes=None, layer: str | None = None) -> np.ndarray:
+    """Sum a layer's feature maps, weighted by the mean gradient of the class's score (Selvaraju et al. 2017).
+
+    Args:
+        model: a Keras model with a convolution, or its `Graph`.
+        images: as the model takes them, N x height x width x channels (ours: RGB, 0-255).
+        classes: the class to explain: one index, one per image, or None for the predicted class.
+        layer: path of a layer with feature maps; None takes `target_layer`.
+
+    Returns:
+        float32, N x height x width. The strongest place of an image is 1; a map of zeros says that nothing in the
+        layer speaks for the class.
+
+    Raises:
+        ValueError: no convolution, no such layer, a class out of range, or images of another shape.
+    """
+    graph = Graph.of(model)
+    path = graph.feature_layer(layer) if layer else target_layer(graph)
+    if path is None:
+        raise ValueError(f"{graph.model.name!r} has no convolution to explain; for a transformer use gradient_rollout.")
+    images = graph.images(images)
+    maps = in_batches(graph.compiled(_class_activation, path), images, graph.classes(images, classes))
+    return at_image_size(maps, images)
+
+
+def _class_activation(graph, path):
+    channels = graph.steps[path].outputs.shape[-1]
+
+    def explain(images, classes):
+        def score(shift):
+            features = []
+
+            def visit(step):
+                if step.path != path:
+                    return step.outputs
+                features.append(ops.cast(step.outputs, "float32"))
+                # A shift common to all places of a channel: its gradient is the sum over the places.
+                return step.outputs + ops.cast(shift, step.outputs.dtype)
+
+            return graph.score(images, classes, visit), features[0]
+
+        _, features, weights = backend.gradients(score, ops.zeros((ops.shape(images)[0], 1, 1, channels)))
+        return ops.relu(ops.sum(weights * features, axis=-1))
+
+    return explain
+
+
+def target_layer(model) -> str | None:
+    """Return the last feature map of the last convolution's size, or None where the model has no convolution.
+
+    Activation and normalisation are in it, a pooling behind it is not: block5_conv3 of VGG-16, out_relu of MobileNetV2.
+    """
+    steps = Graph.of(model).steps.values()
+    maps = [step for step in steps if step.has_map and not isinstance(step.operation, keras.Model)]
+    convolutions = [number for number, step in enumerate(maps) if isinstance(step.operation, CONVOLUTIONS)]
+    if not convolutions:
+        return None
+    last = maps[convolutions[-1] :]
+    same_size = [step for step in last if step.outputs.shape[1:3] == last[0].outputs.shape[1:3]]
+    return [step.path for step in same_size if not isinstance(step.operation, POOLINGS)][-1]
+
+
+def finer_layer(model) -> str | None:
+    """Return the last feature map of at least 6 x 6 before `target_layer`, where that is coarser; otherwise None."""
+    graph = Graph.of(model)
+    shapes, target = graph.feature_layers, target_layer(graph)
+    paths = list(shapes)[: list(shapes).index(target) + 1] if target else []
+    # A map whose size depends on the image counts as fine enough.
+    fine = [path for path in paths if min(side or COARSE for side in shapes[path][:2]) >= COARSE]
+    return fine[-1] if fine and fine[-1] != target else None
