@@ -16,8 +16,9 @@ from PIL import Image
 from synthetic_runs import write_run
 
 from emotions import cli, runs
-from emotions.data import datasets, synthetic
-from emotions.data.datasets import Dataset
+from emotions.data import loading as datasets
+from emotions.data import synthetic
+from emotions.data import Dataset
 from emotions.data.variants import VARIANTS
 from emotions.evaluation import metrics as evaluation
 from emotions.evaluation.metrics import Predictions

@@ -15,7 +15,7 @@ from sklearn import metrics as sk
 from synthetic_runs import make_predictions
 
 from emotions import backend
-from emotions.data.datasets import Split
+from emotions.data import Split
 from emotions.data.images import Store, Streamed
 from emotions.evaluation import metrics as evaluation
 from emotions.evaluation.metrics import Predictions

@@ -10,7 +10,8 @@ from conftest import blobs
 from PIL import Image
 
 from emotions import cli, runs
-from emotions.data.datasets import FER2013_CLASSES, Dataset
+from emotions.data import Dataset
+from emotions.data.fer2013 import FER2013_CLASSES
 from emotions.evaluation import leaderboard
 from emotions.evaluation import third_party as peers
 
@@ -59,7 +60,7 @@ def test_it_sees_what_its_authors_showed_it_and_answers_in_alphabetical_order():
 
 
 def test_they_stand_in_the_leaderboard_as_trained_by_others(files, seven, home, monkeypatch, capsys):
-    monkeypatch.setattr("emotions.datasets.load", lambda *arguments, **options: seven)
+    monkeypatch.setattr("emotions.data.load", lambda *arguments, **options: seven)
     assert cli.main(["peers", str(files)]) == 0
     assert "mini-Xception on seven: test accuracy 0." in capsys.readouterr().out
     assert sorted(path.name for path in (home / "results/seven").iterdir()) == [

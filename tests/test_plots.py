@@ -13,7 +13,7 @@ from scipy.stats import binomtest
 from emotions import notebook
 from emotions.data import synthetic
 from emotions.data.audit import measure, suspects
-from emotions.data.datasets import Dataset
+from emotions.data import Dataset
 from emotions.evaluation.metrics import Predictions
 from emotions.plots import figures as plots
 

@@ -14,7 +14,8 @@ from conftest import REPOSITORY
 from PIL import Image
 
 from emotions import cli, runs
-from emotions.data import datasets, synthetic
+from emotions.data import loading as datasets
+from emotions.data import synthetic
 from emotions.models import registry as models
 from emotions.predict import classifier as inference
 

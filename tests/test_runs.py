@@ -14,8 +14,8 @@ from conftest import REPOSITORY, blobs
 from sklearn.metrics import accuracy_score
 
 from emotions import backend, cli, runs
-from emotions.data import datasets
-from emotions.data.datasets import Dataset, Split
+from emotions.data import loading as datasets
+from emotions.data import Dataset, Split
 from emotions.data.variants import VARIANTS
 from emotions.evaluation import calibration
 from emotions.evaluation import metrics as evaluation

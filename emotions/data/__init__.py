@@ -1,0 +1,6 @@
+"""Data sets: `faces = load("human-emotions")`, then `faces.train.images`, `faces.describe()`."""
+
+from emotions.data.dataset import Dataset, Split
+from emotions.data.loading import NAMES, load
+
+__all__ = ["NAMES", "Dataset", "Split", "load"]

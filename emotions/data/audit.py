@@ -1,4 +1,4 @@
-"""Can I trust these data? Copies, leakage, label noise, constant pictures, outliers.
+"""Find copies, leakage, label noise, constant images and outliers.
 
     report = audit(load("fer2013", keep_copies=True))
     print(report)
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -16,50 +15,71 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-if TYPE_CHECKING:
-    from emotions.data.datasets import Dataset
+from emotions.data.dataset import Dataset
+from emotions.data.images import is_grey, progress
 
 TINY = 32  # pixels: on fewer, a face's expression is a handful of pixels
 OUTLIER = 3.5  # modified z-score: Iglewicz & Hoaglin (1993), How to Detect and Handle Outliers, ch. 3
 HASH_DISTANCE = 4  # of 64 bits: re-encoding FER2013 as JPEG moves no hash by more than 5, 99.97% by at most 3
-CORRELATION = 0.95  # of the pixels: what makes two pictures with close hashes near duplicates
+CORRELATION = 0.95  # of the pixels: what makes two images with close hashes near duplicates
 
 
 def measure(images) -> pd.DataFrame:
-    """What can be told from each picture alone.
+    """Measure each image alone.
 
     Args:
-        images: uint8, N x H x W x 3, RGB; an array, or anything that decodes when sliced.
+        images: uint8, N x H x W x 3, RGB; an array, or anything that decodes when indexed.
 
     Returns:
-        One row per picture: `digest` (equal exactly when the pixels are), `hash` (`difference_hash`),
-        `brightness` (mean grey, 0-255), `sharpness` (variance of the Laplacian of the grey picture) and
-        `contrast` (largest minus smallest value of a channel, the most of the three; 0 for a picture of one colour).
+        One row per image: `digest`, `hash` and `contrast`, see `fingerprints`, `brightness` (mean grey, 0-255) and
+        `sharpness` (variance of the Laplacian of the grey image).
     """
-    batches = (np.asarray(images[start:start + 512]) for start in range(0, len(images), 512))
-    rows = [_measure(picture) for batch in batches for picture in batch]
-    table = pd.DataFrame(rows, columns=["digest", "hash", "brightness", "sharpness", "contrast"])
-    return table.astype({"hash": np.uint64, "brightness": float, "sharpness": float, "contrast": int})
+    def more(image):
+        grey = to_grey(image)
+        return *_fingerprint(image), digest(image), grey.mean(), cv2.Laplacian(grey, cv2.CV_32F).var()
+
+    return _table(more, images, ["hash", "contrast", "digest", "brightness", "sharpness"])
 
 
-def _measure(picture: np.ndarray) -> tuple:
-    grey = to_grey(picture)
-    sharpness = cv2.Laplacian(grey, cv2.CV_32F).var()
-    return digest(picture), difference_hash(grey), grey.mean(), sharpness, int(np.ptp(picture, axis=(0, 1)).max())
+def fingerprints(images, digests=None) -> pd.DataFrame:
+    """Compute what `near_duplicates` compares first.
+
+    Args:
+        digests: `digest` of each image, where it is at hand.
+
+    Returns:
+        One row per image: `hash` (`difference_hash`), `contrast` (largest minus smallest value of a channel, the most
+        of the three; 0 for an image of one colour) and `digest` (equal exactly when the pixels are).
+    """
+    table = _table(_fingerprint, images, ["hash", "contrast"])
+    return table.assign(digest=[digest(image) for image in images] if digests is None else np.asarray(digests))
 
 
-def to_grey(picture: np.ndarray) -> np.ndarray:
-    return cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2GRAY)
+def _fingerprint(image: np.ndarray) -> tuple[int, int]:
+    channels = 1 if is_grey(image) else 3
+    return difference_hash(to_grey(image)), max(int(np.ptp(image[..., channel])) for channel in range(channels))
 
 
-def digest(picture: np.ndarray) -> str:
-    """The same for two pictures exactly when shape and pixels are."""
-    return hashlib.blake2b(np.ascontiguousarray(picture).data, digest_size=16, salt=str(picture.shape).encode()[:16]
-                           ).hexdigest()
+def _table(task, images, columns: list[str]) -> pd.DataFrame:
+    each = (image for start in range(0, len(images), 512) for image in images[start:start + 512])
+    rows = [task(image) for image in progress(each, "Comparing images", len(images))]
+    return pd.DataFrame(rows, columns=columns).astype({"hash": np.uint64, "contrast": int})
+
+
+def to_grey(image: np.ndarray) -> np.ndarray:
+    if image.strides[-1] == 0:
+        return np.ascontiguousarray(image[..., 0])
+    return cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
+
+
+def digest(image: np.ndarray) -> str:
+    """Return a checksum that is the same for two images exactly when shape and pixels are."""
+    pixels = np.ascontiguousarray(image[..., 0] if is_grey(image) else image)
+    return hashlib.blake2b(pixels.data, digest_size=16, salt=str(image.shape).encode()[:16]).hexdigest()
 
 
 def difference_hash(grey: np.ndarray) -> int:
-    """64 bits: is each cell of a 9 x 8 thumbnail darker than its right neighbour? ("dHash", Krawetz 2013)
+    """Return 64 bits: is each cell of a 9 x 8 thumbnail darker than its right neighbour? ("dHash", Krawetz 2013)
 
     Light, contrast, size and compression hardly change it; rotation and mirroring do.
     """
@@ -69,66 +89,61 @@ def difference_hash(grey: np.ndarray) -> int:
 
 def near_duplicates(images, measures: pd.DataFrame | None = None, distance: int = HASH_DISTANCE,
                     correlation: float = CORRELATION) -> np.ndarray:
-    """Pairs of pictures that look alike, exact copies included.
+    """Find pairs of images that look alike, exact copies included.
 
     Close hashes nominate a pair, the correlation of the grey pixels confirms it. Comparing all hashes
-    with all takes 2 seconds for 36,000 pictures. Constant pictures have nothing to compare and are left out.
+    with all takes 2 seconds for 36,000 images. Constant images have nothing to compare and are left out.
 
     Args:
         images: uint8, N x H x W x 3, RGB.
-        measures: `measure(images)`, where it is at hand.
+        measures: `fingerprints(images)` or `measure(images)`, where it is at hand.
         distance: most bits in which the hashes may differ.
         correlation: least correlation of the pixels.
 
     Returns:
         int, P x 2: positions i < j.
     """
-    measures = measure(images) if measures is None else measures
+    measures = fingerprints(images) if measures is None else measures
     varied = np.flatnonzero(measures["contrast"])
     pairs = varied[close_pairs(measures["hash"].to_numpy()[varied], distance)]
     digests = measures["digest"].to_numpy()
-    alike = digests[pairs[:, 0]] == digests[pairs[:, 1]]
-    doubtful = np.flatnonzero(~alike)
-    for start in range(0, len(doubtful), 512):
-        some = doubtful[start:start + 512]
-        one, other = (_standardised(np.asarray(images[pairs[some, side]])) for side in (0, 1))
-        alike[some] = (one * other).mean(axis=1) >= correlation
-    return pairs[alike]
+    alike = [digests[i] == digests[j] or _correlation(images[i], images[j]) >= correlation for i, j in pairs]
+    return pairs[np.array(alike, bool)]
 
 
-def _standardised(images: np.ndarray) -> np.ndarray:
-    flat = np.stack([to_grey(picture) for picture in images]).reshape(len(images), -1).astype(np.float32)
-    flat -= flat.mean(axis=1, keepdims=True)
-    return flat / flat.std(axis=1, keepdims=True)
+def _correlation(one: np.ndarray, other: np.ndarray) -> float:
+    a, b = (to_grey(image).ravel().astype(np.float32) for image in (one, other))
+    a, b = a - a.mean(), b - b.mean()
+    return a @ b / np.sqrt((a @ a) * (b @ b))
 
 
 def close_pairs(hashes: np.ndarray, distance: int) -> np.ndarray:
     """int, P x 2: the positions i < j of all 64-bit hashes that differ in at most `distance` bits."""
-    found = [np.empty((0, 2), int)]
+    pairs = [np.empty((0, 2), int)]
     for start in range(0, len(hashes), 1024):
         close = np.bitwise_count(hashes[start:start + 1024, None] ^ hashes[None, start:]) <= distance
         i, j = np.nonzero(np.triu(close, k=1))
-        found.append(np.stack([i, j], axis=1) + start)
-    return np.concatenate(found)
+        pairs.append(np.stack([i, j], axis=1) + start)
+    return np.concatenate(pairs)
 
 
 def linked(keys) -> np.ndarray:
-    """int, P x 2: pairs that connect all pictures with equal keys, each with the first of its kind."""
+    """int, P x 2: pairs that connect all images with equal keys, each with the first of its kind."""
     first = pd.Series(np.arange(len(keys))).groupby(np.asarray(keys)).transform("first").to_numpy()
     later = np.flatnonzero(first != np.arange(len(first)))
     return np.stack([first[later], later], axis=1)
 
 
 def group(pairs: np.ndarray, count: int) -> np.ndarray:
-    """int, `count`: one number per picture, shared by all that the pairs connect, directly or not."""
+    """int, `count`: one number per image, shared by all that the pairs connect, directly or not."""
     links = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
     return connected_components(links, directed=False)[1]
 
 
 def shared(groups, splits) -> pd.DataFrame:
-    """How many pictures of one split (row) have a copy in another (column)?
+    """How many images of one split (row) have a copy in another (column)?
 
-    The diagonal counts the pictures that could go without losing a distinct one.
+    The diagonal counts the images that could go without losing a distinct one.
     """
     groups, splits = pd.Series(np.asarray(groups)), np.asarray(splits)
     names = pd.unique(splits)
@@ -141,7 +156,7 @@ def shared(groups, splits) -> pd.DataFrame:
 
 
 def conflicting(groups, labels) -> np.ndarray:
-    """bool, N: does the picture's group carry more than one label?"""
+    """bool, N: does the image's group carry more than one label?"""
     return pd.Series(np.asarray(labels)).groupby(np.asarray(groups)).transform("nunique").to_numpy() > 1
 
 
@@ -153,9 +168,9 @@ def outliers(values, threshold: float = OUTLIER) -> np.ndarray:
 
 
 def suspects(measures: pd.DataFrame, labels) -> dict[str, np.ndarray]:
-    """Why might one leave a picture out of training? bool masks (N) by reason.
+    """Why might one leave a image out of training? bool masks (N) by reason.
 
-    Of identical pictures the first may stay, unless their labels disagree: then none can be trusted.
+    Of identical images the first may stay, unless their labels disagree: then none can be trusted.
     """
     constant = measures["contrast"].to_numpy() == 0
     digests = measures["digest"].to_numpy()
@@ -174,8 +189,8 @@ class Audit:
 
     Attributes:
         name: of the data set.
-        counts: pictures by split (rows) and class (columns).
-        pictures: one row per picture: split, id, label (class name), all that `measure` tells, `group`
+        counts: images by split (rows) and class (columns).
+        images: one row per image: split, id, label (class name), all that `measure` tells, `group`
             (shared by near duplicates) and one bool column per reason of `suspects`, over all splits.
         copies: exact copies by split, see `shared`.
         near: the same for near duplicates, exact copies included.
@@ -184,34 +199,34 @@ class Audit:
 
     name: str
     counts: pd.DataFrame
-    pictures: pd.DataFrame
+    images: pd.DataFrame
     copies: pd.DataFrame
     near: pd.DataFrame
     size: tuple[int, int]
 
     @property
     def distinct(self) -> int:
-        return self.pictures["digest"].nunique()
+        return self.images["digest"].nunique()
 
     def ids(self, finding: str) -> list[str]:
-        """The pictures behind a finding: a bool column of `pictures`."""
-        return self.pictures.loc[self.pictures[finding], "id"].tolist()
+        """The images behind a finding: a bool column of `images`."""
+        return self.images.loc[self.images[finding], "id"].tolist()
 
     def findings(self) -> pd.Series:
         """Counts, by what was found."""
-        table = self.pictures
+        table = self.images
         groups = table.loc[table["copies with conflicting labels"], "digest"].nunique()
         classes = self.counts.sum()
         found = {
-            "pictures": len(table),
-            "distinct pictures": self.distinct,
-            "test pictures also in training": self.copies.loc["test", "train"],
-            "validation pictures also in training": self.copies.loc["validation", "train"],
-            "test pictures also in validation": self.copies.loc["test", "validation"],
-            "test pictures with a near duplicate in training": self.near.loc["test", "train"],
-            "groups of identical pictures with conflicting labels": groups,
-            "constant pictures": table["constant"].sum(),
-            f"pictures under {TINY} pixels": len(table) if min(self.size) < TINY else 0,
+            "images": len(table),
+            "distinct images": self.distinct,
+            "test images also in training": self.copies.loc["test", "train"],
+            "validation images also in training": self.copies.loc["validation", "train"],
+            "test images also in validation": self.copies.loc["test", "validation"],
+            "test images with a near duplicate in training": self.near.loc["test", "train"],
+            "groups of identical images with conflicting labels": groups,
+            "constant images": table["constant"].sum(),
+            f"images under {TINY} pixels": len(table) if min(self.size) < TINY else 0,
             "outliers in brightness": table["outlier in brightness"].sum(),
             "outliers in sharpness": table["outlier in sharpness"].sum(),
             "largest class / smallest class": round(classes.max() / max(classes.min(), 1), 1),
@@ -219,14 +234,14 @@ class Audit:
         return pd.Series(found, name=self.name, dtype=object)
 
     def __str__(self) -> str:
-        parts = {"": self.findings(), "pictures by class": self.counts,
-                 "exact copies: pictures of the row's split that are also in the column's": self.copies,
+        parts = {"": self.findings(), "images by class": self.counts,
+                 "exact copies: images of the row's split that are also in the column's": self.copies,
                  "near duplicates, likewise": self.near}
         return "\n\n".join(f"{title}\n{part.to_string()}".strip() for title, part in parts.items())
 
 
 def audit(dataset: Dataset) -> Audit:
-    """Examine all pictures of a data set: copies, leakage, conflicting labels, constant pictures, outliers.
+    """Examine all images of a data set: copies, leakage, conflicting labels, constant images, outliers.
 
     To judge a set as it is distributed, load it with `keep_copies=True`. FER2013 takes 15 seconds.
     """
@@ -244,12 +259,11 @@ def audit(dataset: Dataset) -> Audit:
 
 
 class _Joined:
-    """Several arrays of pictures, indexed as one, without copying them."""
+    """Several arrays of images, indexed as one, without copying them."""
 
     def __init__(self, arrays):
-        self.arrays = arrays
-        self.starts = np.cumsum([0, *map(len, arrays)])
+        self.places = [(array, row) for array in arrays for row in range(len(array))]
 
-    def __getitem__(self, indices):
-        which = np.searchsorted(self.starts, indices, side="right") - 1
-        return np.stack([self.arrays[w][i - self.starts[w]] for w, i in zip(which, indices, strict=True)])
+    def __getitem__(self, index):
+        array, row = self.places[index]
+        return array[row]

@@ -1,7 +1,4 @@
-"""How is a picture read? Any file to upright RGB, one picture or a whole folder or zip archive of them.
-
-Light on purpose: use reads pictures with it as training does, and needs nothing else that training needs.
-"""
+"""Read images: any file to upright RGB, from a folder or zip archive; training and prediction read alike."""
 
 from __future__ import annotations
 
@@ -14,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
+from tqdm import tqdm
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"}
-LARGEST_SIDE = 256  # pixels, of pictures that have no size in common
-SHARES = 16  # into which work is cut for threads: enough that none idles while another decodes large pictures
+LARGEST_SIDE = 256  # pixels, of images that have no size in common
+SHARES = 16  # into which work is cut for threads: enough that none idles while another decodes large images
 
 
 class Store:
@@ -50,9 +48,14 @@ class Store:
         with self.open(name) as file:
             return file.read()
 
+    def shape_of(self, name: str) -> tuple[int, int]:
+        """Return an image's height and width, upright, from its header alone."""
+        with self.open(name) as file, Image.open(file) as image:
+            return upright_shape(image)
+
 
 class Streamed:
-    """Pictures on disk that look like one array: what is indexed is decoded.
+    """Images on disk that look like one array: what is indexed is decoded.
 
     Attributes:
         shape: (N, H, W, 3).
@@ -76,16 +79,16 @@ class Streamed:
         return Streamed(self.store, self.files[indices], self.size)
 
     def __getitem__(self, indices) -> np.ndarray:
-        """uint8 pictures at an integer, a slice, integers or a mask."""
+        """Decode the images at an integer, a slice, integers or a mask."""
         files = self.files[indices]
         if files.ndim == 0:
             return decode(self.store.read(str(files)), self.size)
         images = np.empty((len(files), *self.size, 3), np.uint8)
         decoded = in_threads(lambda file: decode(self.store.read(file), self.size), files)
-        for image, picture in zip(images, decoded, strict=True):
-            if isinstance(picture, Exception):  # it decoded when the set was loaded
-                raise picture
-            image[...] = picture
+        for row, image in enumerate(decoded):
+            if isinstance(image, Exception):  # it decoded when the set was loaded
+                raise image
+            images[row] = image
         return images
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
@@ -93,14 +96,14 @@ class Streamed:
 
 
 def in_threads(task, items):
-    """`task` of each item in order, or the exception it raised, a thousand at a time.
+    """Yield `task` of each item in order, or the exception it raised, a thousand at a time.
 
-    A thread takes several at once: handing one over costs a good part of decoding a tiny picture.
+    A thread takes several at once: handing one over costs a good part of decoding a tiny image.
     """
     def run(item):
         try:
             return task(item)
-        except Exception as reason:  # one bad picture must not lose the others; the caller lists it
+        except Exception as reason:  # one bad image must not lose the others; the caller lists it
             return reason
 
     with ThreadPoolExecutor() as threads:
@@ -112,65 +115,73 @@ def in_threads(task, items):
                 yield from done
 
 
+def progress(items, words: str, total: int):
+    """Iterate with a progress bar where that takes more than a second."""
+    return tqdm(items, words, total, leave=False, delay=1, mininterval=1)
+
+
 def decode(data: bytes, size: tuple[int, int] | None = None) -> np.ndarray:
-    """An encoded picture as uint8, H x W x 3, RGB, 0-255, upright; transparency lies on white.
+    """Decode a file's bytes to uint8, H x W x 3, RGB, 0-255, upright; transparency lies on white.
 
     Args:
         data: the file's bytes: JPEG, PNG, BMP, WebP, TIFF or GIF; grey, palette, CMYK, 16-bit, alpha.
         size: height and width to resize to, antialiased.
 
     Raises:
-        OSError and others: the bytes are no complete picture.
+        OSError and others: the bytes are no complete image.
     """
-    with Image.open(io.BytesIO(data)) as picture:
-        return to_array(picture, size)
+    with Image.open(io.BytesIO(data)) as image:
+        return to_array(image, size)
 
 
-def to_array(picture: Image.Image, size: tuple[int, int] | None = None) -> np.ndarray:
-    """A Pillow picture in any mode, as `decode` gives it."""
-    picture = ImageOps.exif_transpose(picture)
-    if picture.mode.startswith("I"):  # 16-bit grey: keep the upper byte
-        picture = Image.fromarray((np.asarray(picture).clip(0, 65535) // 257).astype(np.uint8))
-    if "A" in picture.mode or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    return fit(np.asarray(picture.convert("RGB")), size)
+def to_array(image: Image.Image, size: tuple[int, int] | None = None) -> np.ndarray:
+    """Convert a Pillow image of any mode to what `decode` returns."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):  # 16-bit grey: keep the upper byte
+        image = Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8))
+    if "A" in image.mode or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = image if image.mode == "L" else image.convert("RGB")  # one channel takes a third of the time
+    return np.asarray(_fit(image, size).convert("RGB"))
 
 
-def fit(picture: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
-    """Resize a picture (uint8, H x W x 3) to `size` (height, width), antialiased."""
-    if size is None or picture.shape[:2] == tuple(size):
-        return picture
-    return np.asarray(Image.fromarray(picture).resize(size[::-1], Image.Resampling.BICUBIC))
+def fit(image: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
+    """Resize an image (uint8, H x W x 3 or H x W) to `size` (height, width), antialiased."""
+    return image if size is None else np.asarray(_fit(Image.fromarray(image), size))
+
+
+def _fit(image: Image.Image, size: tuple[int, int] | None) -> Image.Image:
+    return image if size is None else image.resize(size[::-1], Image.Resampling.BICUBIC)
 
 
 def fit_all(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize N x H x W x 3 pictures; grey ones become a broadcast view."""
-    return grey_view(np.stack([fit(np.ascontiguousarray(picture), size) for picture in images]))
+    """Resize N x H x W x 3 images; a grey set's broadcast view stays one."""
+    if images.strides[-1] == 0:
+        return in_colour(np.stack([fit(image[..., 0], size) for image in images])[..., None])
+    return np.stack([fit(np.ascontiguousarray(image), size) for image in images])
 
 
-def shape_of(data: bytes) -> tuple[int, int]:
-    """Height and width from a picture's header, upright."""
-    with Image.open(io.BytesIO(data)) as picture:
-        return upright_shape(picture)
-
-
-def upright_shape(picture: Image.Image) -> tuple[int, int]:
-    """Height and width of a Pillow picture that may lie on its side."""
-    width, height = picture.size
-    turned = picture.getexif().get(0x0112, 1) >= 5  # orientation: 5 to 8 lie on their side
+def upright_shape(image: Image.Image) -> tuple[int, int]:
+    """Return height and width of a Pillow image that may lie on its side."""
+    width, height = image.size
+    turned = image.getexif().get(0x0112, 1) >= 5  # orientation: 5 to 8 lie on their side
     return (width, height) if turned else (height, width)
 
 
-def grey_view(images: np.ndarray) -> np.ndarray:
-    """Keep one channel where all three are equal."""
-    if (images[..., :1] == images[..., 1:]).all():
-        return np.broadcast_to(images[..., :1].copy(), images.shape)
-    return images
+def is_grey(image: np.ndarray) -> bool:
+    """Tell whether the three channels of H x W x 3 are equal."""
+    first = image[..., 0]
+    return image.strides[-1] == 0 or bool((first == image[..., 1]).all() and (first == image[..., 2]).all())
+
+
+def in_colour(images: np.ndarray) -> np.ndarray:
+    """Return N x H x W x 3: a broadcast view where there is one channel."""
+    return np.broadcast_to(images, (*images.shape[:-1], 3)) if images.shape[-1] == 1 else images
 
 
 def common_size(shapes: list[tuple[int, int]]) -> tuple[int, int]:
-    """The one size of all pictures, if it is at most 256 pixels; otherwise a square of their median shorter side."""
+    """Return the size that all images share, if at most 256 pixels; or a square of their median shorter side."""
     if not shapes:
         return (1, 1)
     if len(set(shapes)) == 1 and max(shapes[0]) <= LARGEST_SIDE:

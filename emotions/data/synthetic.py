@@ -15,13 +15,17 @@ from types import SimpleNamespace
 
 import cv2
 import numpy as np
+import pandas as pd
 
-from emotions.data.datasets import Dataset, Split
+from emotions.data.dataset import Dataset, Split
+from emotions.data.images import progress
+from emotions.data.reading import Contents
 
 EMOTIONS = {"angry": (4, 5, 7, 23), "disgust": (9, 15, 16), "fear": (1, 2, 4, 5, 20, 26), "happy": (6, 12),
             "neutral": (), "sad": (1, 4, 15), "surprise": (1, 2, 5, 26)}       # the action units of each
 CLASS_NAMES = tuple(EMOTIONS)
 PARTS = ("mouth", "eyes", "brows", "nose")
+QUICK = {"train": 1400, "validation": 350, "test": 700, "side": 48, "difficulty": 0.25}  # "synthetic-quick"
 
 # What each action unit adds when fully contracted, in face units, so that negative moves up. The lids and the lips'
 # height are shares of the eye's and of themselves; "round" and the creases run from 0 to 1.
@@ -94,7 +98,8 @@ def render(labels, size=64, seed=0, difficulty=0.5, masks=False, numbers=None):
         raise ValueError(f"Found {len(labels)} labels and {len(numbers)} numbers; give one number per label.")
     images = np.empty((len(labels), size, size, 3), np.uint8)
     parts = {part: np.empty((len(labels), size, size), bool) for part in PARTS if masks}
-    for start in range(0, len(labels), 256):          # outlines of 256 faces at once: little memory
+    starts = range(0, len(labels), 256)               # outlines of 256 faces at once: little memory
+    for start in progress(starts, "Drawing faces", len(starts)):
         generators = [np.random.default_rng((seed, number)) for number in numbers[start:start + 256]]
         face = _face(labels[start:start + 256], generators, difficulty)
         head, shadows = list(_head(face)), list(_shadows(face))
@@ -144,6 +149,25 @@ def load(train=3500, validation=700, test=1400, size=64, seed=0, difficulty=0.5,
              f"{len(copies)} test pictures also stand in train.",)
     copied = frozenset(splits["test"].ids[copies].tolist())
     return Dataset("synthetic", class_names, **splits, copied=copied, notes=notes)
+
+
+def contents(size=None, seed=0, side=64, **options) -> Contents:
+    """Draw a data set that is known by name, to be split and cached like any other.
+
+    Args:
+        size: height and width; by default squares of `side`.
+        options: of `load`.
+
+    Raises:
+        ValueError: the size is no square.
+    """
+    if size and size[0] != size[1]:
+        raise ValueError(f"Drawn faces are squares, not {size[0]} x {size[1]} pixels.")
+    dataset = load(size=size[0] if size else side, seed=seed, **options)
+    names, splits = np.array(dataset.class_names), dataset.splits()
+    table = pd.concat([pd.DataFrame({"id": split.ids, "label": names[split.labels], "part": part, "group": split.ids})
+                       for part, split in splits.items()], ignore_index=True)
+    return Contents(np.concatenate([split.images for split in splits.values()]), table, list(dataset.notes))
 
 
 def drawn_labels(split: Split, class_names=CLASS_NAMES) -> np.ndarray:

@@ -1,0 +1,112 @@
+"""Images of faces with labels, in three splits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+
+from emotions.data.images import Streamed
+
+
+@dataclass(frozen=True)
+class Split:
+    """One part of a data set.
+
+    Attributes:
+        images: uint8, N x H x W x 3, RGB, 0-255. A grey set is a broadcast view: three channels, one copy.
+            A set larger than memory is a `Streamed`: it decodes what is indexed.
+        labels: int64, N: positions in the data set's `class_names`.
+        ids: str, N: stable names of the images, unique within the split.
+        targets: float32, N x classes: soft labels where the data set has them, otherwise None.
+        groups: int64, N: equal for copies, in Human Emotions for all images of one photo; None where unknown.
+    """
+
+    images: np.ndarray | Streamed
+    labels: np.ndarray
+    ids: np.ndarray
+    targets: np.ndarray | None = None
+    groups: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices) -> Split:
+        """Return the images at `indices` (integers, a slice or a mask), in that order."""
+        targets, groups = (None if values is None else values[indices] for values in (self.targets, self.groups))
+        return Split(take(self.images, indices), self.labels[indices], self.ids[indices], targets, groups)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set as `load` returns it.
+
+    Attributes:
+        name: as in `results/<name>/`.
+        class_names: alphabetical.
+        train, validation, test: `Split`s. Choose on validation; touch test once.
+        copied: ids of the test images of which a copy is in the training split as distributed, whether or not
+            loading dropped those copies. Copies are exact; in Human Emotions, all images of the same photo.
+        notes: sentences on what loading found and did.
+        dropped: ids of the images that were left out, by reason.
+        variants: what loading was asked to do to the training images, as `variants.VARIANTS` names it.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    train: Split
+    validation: Split
+    test: Split
+    copied: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
+    dropped: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    variants: tuple[str, ...] = ()
+
+    def splits(self) -> dict[str, Split]:
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    def describe(self) -> pd.DataFrame:
+        """Count the images by split (rows) and class (columns)."""
+        counts = {name: np.bincount(split.labels, minlength=len(self.class_names))
+                  for name, split in self.splits().items()}
+        return pd.DataFrame.from_dict(counts, orient="index", columns=list(self.class_names))
+
+
+def take(images, indices):
+    """Return `images[indices]`; a grey set's broadcast view stays a view, and a streamed set streamed."""
+    if isinstance(images, Streamed):
+        return images.take(indices)
+    if images.ndim == 4 and images.strides[-1] == 0:
+        chosen = images[..., :1][indices]
+        return np.broadcast_to(chosen, (*chosen.shape[:-1], 3))
+    return images[indices]
+
+
+def select(dataset: Dataset, class_names: tuple[str, ...]) -> Dataset:
+    """Keep the images of some classes; labels are counted anew, in the order of the data set's classes.
+
+    Raises:
+        ValueError: the data set has no such class.
+    """
+    if unknown := set(class_names) - set(dataset.class_names):
+        raise ValueError(f"{dataset.name} has no class {min(unknown)!r}; it has {', '.join(dataset.class_names)}.")
+    class_names = tuple(sorted(class_names, key=dataset.class_names.index))
+    codes = [dataset.class_names.index(name) for name in class_names]
+    parts = {}
+    for name, split in dataset.splits().items():
+        chosen = split.take(np.isin(split.labels, codes))
+        parts[name] = replace(chosen, labels=np.searchsorted(codes, chosen.labels), targets=None)
+    copied = dataset.copied & frozenset(parts["test"].ids)
+    notes = tuple(f"Before {', '.join(class_names)} were chosen: {note}" for note in dataset.notes)
+    return replace(dataset, class_names=class_names, copied=copied, notes=notes, **parts)
+
+
+def limit(split: Split, most: int | None, seed: int = 0) -> Split:
+    """Return at most `most` images of a split, in order, with its class proportions to within one image."""
+    if most is None or len(split) <= most:
+        return split
+    shuffled = np.random.default_rng(seed).permutation(len(split))
+    by_class = shuffled[np.argsort(split.labels[shuffled], kind="stable")]
+    # Evenly spaced over all, class after class, each class is hit in proportion; the smallest need not be.
+    return split.take(np.sort(by_class[np.arange(most) * len(split) // most]))

@@ -1,0 +1,49 @@
+"""FER+: how ten voters labelled the images of FER2013 (Barsoum et al. 2016)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from emotions.data.places import HELP, candidates, places
+
+FERPLUS_CSV = "fer2013new.csv"
+FERPLUS_VOTES = {"anger": "angry", "disgust": "disgust", "fear": "fear", "happiness": "happy", "neutral": "neutral",
+                 "sadness": "sad", "surprise": "surprise"}
+
+
+def ferplus_file(path: str | Path | None = None) -> Path | None:
+    """Return FER+'s CSV: in the path, beside it, or in the usual places; None where there is none."""
+    near = [Path(path), Path(path).parent / FERPLUS_CSV] if path else []  # beside it and no deeper
+    matches = [match for place in (*near, *places()) for match in candidates(place, (FERPLUS_CSV,))]
+    return next((match for match in matches if match.is_file() and match.name == FERPLUS_CSV), None)
+
+
+def ferplus_votes(ids, path: str | Path | None = None) -> pd.DataFrame:
+    """Return FER+'s votes on images of FER2013. Needs `fer2013new.csv`, no image.
+
+    Args:
+        ids: N names as loading FER2013's CSV gives them, "PrivateTest_32298": split and row.
+        path: a folder to look in first, before EMOTIONS_DATA and data/.
+
+    Returns:
+        N rows in the order of the ids: the number of votes for each of the seven classes, by our names, and for
+        contempt, unknown and NF (not a face). They add up to ten, or less where voters did not finish.
+
+    Raises:
+        FileNotFoundError: there is no fer2013new.csv.
+        ValueError: the ids do not name rows of FER+, as those of FER2013 in folders do not.
+    """
+    file = ferplus_file(path)
+    if file is None:
+        raise FileNotFoundError(f"FER+'s {FERPLUS_CSV} was not found beside FER2013 or in data/: "
+                                f"get it from https://github.com/microsoft/FERPlus. {HELP}")
+    votes = pd.read_csv(file).rename(columns=str.strip).rename(columns=FERPLUS_VOTES)
+    named = pd.Series(ids, dtype=str).str.extract(r"^(?P<part>[A-Za-z]+)_(?P<row>\d+)$")
+    rows = pd.to_numeric(named["row"])
+    known = rows.between(0, len(votes) - 1)
+    if not known.all() or not (votes["Usage"].to_numpy()[rows.astype(int)] == named["part"]).all():
+        raise ValueError(f"These ids do not name rows of {file}: FER+'s votes follow the rows of FER2013's CSV in "
+                         "their original order, and images in folders have other names.")
+    return votes.iloc[rows.astype(int)].drop(columns=["Usage", "Image name"]).reset_index(drop=True)

@@ -1,0 +1,57 @@
+"""Any folder or zip of class sub-folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from emotions.data.images import SUFFIXES, Store
+from emotions.data.reading import Contents, read_images
+
+PARTS = {"train": "train", "training": "train", "val": "validation", "valid": "validation",
+         "validation": "validation", "test": "test", "testing": "test"}
+
+
+def read_folder(path: Path, size=None, memory_limit: float = 4e9) -> Contents:
+    """Read `class/image` or `train|validation|test/class/image` from a folder or zip.
+
+    Raises:
+        ValueError: there are fewer than two class folders, or one of them holds no readable image.
+    """
+    store = Store(path)
+    listing, classes, outside = _listing(store)
+    if not classes:
+        raise ValueError(f"There is no class folder in {path} ({outside} images lie directly in it): put the "
+                         "images of each class into a sub-folder named like the class.")
+    if len(classes) == 1:
+        raise ValueError(f'{path} holds one class only, "{classes[0]}": add a folder for at least one other.')
+    contents = read_images(store, listing, size, memory_limit)
+    if empty := sorted(set(classes) - set(contents.table["label"])):
+        raise ValueError(f'The class folder "{empty[0]}" in {path} holds no readable image: add some, or remove it.')
+    if outside:
+        contents.notes.append(f"{outside} images in {path} lie outside the class folders and were left out.")
+    return contents
+
+
+def _listing(store: Store) -> tuple[pd.DataFrame, list[str], int]:
+    """List `file`, `part` and `label`; the class folders, empty ones too; and count the images outside."""
+    files = [name for name in store.files if Path(name).suffix.lower() in SUFFIXES]
+    folders = store.folders + [name.rpartition("/")[0] for name in store.files if "/" in name]
+    tops = {folder.split("/")[0] for folder in folders if folder}
+    depth = 0
+    if store.path.is_file() and len(tops) == 1 and all("/" in file.partition("/")[2] for file in files):
+        depth, tops = 1, {folder.split("/")[1] for folder in folders if "/" in folder}  # a folder around it all
+    split = any(top.lower() in PARTS for top in tops)
+    rows, classes, outside = [], set(), 0
+    for name in files + [folder + "/" for folder in folders]:
+        *above, last = name.split("/")[depth:]
+        part = PARTS.get(above[0].lower()) if split and above else ""
+        label = above[split] if len(above) > split else None
+        if label and part is not None:
+            classes.add(label)
+            if last:
+                rows.append((name, part, label))
+        elif last:
+            outside += 1
+    return pd.DataFrame(rows, columns=["file", "part", "label"]), sorted(classes), outside

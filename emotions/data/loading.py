@@ -1,0 +1,163 @@
+"""Load a data set by name: find or download it, read it, split it."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from textwrap import shorten
+
+from emotions.data import splits, synthetic, variants
+from emotions.data.dataset import Dataset, select
+from emotions.data.fer2013 import FER2013_FILES, RECUT_FILES, read_fer2013, read_recut
+from emotions.data.ferplus import ferplus_file, ferplus_votes
+from emotions.data.folders import read_folder
+from emotions.data.human_emotions import HUMAN_EMOTIONS_CLASSES, HUMAN_EMOTIONS_FILES, read_human_emotions
+from emotions.data.images import fit_all
+from emotions.data.places import HELP, candidates, places
+from emotions.data.reading import Contents, NotThisOne, Source, cached
+
+FER2013 = Source(read_fer2013, FER2013_FILES, kaggle="msambare/fer2013", votes=True,
+                 published={"train": 28709, "validation": 3589, "test": 3589})
+HUMAN_EMOTIONS = Source(read_human_emotions, HUMAN_EMOTIONS_FILES,
+                        kaggle="muhammadhananasghar/human-emotions-datasethes")
+SOURCES = {
+    "synthetic": Source(synthetic.contents),
+    "synthetic-quick": Source(partial(synthetic.contents, **synthetic.QUICK)),
+    "fer2013": FER2013,
+    "fer2013-3": replace(FER2013, classes=HUMAN_EMOTIONS_CLASSES),
+    # 1/8 of its training images is about what FER2013's own validation split holds.
+    "fer2013-recut": Source(read_recut, RECUT_FILES, kaggle="jonathanoheix/face-expression-recognition-dataset",
+                            folds=8, published={"train": 28821, "test": 7066}),
+    "human-emotions": replace(HUMAN_EMOTIONS, pool=True),
+    "human-emotions-as-distributed": replace(HUMAN_EMOTIONS, grouped=False, published={"train": 6799, "test": 2278}),
+}
+NAMES = tuple(SOURCES)
+
+
+def load(name: str = "synthetic", path: str | Path | None = None, *, keep_copies: bool = False,
+         soft_labels: bool = False, clean: bool = False, size: int | tuple[int, int] | None = None,
+         memory_limit: float = 4e9, seed: int = 0) -> Dataset:
+    """Load a data set by name.
+
+    Looked for in this order: `path`; the folders in the environment variable EMOTIONS_DATA; data/ of the repository
+    and of the current directory; Kaggle. Zip archives are read as they are.
+
+    Args:
+        name: one of `NAMES`; "folder:PATH" for any folder (or zip) of class sub-folders, with or without train,
+            validation and test above them, not named like one of `NAMES`; or the name of such a folder in data/.
+        path: file or folder that holds the data set, or lies directly above it.
+        keep_copies: keep the training images of which an exact copy is in validation or test, as most published
+            results do. They are dropped by default. Only a note where there are none: on Human Emotions, which is
+            split either way under two names, and on drawn faces.
+        soft_labels: fill `Split.targets` with the shares of FER+'s votes ("fer2013" only, from its CSV).
+        clean: leave suspect images out of training (`audit.suspects`, and by FER+'s votes "not a face" where they
+            are at hand). `dropped` lists them. Validation and test are never cleaned.
+        size: height and width to resize to, antialiased. By default images keep their size if they all share one of
+            at most 256 pixels, and otherwise become squares of the median of their shorter sides, at most 256.
+        memory_limit: bytes; folders that need more are streamed from disk.
+        seed: of the splits that are drawn here, and of drawn faces.
+
+    Returns:
+        A `Dataset`. Its `notes` say what was found and done, its `variants` which of these choices took effect.
+
+    Raises:
+        FileNotFoundError: the data set was not found; says what was tried.
+        ValueError: unknown name, or data that cannot be used; says why.
+    """
+    size = (size, size) if isinstance(size, int) else size
+    name, own = place_of(name)
+    path = own or path
+    source = SOURCES.get(name) or _own_folder(name, path)
+    if soft_labels and (not source.votes or source.classes):
+        raise ValueError(f"There are soft labels for fer2013 only, not for {name}.")
+    contents = _read(name, source, path, size, memory_limit, seed)
+    if size and contents.images.shape[1:3] != size:
+        contents.images = fit_all(contents.images, size)
+    votes, ids = None, contents.table["id"]
+    if soft_labels or (clean and "row" in contents.table and ferplus_file(path)):
+        votes = ferplus_votes(ids, path)
+    dataset = splits.assemble(name, source, contents, votes if soft_labels else None, keep_copies, seed)
+    if clean:
+        not_faces = None if votes is None else frozenset(ids[votes["NF"] >= votes.sum(axis=1).clip(lower=1) / 2])
+        dataset = splits.clean(dataset, not_faces)
+    if soft_labels:
+        dataset = replace(dataset, variants=(*dataset.variants, variants.SOFT_LABELS))
+    return select(dataset, source.classes) if source.classes else dataset
+
+
+def place_of(name: str) -> tuple[str, Path | None]:
+    """Return the name that a data set goes by, and of "folder:PATH" also where it is.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: the folder is named like a known data set, whose results its own would be mixed with.
+    """
+    if not name.startswith("folder:"):
+        return name, None
+    path = Path(name.removeprefix("folder:")).expanduser()
+    if not path.exists():
+        raise FileNotFoundError(f"There is no folder {path}.")
+    path = path.resolve()
+    own = path.name.removesuffix(".zip")
+    if own.lower() in NAMES:  # in lower case: some file systems would take results/FER2013 for results/fer2013
+        raise ValueError(f'{path} is named like the data set "{own.lower()}": rename the folder, '
+                         "so that results on it are not taken for results on that data set.")
+    return own, path
+
+
+def _own_folder(name: str, path: str | Path | None) -> Source:
+    """Return how to read class sub-folders in a folder of that name, or in the path given."""
+    entries = [entry for place in ([Path(path)] if path else places())
+               for entry in (place, *(place.iterdir() if place.is_dir() else ()))]
+    own = [entry.name.removesuffix(".zip") for entry in entries if entry.is_dir() or entry.suffix == ".zip"]
+    if name not in (known := [*NAMES, *own]):
+        near = difflib.get_close_matches(name, known, 1, cutoff=0)[0]
+        raise ValueError(f'Unknown data set "{name}"; did you mean "{near}"? There are {", ".join(NAMES)}, '
+                         '"folder:PATH", and the names of folders in data/ that hold class sub-folders.')
+    return Source(read_folder, (name, f"{name}.zip"))
+
+
+def _read(name: str, source: Source, path, size, memory_limit: float, seed: int) -> Contents:
+    """Draw the images, or read the first candidate that is this data set."""
+    if not source.patterns:
+        return cached(None, name, [size, seed], lambda: source.read(size, seed))
+    label, tried = getattr(source.read, "__name__", name), []
+    for candidate in _found(source, path, tried):
+        read = partial(source.read, candidate, size, memory_limit)
+        try:
+            return cached(candidate, label, [size, memory_limit], read) if name in SOURCES else read()
+        except NotThisOne as reason:
+            tried.append(f"{candidate} ({reason})")
+    if path is not None:
+        raise FileNotFoundError(f"{path} does not hold {name}. Tried: {'; '.join(tried)}. {HELP}")
+    raise FileNotFoundError(f"{name} was not found. Tried: {'; '.join(tried)}. Put it into data/, or set EMOTIONS_DATA "
+                            f"to its folder, or give its path; “synthetic” needs no download. {HELP}")
+
+
+def _found(source: Source, path: str | Path | None, tried: list[str]) -> Iterator[Path]:
+    """Yield files and folders that may be the data set, Kaggle's download last; add to `tried` where there is none."""
+    if path is not None:
+        if not Path(path).exists():
+            raise FileNotFoundError(f"There is no {path}.")
+        yield from dict.fromkeys([*candidates(Path(path), source.patterns), Path(path)])
+        return
+    if "EMOTIONS_DATA" not in os.environ:
+        tried.append("the environment variable EMOTIONS_DATA (not set)")
+    for place in places():
+        matches = candidates(place, source.patterns)
+        if not matches:
+            tried.append(f"{place} (no {' or '.join(source.patterns)})")
+        yield from matches
+    if source.kaggle:
+        try:
+            import kagglehub
+            download = Path(kagglehub.dataset_download(source.kaggle))
+        except Exception as reason:  # whatever went wrong there is part of the answer
+            why = shorten(str(reason), 90, placeholder="…")
+            tried.append(f"Kaggle, {source.kaggle} ({type(reason).__name__}: {why})")
+        else:
+            yield download

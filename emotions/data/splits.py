@@ -1,0 +1,122 @@
+"""From what a reader returned to a data set: leak-free splits, soft labels, cleaning."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from emotions.data import audit, variants
+from emotions.data.dataset import Dataset, Split
+from emotions.data.reading import Contents, Source
+
+NO_COPIES = "Keeping copies changes nothing: none would be left out of these training images."
+
+
+def assemble(name: str, source: Source, contents: Contents, votes: pd.DataFrame | None = None,
+             keep_copies: bool = False, seed: int = 0) -> Dataset:
+    """Split as distributed where there are splits, draw the others, and keep copies on one side.
+
+    Args:
+        votes: counts of FER+'s votes, N rows in the order of the contents: they become `Split.targets`.
+
+    Raises:
+        ValueError: there are no training images, or a class has too few to split.
+    """
+    table = contents.table
+    class_names = tuple(sorted(table["label"].unique()))
+    labels, groups = np.searchsorted(class_names, table["label"]), pd.factorize(table["group"])[0]
+    drawn = _distributed(name, contents, source)
+    part = table["part"].to_numpy(str)
+    copied = (part == "test") & np.isin(groups, groups[part == "train"])
+    kept = _part_copies(contents, groups, source.grouped, keep_copies)
+    for split in drawn:
+        rows = np.flatnonzero(table["part"] == "train")
+        held = hold_out(labels[rows], groups[rows] if source.grouped else rows, source.folds, seed, class_names)
+        table.loc[rows[held], "part"] = split
+        contents.notes.append(f"1/{source.folds} of training was held out for {split}, stratified by class "
+                              f"(seed {seed}).")
+    targets = None
+    if votes is not None:
+        targets, voteless = soft_labels(votes, labels, class_names)
+        contents.leave_out(voteless, "no FER+ vote for one of the classes")
+    whole = Split(contents.images, labels, table["id"].to_numpy(str), targets, groups)
+    splits = {split: whole.take((table["part"] == split).to_numpy()) for split in ("train", "validation", "test")}
+    return Dataset(name, class_names, **splits, copied=frozenset(whole.ids[copied]), notes=tuple(contents.notes),
+                   dropped=contents.dropped, variants=(variants.COPIES_KEPT,) if kept else ())
+
+
+def _distributed(name: str, contents: Contents, source: Source) -> list[str]:
+    """Put what has no split into training; return the splits that must be drawn."""
+    if source.pool:
+        contents.table["part"] = ""
+    part = contents.table["part"]
+    given = set(part) - {""}
+    contents.table["part"] = part = part.replace("", "train")
+    if "train" not in set(part):
+        raise ValueError(f"{name} has no training images: put them into train/, beside {' and '.join(given)}/.")
+    sizes = {split: int((part == split).sum()) for split in source.published}
+    if sizes != source.published:
+        contents.notes.append(f"This copy holds {sizes} images; published are {source.published}.")
+    return [split for split in ("test", "validation") if split not in given]
+
+
+def _part_copies(contents: Contents, groups: np.ndarray, grouped: bool, keep_copies: bool) -> bool:
+    """Leave copies of validation and test images out of training; return whether some were kept on request."""
+    part, notes = contents.table["part"].to_numpy(str), contents.notes
+    leaked = (part == "train") & np.isin(groups, groups[part != "train"])
+    kept = bool(keep_copies and grouped and leaked.any())
+    if keep_copies and not kept:
+        notes.append(NO_COPIES)
+    if grouped and not keep_copies:
+        contents.leave_out(leaked, "copy of a validation or test image")
+    elif leaked.any():
+        notes.append(f"{leaked.sum()} training images are copies of validation or test images, and were kept.")
+    if between := ((part == "test") & np.isin(groups, groups[part == "validation"])).sum():
+        notes.append(f"{between} test images are also in validation; neither is changed.")
+    return kept
+
+
+def hold_out(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int, class_names) -> np.ndarray:
+    """Return the positions of one part in `folds`, stratified by label, no group on both sides.
+
+    Raises:
+        ValueError: a class has too few groups.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold  # takes a second: not for those who only read images
+
+    distinct = pd.DataFrame({"label": labels, "group": groups}).groupby("label")["group"].nunique()
+    if distinct.min() < folds:
+        raise ValueError(f'The class "{class_names[distinct.idxmin()]}" has only {distinct.min()} distinct images to '
+                         f"split, and needs at least {folds}: add some, or bring train, validation and test folders.")
+    folder = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    return next(folder.split(labels, labels, groups))[1]
+
+
+def soft_labels(votes: pd.DataFrame, labels: np.ndarray, class_names) -> tuple[np.ndarray, np.ndarray]:
+    """Return the shares of the votes (float32, N x classes; the label where there are none), and where that is."""
+    counts = votes[list(class_names)].to_numpy(np.float32)
+    total = counts.sum(axis=1, keepdims=True)
+    hard = np.eye(len(class_names), dtype=np.float32)[labels]
+    return np.where(total > 0, counts / np.maximum(total, 1), hard), total[:, 0] == 0
+
+
+def clean(dataset: Dataset, not_faces: frozenset[str] | None = None) -> Dataset:
+    """Leave suspect images out of training, each counted under the first reason that holds.
+
+    Args:
+        not_faces: ids of images that are no face, say at least half of FER+'s votes; None without FER+.
+    """
+    train = dataset.train
+    reasons = audit.suspects(audit.measure(train.images), train.labels)
+    if not_faces is not None:
+        reasons["not a face, say at least half of FER+'s votes"] = np.isin(train.ids, list(not_faces))
+    keep = np.ones(len(train), bool)
+    dropped, notes = dict(dataset.dropped), list(dataset.notes)
+    for reason, mask in reasons.items():
+        dropped[reason] = tuple(train.ids[mask & keep])
+        notes.append(f"{(mask & keep).sum()} training images were left out by cleaning: {reason}.")
+        keep &= ~mask
+    return replace(dataset, train=train.take(keep), dropped=dropped, notes=tuple(notes),
+                   variants=(*dataset.variants, variants.CLEANED))
