@@ -23,13 +23,16 @@ def save(model: keras.Model, path: str | Path, card: dict) -> keras.Model:
 
     The card must hold `class_names`, alphabetical, as many as the model has outputs, or a ValueError is raised.
     """
-    names = list(card["class_names"])
+    path, names = Path(path), list(card["class_names"])
     if names != sorted(names) or len(names) != model.output_shape[-1]:
         raise ValueError(
             f"The model has {model.output_shape[-1]} outputs: class names must be as many, alphabetical, not {names}."
         )
-    reloaded = light_copy(model, path)
-    add_card(path, card)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        reloaded = light_copy(model, light := Path(folder) / path.name)
+        add_card(light, card)
+        light.replace(path)
     return reloaded
 
 
@@ -46,7 +49,8 @@ def light_copy(model: keras.Model, path: str | Path) -> keras.Model:
         plain.save(full)
         _copy_members(full, light, lambda name, data: _halve(data) if name.endswith(".weights.h5") else data)
         reloaded = keras.models.load_model(light, compile=False)
-        images = np.random.default_rng(0).integers(0, 256, (4, 48, 48, 3)).astype("float32")
+        sides = [side or 48 for side in plain.input_shape[1:3]]
+        images = np.random.default_rng(0).integers(0, 256, (4, *sides, 3)).astype("float32")
         before, after = (ops.convert_to_numpy(each(images, training=False)) for each in (plain, reloaded))
         if not (difference := np.abs(before - after).max()) < 0.01:  # NaN is not below it
             raise ValueError(f"{path} was not written: read back, its probabilities differ by up to {difference:.4f}.")
@@ -57,7 +61,7 @@ def light_copy(model: keras.Model, path: str | Path) -> keras.Model:
 def add_card(path: str | Path, card: dict) -> None:
     """Add a card to a `.keras` file, or replace the one in it; the model in it stays as it is."""
     path = Path(path)
-    temporary = path.with_name(path.name + ".writing")
+    temporary = path.with_name(f"{path.name}.writing")
     with zipfile.ZipFile(path) as archive:
         has_card = CARD in archive.namelist()
     if has_card:

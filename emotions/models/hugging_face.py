@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 from keras import ops
+from safetensors.numpy import load_file
 
 from emotions.models import vit
 
@@ -21,17 +22,6 @@ BLOCK = {
 }
 
 
-class Tensors(dict):
-    """A checkpoint's tensors by their names, without the prefix "vit."; a missing one is a ValueError."""
-
-    def __missing__(self, name):
-        raise ValueError(f"the checkpoint has no tensor {name!r}: it is not a ViT of Hugging Face")
-
-    def layer(self, name: str) -> list[np.ndarray]:
-        """Return weight and bias of a layer; PyTorch keeps a dense kernel as (out, in), Keras as (in, out)."""
-        return [self[f"{name}.weight"].T, self[f"{name}.bias"]]
-
-
 def load_hugging_face(model: keras.Model, source: str | Path) -> None:
     """Fill a model of `vit.build`, all but its head, with the weights of a Hugging Face checkpoint.
 
@@ -41,7 +31,8 @@ def load_hugging_face(model: keras.Model, source: str | Path) -> None:
 
     Raises:
         OSError: the checkpoint can't be downloaded, or a file of it is missing.
-        ValueError: the checkpoint is no Vision Transformer of this shape, or a tensor is missing or does not fit.
+        ValueError: the checkpoint is no Vision Transformer of this shape.
+        KeyError: it lacks a tensor; names it.
     """
     folder = checkpoint_folder(source)
     _check_shape(folder, model)
@@ -49,7 +40,7 @@ def load_hugging_face(model: keras.Model, source: str | Path) -> None:
     weights = {"patch_embedding": patch_embedding(tensors, vit.grid_size(model), *input_scaling(folder))}
     for number in range(len(vit.attention_layers(model))):
         weights |= block_weights(tensors, number)
-    weights["final_norm"] = tensors.layer("layernorm")
+    weights["final_norm"] = _weight_and_bias(tensors, "layernorm")
     # Keras keeps the heads of a projection on an axis of their own; the order of the numbers is the same.
     # All is reshaped before anything is written: a failure leaves the model as it was.
     for name, values in weights.items():
@@ -65,33 +56,30 @@ def checkpoint_folder(source: str | Path) -> Path:
         return Path(source)
     from huggingface_hub import snapshot_download
 
-    try:
-        return Path(snapshot_download(str(source), allow_patterns=FILES))
-    except Exception as error:  # of huggingface_hub, its HTTP library or the network
-        raise OSError(
-            f"{source!r} is no local folder, and could not be downloaded ({type(error).__name__}: {error}). Without a "
-            f"connection, give a folder with {', '.join(FILES)} of https://huggingface.co/{source}/tree/main instead."
-        ) from error
+    return Path(snapshot_download(str(source), allow_patterns=FILES))
 
 
-def read_tensors(folder: Path) -> Tensors:
-    """Return the tensors of a checkpoint as float32."""
-    from safetensors.numpy import load_file
-
-    tensors = load_file(folder / "model.safetensors")
-    return Tensors({name.removeprefix("vit."): tensor.astype("float32") for name, tensor in tensors.items()})
+def read_tensors(folder: str | Path) -> dict[str, np.ndarray]:
+    """Return the tensors of a checkpoint as float32, by their names without the prefix "vit."."""
+    tensors = load_file(Path(folder) / "model.safetensors")
+    return {name.removeprefix("vit."): tensor.astype("float32") for name, tensor in tensors.items()}
 
 
-def block_weights(tensors: Tensors, number: int) -> dict[str, list[np.ndarray]]:
+def block_weights(tensors: dict, number: int) -> dict[str, list[np.ndarray]]:
     """Return the weights of one encoder block, {our layer: its arrays in Keras' order}."""
     weights = {}
     for ours, theirs in BLOCK.items():
-        pairs = [tensors.layer(f"encoder.layer.{number}.{name}") for name in theirs]
+        pairs = [_weight_and_bias(tensors, f"encoder.layer.{number}.{name}") for name in theirs]
         weights[f"block_{number:02d}_{ours}"] = [array for pair in pairs for array in pair]
     return weights
 
 
-def patch_embedding(tensors: Tensors, grid: int, factor: np.ndarray, offset: np.ndarray) -> list[np.ndarray]:
+def _weight_and_bias(tensors: dict, name: str) -> list[np.ndarray]:
+    # PyTorch keeps a dense kernel as (out, in), Keras as (in, out); a norm's scale has one axis.
+    return [tensors[f"{name}.weight"].T, tensors[f"{name}.bias"]]
+
+
+def patch_embedding(tensors: dict, grid: int, factor: np.ndarray, offset: np.ndarray) -> list[np.ndarray]:
     """Return kernel and bias of the patch embedding, for `grid` x `grid` patches, the input's scaling folded in."""
     kernel = tensors["embeddings.patch_embeddings.projection.weight"].transpose(2, 3, 1, 0)  # row, column, colour, out
     bias = tensors["embeddings.patch_embeddings.projection.bias"] + np.einsum("yxcd,c->d", kernel, offset)

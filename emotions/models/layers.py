@@ -39,16 +39,3 @@ def temperature_scale(probabilities: np.ndarray, temperature: float) -> np.ndarr
     if not temperature > 0:
         raise ValueError(f"The temperature is {temperature}, and must be positive.")
     return softmax(np.log(np.clip(probabilities, np.finfo(float).eps, None)) / temperature, axis=1)
-
-
-# The old registry's, until it goes.
-soften = temperature_scale
-
-
-def picture_input(size: int):
-    inputs = keras.Input((None, None, 3), name="picture")
-    return inputs, resize(size)(inputs)
-
-
-def class_probabilities(features, classes: int, **options):
-    return keras.layers.Dense(classes, activation="softmax", dtype="float32", name="probabilities", **options)(features)

@@ -35,37 +35,39 @@ def build(
     "block_00_attention" … "final_norm", "probabilities"; the second output of every attention layer is its map.
 
     Args:
-        size, patch: side in pixels to which every image is resized, a multiple of `patch`, a patch's side.
-        width, heads: length of a token, a multiple of `heads`, the attention heads per block.
+        size: side in pixels to which every image is resized; a multiple of `patch`, the side of a patch.
+        width: length of a token; a multiple of `heads`, the number of attention heads per block.
         depth, mlp: number of encoder blocks, and of hidden units in the MLP of each.
         dropout: share of values dropped after the embedding, after attention and in the MLP.
         epsilon: added to the variance in every LayerNormalization.
-
-    Returns:
-        a model from RGB images (N, any height, any width, 3) with values 0-255 to probabilities (N, classes).
     """
     if size % patch:
         raise ValueError(f"size {size} cannot be cut into patches of {patch}: choose a multiple of {patch}")
     if width % heads:
         raise ValueError(f"width {width} cannot be shared by {heads} heads: choose a multiple of {heads}")
-    n_patches = (size // patch) ** 2
-    small = keras.initializers.TruncatedNormal(stddev=0.02)
     image = keras.Input((None, None, 3), name="picture")  # the name that committed files have
-    # float32 also under mixed precision: bfloat16 does not have the digits for 0-255.
-    x = layers.Rescaling(1 / 127.5, offset=-1, dtype="float32", name="scaling")(resize(size)(image))
-    x = ops.image.extract_patches(x, patch)
-    x = layers.Reshape((n_patches, patch * patch * 3), name="patches")(x)
-    x = layers.ZeroPadding1D((1, 0), name="class_token")(x)
-    embedding = {"kernel_initializer": "lecun_normal", "bias_initializer": small, "name": "patch_embedding"}
-    x = layers.EinsumDense("bnp,pd->bnd", (n_patches + 1, width), bias_axes="nd", **embedding)(x)
+    x = embed_patches(resize(size)(image), patch, width)
     x = layers.Dropout(dropout, name="embedding_dropout")(x)
     for number in range(depth):
         x = encoder_block(x, f"block_{number:02d}", heads, mlp, dropout, epsilon)
     x = layers.LayerNormalization(epsilon=epsilon, name="final_norm")(x)
-    x = layers.Cropping1D((0, n_patches), name="take_class_token")(x)
+    x = layers.Cropping1D((0, (size // patch) ** 2), name="take_class_token")(x)
     x = layers.Flatten(name="features")(x)
+    small = keras.initializers.TruncatedNormal(stddev=0.02)
     head = {"kernel_initializer": small, "dtype": "float32", "name": "probabilities"}
     return keras.Model(image, layers.Dense(classes, activation="softmax", **head)(x), name="vit")
+
+
+def embed_patches(x, patch: int, width: int):
+    """Cut images into patches and project each, a class token before them, to a token of length `width`."""
+    n_patches = (x.shape[1] // patch) ** 2
+    # float32 also under mixed precision: bfloat16 does not have the digits for 0-255.
+    x = layers.Rescaling(1 / 127.5, offset=-1, dtype="float32", name="scaling")(x)
+    x = layers.Reshape((n_patches, patch * patch * 3), name="patches")(ops.image.extract_patches(x, patch))
+    x = layers.ZeroPadding1D((1, 0), name="class_token")(x)
+    small = keras.initializers.TruncatedNormal(stddev=0.02)
+    options = {"kernel_initializer": "lecun_normal", "bias_initializer": small, "name": "patch_embedding"}
+    return layers.EinsumDense("bnp,pd->bnd", (n_patches + 1, width), bias_axes="nd", **options)(x)
 
 
 def encoder_block(x, name: str, heads: int, mlp: int, dropout: float, epsilon: float):
