@@ -1,0 +1,56 @@
+"""Classes, rates by class and measures of a data set."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from emotions.colors import colors
+from emotions.evaluation import comparison
+from emotions.plots.style import SERIES, grid
+
+
+def class_distribution(dataset) -> plt.Figure:
+    """Plot the share and number of images of each class, split by split."""
+    counts = dataset.describe()
+    names = list(counts.columns)
+    figure, axes = grid(1, len(counts), (11, 1.3 + 0.38 * len(names)), sharex=True, sharey=True)
+    for axis, (split, row) in zip(axes[0], counts.iterrows(), strict=True):
+        bars = axis.barh(names, 100 * row / max(row.sum(), 1), color=colors(names))
+        axis.bar_label(bars, [f"{count:,}" for count in row], padding=3, fontsize=9)
+        axis.set(xlabel="share of the split (%)", title=f"{split}, n = {row.sum():,}")
+        axis.margins(x=0.25)
+    axes[0, 0].invert_yaxis()
+    axes[0, 0].set_ylabel("class")
+    figure.suptitle(f"Classes of {dataset.name}")
+    return figure
+
+
+def class_rates(hits, labels, class_names, xlabel: str, title: str = "") -> plt.Figure:
+    """Plot the share of hits (bool, N) in each class that is present, with 95 % Wilson intervals."""
+    by_class = pd.Series(hits).groupby(np.asarray(labels)).agg(["sum", "count"])
+    shares = 100 * by_class["sum"] / by_class["count"]
+    limits = 100 * np.array(comparison.wilson(by_class["sum"], by_class["count"]))
+    names = [f"{class_names[k]} (n = {n:,})" for k, n in by_class["count"].items()]
+    figure, ((axis,),) = grid(1, 1, (8, 1.4 + 0.38 * len(names)))
+    axis.barh(names, shares, xerr=np.abs(limits - shares.to_numpy()), capsize=3,
+              color=colors(class_names[k] for k in by_class.index))
+    axis.set(xlabel=xlabel, ylabel="class", title=title, xlim=(0, 100))
+    axis.invert_yaxis()
+    return figure
+
+
+def measure_histograms(images: pd.DataFrame) -> plt.Figure:
+    """Plot brightness and sharpness of all images of an audit's table but the constant ones, outliers apart."""
+    images = images[~images["constant"]]
+    figure, axes = grid(1, 2, (11, 3.9))
+    labels = {"brightness": "brightness: mean grey value (0-255)",
+              "sharpness": "sharpness: variance of the Laplacian (grey values²)"}
+    for axis, (name, label) in zip(axes[0], labels.items(), strict=True):
+        values, outlier = images[name].clip(lower=1), images[f"outlier in {name}"]
+        bins = np.linspace(0, 255, 52) if name == "brightness" else np.geomspace(values.min(), values.max(), 52)
+        axis.hist([values[~outlier], values[outlier]], bins, stacked=True, color=SERIES[:2],
+                  label=[f"usual: {(~outlier).sum():,}", f"outliers: {outlier.sum():,}"])
+        axis.set(xlabel=label, ylabel="images (log scale)", yscale="log",
+                 xscale="linear" if name == "brightness" else "log")
+        axis.legend(fontsize=9)
+    return figure

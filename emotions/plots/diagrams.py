@@ -1,0 +1,61 @@
+"""Architecture diagrams: a residual block, the two phases of transfer learning, a transformer's encoder block."""
+
+from itertools import pairwise
+
+import matplotlib.pyplot as plt
+
+TRAINED, FROZEN, PLAIN = "#F6D7A7", "#C9DDEF", "#FFFFFF"  # parts with trained weights, with frozen ones, with none
+
+
+def chart(size: tuple[float, float], columns: list, shortcuts=(), title: str = "") -> plt.Figure:
+    """Draw columns of boxes, each with an arrow to the next, and shortcuts around boxes.
+
+    Args:
+        size: of the figure in inches, and of its coordinates.
+        columns: (x, boxes) with boxes from top to bottom, (text, fill); without a fill it is a heading.
+        shortcuts: (column, first, last, text): an arrow from above box `first` to the side of box `last`.
+    """
+    figure, axis = plt.subplots(figsize=size, layout="constrained")
+    axis.set(xlim=(0, size[0]), ylim=(0, size[1]), title=title)
+    axis.set_axis_off()
+    line = {"color": "black", "linewidth": 1.3}
+    for x, boxes in columns:
+        places = [size[1] - 0.4 - 0.85 * k for k in range(len(boxes))]
+        for (text, fill), y in zip(boxes, places, strict=True):
+            axis.text(x, y, text, ha="center", va="center", fontsize=11)
+            if fill:
+                axis.add_patch(plt.Rectangle((x - 1.6, y - 0.29), 3.2, 0.58, facecolor=fill, edgecolor="black"))
+        for above, below in pairwise(y for (_, fill), y in zip(boxes, places, strict=True) if fill):
+            axis.annotate("", (x, below + 0.29), (x, above - 0.29), arrowprops={"arrowstyle": "-|>", **line})
+    for column, first, last, text in shortcuts:
+        x, start, end = columns[column][0], size[1] + 0.02 - 0.85 * first, size[1] - 0.4 - 0.85 * last
+        axis.plot([x, x + 2.1, x + 2.1], [start, start, end], **line)
+        axis.annotate("", (x + 1.6, end), (x + 2.12, end), arrowprops={"arrowstyle": "-|>", **line})
+        axis.text(x + 2.2, (start + end) / 2, text, va="center", fontsize=11)
+    return figure
+
+
+def residual_block() -> plt.Figure:
+    """Draw the basic block of ResNet-34 (He et al. 2016, figure 2)."""
+    boxes = [("input", PLAIN), ("convolution 3 x 3, stride s", TRAINED), ("batch normalisation, ReLU", TRAINED),
+             ("convolution 3 x 3", TRAINED), ("batch normalisation", TRAINED), ("add", PLAIN), ("ReLU", PLAIN)]
+    shortcut = (0, 1, 5, "identity, or, where\nthe shape changes,\nconvolution 1 x 1,\nstride s")
+    return chart((6.2, 6), [(2, boxes)], [shortcut], "Residual block")
+
+
+def two_phases() -> plt.Figure:
+    """Draw which parts of a pretrained network are trained in the two phases of transfer learning."""
+    ends = ("image, 0-255", PLAIN), ("pooling, dropout", PLAIN), ("new dense layer, softmax", TRAINED)
+    first = [("Phase 1: the new head", ""), ends[0], ("pretrained lower layers", FROZEN),
+             ("pretrained upper layers", FROZEN), *ends[1:]]
+    second = [("Phase 2: fine-tuning", ""), *first[1:3], ("pretrained upper layers", TRAINED), *ends[1:]]
+    return chart((8, 5.2), [(2, first), (6, second)], title="Two phases: blue is frozen, orange is trained")
+
+
+def encoder_block() -> plt.Figure:
+    """Draw an encoder block of the Vision Transformer (Dosovitskiy et al. 2021, figure 1)."""
+    boxes = [("tokens", PLAIN), ("layer normalisation", TRAINED), ("multi-head self-attention", TRAINED),
+             ("add", PLAIN), ("layer normalisation", TRAINED), ("dense, GELU, dense", TRAINED), ("add", PLAIN),
+             ("tokens", PLAIN)]
+    shortcuts = [(0, 1, 3, "identity"), (0, 4, 6, "identity")]
+    return chart((5.4, 6.9), [(2, boxes)], shortcuts, "Encoder block")

@@ -1,0 +1,149 @@
+"""Confusion, ROC curves, recalls, intervals, pairwise differences, reliability: how good models are."""
+
+from itertools import cycle
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from sklearn.metrics import auc, roc_curve
+
+from emotions.colors import OTHER, colors
+from emotions.evaluation import comparison
+from emotions.plots.style import SERIES, VALIDATION, grid
+
+
+def confusion_matrix(metrics: dict, title: str = "", axis=None) -> plt.Figure:
+    """Draw the confusion matrix of one split of a `metrics.json`, on `axis` or a new figure."""
+    names, counts = list(metrics["per_class"]), np.array(metrics["confusion"])
+    shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = 2.2 + 0.75 * len(names)
+    axis = grid(1, 1, (side + 0.8, side))[1][0, 0] if axis is None else axis
+    notes = np.char.add(np.char.mod("%.0f %%\n", shares), counts.astype(str))
+    sns.heatmap(shares, annot=notes, fmt="", cmap="Blues", vmin=0, vmax=100, square=True, xticklabels=names,
+                yticklabels=names, annot_kws={"fontsize": 9}, ax=axis,
+                cbar_kws={"label": "share of the true class (%)", "shrink": 0.8})
+    axis.set(xlabel="predicted", ylabel="true", title=title)
+    axis.tick_params(axis="y", rotation=0)
+    return axis.figure
+
+
+def roc_curves(predictions, title: str = "", axis=None) -> plt.Figure:
+    """Plot the ROC curve of each class that is present against all others, on `axis` or a new figure."""
+    axis = grid(1, 1, (6.5, 6))[1][0, 0] if axis is None else axis
+    names = predictions.class_names
+    for k, (name, color) in enumerate(zip(names, colors(names), strict=True)):
+        positive = predictions.labels == k
+        if 0 < positive.sum() < len(positive):
+            false, true, _ = roc_curve(positive, predictions.probabilities[:, k])
+            axis.plot(100 * false, 100 * true, color=color, linewidth=2, label=f"{name}, AUC {auc(false, true):.2f}")
+    axis.plot([0, 100], [0, 100], color=OTHER, linestyle=":", label="chance, AUC 0.50")
+    axis.set(xlabel="false positive rate (%)", ylabel="true positive rate (%)", title=title, aspect=1)
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=9, loc="lower right")
+    return axis.figure
+
+
+def recalls(runs: dict, title: str = "") -> plt.Figure:
+    """Plot the recall of each class with its 95 % interval, from predictions on the same images, by model."""
+    first = next(iter(runs.values()))
+    names, n = first.class_names, np.bincount(first.labels, minlength=len(first.class_names))
+    tables = [comparison.accuracy_by(run, run.labels).reindex(range(len(names))) * 100 for run in runs.values()]
+    width = 2.4 if len(names) <= 4 else 1.7
+    figure, axes = grid(1, len(names), (2 + width * len(names), 1.4 + 0.45 * len(runs)), sharey=True)
+    for k, (axis, name, color) in enumerate(zip(axes[0], names, colors(names), strict=True)):
+        recall, low, high = (np.array([table[end][k] for table in tables]) for end in ("accuracy", "low", "high"))
+        axis.barh(list(runs), recall, color=color)
+        axis.errorbar(recall, list(runs), xerr=(recall - low, high - recall), fmt="none", ecolor="black", capsize=2)
+        for place, value in enumerate(recall):  # numbers stand at the right, clear of the intervals
+            axis.text(104, place, "-" if np.isnan(value) else f"{value:.0f}", va="center")
+        axis.set(title=f"{name}\nn = {n[k]:,}", xlabel="recall (%)", xlim=(0, 125), xticks=(0, 50, 100))
+        axis.grid(axis="x", alpha=0.3)
+    axes[0, 0].invert_yaxis()
+    figure.suptitle(title)
+    return figure
+
+
+def intervals(tables: dict[str, pd.DataFrame], xlabel: str, title: str = "", column: str = "accuracy",
+              marks: pd.Series | None = None, zero: bool = False) -> plt.Figure:
+    """Plot values with their 95 % intervals as a forest plot: a row per index entry, a colour per table.
+
+    Args:
+        tables: by legend entry, with the same rows; `column` and its ends, `<column>_low` and `<column>_high` or low
+            and high, all 0-1 (drawn in per cent or points).
+        marks: values published elsewhere, by row, 0-1; drawn as diamonds.
+        zero: draw a line at 0, for differences.
+    """
+    rows = list(next(iter(tables.values())).index)
+    figure, ((axis,),) = grid(1, 1, (9, 1.6 + 0.4 * len(rows)))
+    for k, ((name, table), color) in enumerate(zip(tables.items(), cycle(SERIES), strict=False)):
+        prefix = f"{column}_" if f"{column}_low" in table else ""
+        middle, low, high = (100 * table[end].to_numpy(float) for end in (column, f"{prefix}low", f"{prefix}high"))
+        places = np.arange(len(rows)) + 0.26 * (k - (len(tables) - 1) / 2)
+        axis.errorbar(middle, places, xerr=np.abs([middle - low, high - middle]), fmt="o", color=color, capsize=2,
+                      markersize=5, label=name)
+    if marks is not None and (known := marks.dropna()).any():
+        axis.scatter(100 * known, [rows.index(name) for name in known.index], marker="D", facecolor="white",
+                     edgecolor="black", zorder=3, label="published")
+    if zero:
+        axis.axvline(0, color="black", linewidth=0.8)
+    axis.set(xlabel=xlabel, title=title, yticks=range(len(rows)), yticklabels=rows, ylim=(len(rows) - 0.5, -0.5))
+    axis.grid(axis="x", alpha=0.3)
+    axis.legend(fontsize=9)
+    return figure
+
+
+def pairs(differences: pd.DataFrame, p_values: pd.DataFrame, title: str = "") -> plt.Figure:
+    """Draw every model against every other, significant differences in colour; tables of `comparison.matrix`."""
+    shown, sure = 100 * differences, p_values.to_numpy() < 0.05
+    notes = np.where(shown.isna(), "", shown.map("{:+.1f}".format) + np.where(sure, "*", ""))
+    side, limit = 2.5 + 0.62 * len(shown), max(1.0, float(np.nanmax(np.abs(shown))))
+    figure, ((axis,),) = grid(1, 1, (side + 1.2, side))
+    sns.heatmap(shown.where(sure, 0.0).where(shown.notna()), annot=notes, fmt="", cmap="RdBu", center=0, vmin=-limit,
+                vmax=limit, square=True, linewidths=0.5, annot_kws={"fontsize": 9}, ax=axis,
+                cbar_kws={"label": "accuracy, row minus column (points); *: p < 0.05", "shrink": 0.7})
+    axis.set_title(title)
+    axis.tick_params(axis="x", rotation=90)
+    axis.tick_params(axis="y", rotation=0)
+    return figure
+
+
+def reliability(tables: dict[str, pd.DataFrame], title: str = "") -> plt.Figure:
+    """Draw the reliability diagrams of `calibration.reliability` tables, by panel title, with 95 % intervals."""
+    figure, axes = grid(1, len(tables), (1 + 4.2 * len(tables), 4.7), sharey=True)
+    for axis, (name, table) in zip(axes[0], tables.items(), strict=True):
+        table = table[table["n"] > 0]
+        confidence, accuracy = 100 * table["confidence"], 100 * table["accuracy"]
+        limits = 100 * np.array(comparison.wilson(table["n"] * table["accuracy"], table["n"]))
+        axis.plot([0, 100], [0, 100], color=OTHER, linestyle=":", label="calibrated")
+        axis.errorbar(confidence, accuracy, np.abs(limits - accuracy.to_numpy()), fmt="none", color=VALIDATION)
+        axis.scatter(confidence, accuracy, s=12 + 500 * table["n"] / table["n"].sum(), color=VALIDATION, alpha=0.8)
+        axis.set(xlabel="confidence (%)", title=name, xlim=(0, 102), ylim=(0, 102), aspect=1)
+        axis.grid(alpha=0.3)
+    axes[0, 0].set_ylabel("accuracy (%)")
+    axes[0, 0].legend(fontsize=9, loc="upper left")
+    figure.suptitle(title)
+    return figure
+
+
+def curves(lines: dict, xlabel: str, ylabel: str, title: str = "", chance: float | None = None) -> plt.Figure:
+    """Plot shares against a quantity, with 95 % intervals where their n is known.
+
+    Args:
+        lines: by legend entry, a Series of shares, 0-1, indexed by the quantity; or a table with accuracy and n, as
+            of `comparison.accuracy_by`.
+        chance: 0-1, drawn as a dotted line.
+    """
+    figure, ((axis,),) = grid(1, 1, (8.5, 4.8))
+    for (name, line), color in zip(lines.items(), cycle(SERIES), strict=False):
+        shares = line["accuracy"] if isinstance(line, pd.DataFrame) else line
+        axis.plot(line.index, 100 * shares, color=color, linewidth=2, label=name, marker="o" if len(line) < 15 else "")
+        if isinstance(line, pd.DataFrame):
+            low, high = comparison.wilson(shares * line["n"], line["n"])
+            axis.fill_between(line.index, 100 * low, 100 * high, color=color, alpha=0.15, linewidth=0)
+    if chance is not None:
+        axis.axhline(100 * chance, color=OTHER, linestyle=":", label=f"chance: {100 * chance:.1f} %")
+    axis.set(xlabel=xlabel, ylabel=ylabel, title=title, ylim=(0, 102))
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=9)
+    return figure

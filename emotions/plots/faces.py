@@ -1,0 +1,208 @@
+"""Composites: mean faces of many people, which show what a model confuses and belong to nobody."""
+
+import cv2
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from emotions.colors import colors
+from emotions.data.dataset import Split
+from emotions.plots.style import TOO_FEW, bare, captioned, grid
+
+LEAST, MOST = 8, 64  # different photos in a composite: fewer could be recognised, more change little
+SIDE = 96  # pixels
+PASSES = 2  # of alignment, each to the mean of the one before
+NEAR_COPY = 0.92  # correlation of aligned faces: copies in FER2013 reach 0.96 to 1, different people 0.8
+OVAL = cv2.ellipse(np.zeros((SIDE // 2, SIDE // 2), np.uint8), (SIDE // 4, SIDE // 4), (20, 23), 0, 0, 360, 255, -1)
+
+
+class TooFewPhotos(ValueError):
+    """Raised where a composite could show a person."""
+
+
+def composite(images, weights=None, photos=None, most: int = MOST) -> tuple[np.ndarray, int]:
+    """Average aligned, contrast-normalised images of different people into one face.
+
+    Args:
+        images: uint8, N x H x W x 3, RGB; only `most` are used: the first ones, or those of the largest weights.
+        weights: N numbers, 0 or more; equal by default.
+        photos: N source photos; images of one photo count once. By default, identical images count once.
+
+    Returns:
+        the mean face, uint8, 96 x 96 x 3, and the number of images in it: those whose alignment converged.
+
+    Raises:
+        TooFewPhotos: a ValueError: fewer than eight photos, or an effective number (Σw)² / Σw² below eight.
+    """
+    weights = np.ones(len(images)) if weights is None else np.asarray(weights, float)
+    chosen = _different(images, weights, photos, most)
+    _guard(weights[chosen])
+    faces = [_normalised(np.asarray(images[i])) for i in chosen]
+    reference = np.mean(faces, axis=0)
+    for _ in range(PASSES):
+        reference = _standard((reference + reference[:, ::-1]) / 2)  # upright and centred
+        aligned = {i: _aligned(face, reference) for i, face in zip(chosen, faces, strict=True)}
+        used = _without_near_copies({i: face for i, face in aligned.items() if face is not None})
+        _guard(weights[used])
+        reference = np.average([aligned[i] for i in used], axis=0, weights=weights[used])
+    return np.clip(_standard(reference) * 52 + 122, 0, 255).astype(np.uint8), len(used)
+
+
+def _different(images, weights, photos, most: int) -> list[int]:
+    """Return the positions of at most `most` images of different photos, the largest weights first."""
+    chosen: dict = {}
+    for i in np.argsort(-weights, kind="stable"):
+        chosen.setdefault(np.asarray(images[i]).tobytes() if photos is None else photos[i], i)
+        if len(chosen) == most:
+            break
+    return list(chosen.values())
+
+
+def _without_near_copies(faces: dict) -> list[int]:
+    """Return the keys of aligned faces without those that nearly equal an earlier one: other crops of one photo."""
+    kept: dict = {}
+    for i, face in faces.items():
+        small = cv2.resize(face.mean(axis=-1), (32, 32), interpolation=cv2.INTER_AREA)[4:-4, 4:-4].ravel()
+        if all(np.corrcoef(small, other)[0, 1] < NEAR_COPY for other in kept.values()):
+            kept[i] = small
+    return list(kept)
+
+
+def _guard(weights) -> None:
+    effective = weights.sum() ** 2 / max((weights**2).sum(), 1e-12) if (weights >= 0).all() else 0
+    if effective < LEAST - 1e-6:
+        raise TooFewPhotos(f"A composite needs {LEAST} different photos; by its weights this one has {effective:.1f}.")
+
+
+def _normalised(image) -> np.ndarray:
+    """Return an image at 96 x 96 with the grey values of its face at mean 0 and standard deviation 1."""
+    larger = cv2.INTER_CUBIC if image.shape[0] < SIDE else cv2.INTER_AREA
+    return _standard(cv2.resize(image.astype(np.float32), (SIDE, SIDE), interpolation=larger))
+
+
+def _standard(face) -> np.ndarray:
+    middle = face[SIDE // 8 : -SIDE // 8, SIDE // 6 : -SIDE // 6].mean(axis=-1)
+    return ((face - middle.mean()) / max(middle.std(), 1e-6)).astype(np.float32)
+
+
+def _aligned(face, reference) -> np.ndarray | None:
+    """Return the face moved, turned and scaled onto the reference, or None where that does not converge.
+
+    The enhanced correlation coefficient (Evangelidis and Psarakis 2008) is maximised over rotations and shifts, then
+    over affine maps, of which the similarity is kept where it stays near.
+    """
+    small = [cv2.resize(image.mean(axis=-1), (SIDE // 2, SIDE // 2), interpolation=cv2.INTER_AREA)
+             for image in (reference, face)]
+    warp, similarity = np.eye(2, 3, dtype=np.float32), None
+    for motion, blur, steps in ((cv2.MOTION_EUCLIDEAN, 7, 30), (cv2.MOTION_AFFINE, 5, 20)):
+        stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, steps, 1e-3)
+        try:
+            _, warp = cv2.findTransformECC(*small, warp.copy(), motion, stop, OVAL, blur)
+        except cv2.error:  # OpenCV's way to say that it does not converge
+            break
+        if (near := _similarity(warp)) is None:
+            break
+        similarity = near
+    if similarity is None:
+        return None
+    return cv2.warpAffine(face, similarity, (SIDE, SIDE), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                          borderMode=cv2.BORDER_REPLICATE)
+
+
+def _similarity(warp) -> np.ndarray | None:
+    """Return the similarity nearest to an affine map at half size, or None where it moves the face too far."""
+    a, b = (warp[0, 0] + warp[1, 1]) / 2, (warp[1, 0] - warp[0, 1]) / 2
+    turned, half, whole = np.array([[a, -b], [b, a]]), np.full(2, (SIDE // 2 - 1) / 2), np.full(2, (SIDE - 1) / 2)
+    shift = 2 * (warp[:, :2] @ half + warp[:, 2] - half)  # of the centre
+    near = 0.75 < np.hypot(a, b) < 1.33 and abs(np.arctan2(b, a)) < 0.4 and np.abs(shift).max() < SIDE / 5
+    return np.column_stack([turned, whole + shift - turned @ whole]).astype(np.float32) if near else None
+
+
+def composites(groups: dict, caption: str = "", frames=None, columns: int = 7, most: int = MOST) -> plt.Figure:
+    """Show a composite of each group of images, or an empty panel where there are too few.
+
+    Args:
+        groups: by title, a `Split`, whose `groups` say which images are of one photo, or uint8 images, N x H x W x 3.
+        frames: colours; by default those of the classes that the titles name.
+        most: images in a composite, the first of each group.
+    """
+    faces, titles = [], []
+    for title, group in groups.items():
+        face, used = _face(group, most)
+        faces.append(face)
+        words = f"{used} of {len(group):,}" if 0 < used < len(group) else f"{len(group):,}"
+        titles.append(f"{title}\nn = {words}" + ("" if used else ",\ntoo few to show"))
+    return image_grid(faces, titles, colors(groups) if frames is None else frames, columns, caption=caption)
+
+
+def _face(group, most: int) -> tuple[np.ndarray, int]:
+    """Return the composite of a split or of images, and how many it is the mean of: grey and 0 for too few."""
+    images, photos = (group.images, group.groups) if isinstance(group, Split) else (group, None)
+    try:
+        return composite(images, photos=photos, most=most)
+    except TooFewPhotos:
+        return np.full((SIDE, SIDE, 3), TOO_FEW, np.uint8), 0
+
+
+def confusion_faces(predictions, split: Split, title: str = "") -> plt.Figure:
+    """Draw the confusion matrix in composites of the most confident images, found in the split by their ids."""
+    names = predictions.class_names
+    figure, axes = grid(len(names), len(names), (1.5 * len(names) + 1, 1.6 * len(names) + 1))
+    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03)
+    for (true, predicted), axis in np.ndenumerate(axes):
+        cell = _cell(predictions, split, true, predicted)
+        axis.imshow(_face(cell, 32)[0])
+        axis.set_title(f"{len(cell):,}", fontsize=10, pad=3)
+        bare(axis, colors(names)[true] if true == predicted else None)
+        axis.set_ylabel("" if predicted else names[true], fontsize=11)
+        axis.set_xlabel(names[predicted] if true == len(names) - 1 else "", fontsize=11)
+    figure.supylabel("true")
+    figure.supxlabel("predicted")
+    figure.suptitle(f"{title}\neach face: mean of the most confident images; grey: fewer than {LEAST} could be aligned")
+    return figure
+
+
+def mistakes(predictions, split: Split, count: int = 6, title: str = "") -> plt.Figure:
+    """Show the `count` most frequent confusions, each a composite of its 24 most confident images in the split."""
+    names, wrong = predictions.class_names, predictions.predicted != predictions.labels
+    pairs, sizes = np.unique([predictions.labels[wrong], predictions.predicted[wrong]], axis=1, return_counts=True)
+    largest = pairs.T[np.argsort(-sizes, kind="stable")][:count]
+    groups = {f"true: {names[t]}\npredicted: {names[p]}": _cell(predictions, split, t, p) for t, p in largest}
+    figure = composites(groups or {"no mistakes": split.take([])}, "each face: mean of the most confident images; "
+                        "frame: true class", colors(names[t] for t, _ in largest) or None, count, most=24)
+    figure.suptitle(title)
+    return figure
+
+
+def _cell(predictions, split: Split, true: int, predicted: int) -> Split:
+    """Return the images of one class that were predicted as another, the most confident first."""
+    cell = np.flatnonzero((predictions.labels == true) & (predictions.predicted == predicted))
+    cell = cell[np.argsort(-predictions.probabilities[cell, predicted], kind="stable")]
+    positions = pd.Index(split.ids).get_indexer(predictions.ids[cell])
+    if (positions < 0).any():
+        raise ValueError(f"The split has no image {predictions.ids[cell][positions < 0][0]!r}, which was predicted.")
+    return split.take(positions)
+
+
+def image_grid(images, titles=None, frames=None, columns: int = 7, labels=None, caption: str = "") -> plt.Figure:
+    """Show images in rows, such as composites, drawn faces, or feature maps by layer.
+
+    Args:
+        images: H x W x 3, RGB, 0-255, or H x W, drawn in colours from their lowest to their highest value.
+        titles, frames: a title and a colour for each.
+        labels: of the rows.
+    """
+    columns = min(columns, len(images))
+    rows, titles = -(-len(images) // columns), [""] * len(images) if titles is None else titles
+    lines = 1 + max(title.count("\n") for title in titles)
+    figure, axes = grid(rows, columns, (max(1.6 * columns, 5), (1.45 + 0.2 * lines) * rows + 0.5))
+    figure.get_layout_engine().set(w_pad=0.06)  # inches: frames must not touch
+    for axis in axes.flat[len(images) :]:
+        axis.remove()
+    for k, (axis, image, title) in enumerate(zip(axes.flat, images, titles, strict=False)):
+        axis.imshow(np.round(image).astype(np.uint8) if np.ndim(image) == 3 else image, cmap="viridis")
+        axis.set_title(title, fontsize=10)
+        bare(axis, frames[k] if frames is not None else None)
+    for axis, label in zip(axes[:, 0], labels or [], strict=False):
+        axis.set_ylabel(label, fontsize=10)
+    return captioned(figure, caption)

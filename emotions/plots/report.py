@@ -1,0 +1,74 @@
+"""The evaluation panel, the same in all notebooks, and the figures that are kept beside a run's numbers."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from IPython.display import Markdown, display
+
+from emotions.plots.evaluation import confusion_matrix, roc_curves
+from emotions.plots.faces import mistakes
+from emotions.plots.style import grid
+from emotions.plots.training import training_curves
+
+CURVES, CONFUSION = "training_accuracy_loss.png", "confusion_matrix.png"
+
+
+def panel(run, faces) -> None:
+    """Display how good a run is on test: report per class, curves, confusion matrix, ROC curves and mistakes.
+
+    Writes the run's two figures (see `draw_run`) where they are missing.
+
+    Args:
+        run: a finished `runs.Run`.
+        faces: the `Dataset` that was predicted; its test images make the composites of mistakes.
+    """
+    test = run.metrics["test"]
+    about = f"{run.metrics['title']}, {run.metrics['dataset']}, test, n = {test['n']:,}"
+    display(Markdown(f"**{about}**: {summary(test)}"), report(test))
+    for figure in (overview(run, about), mistakes(run.predictions, faces.test, title=f"Mistakes: {about}")):
+        display(figure)
+        plt.close(figure)
+    if not (run.folder / CONFUSION).exists() or (_has_history(run) and not (run.folder / CURVES).exists()):
+        draw_run(run)
+
+
+def summary(metrics: dict) -> str:
+    """Return accuracy with its interval and the majority-class baseline, of one split of a `metrics.json`."""
+    low, high = metrics["accuracy_interval"]
+    majority = max(row["support"] for row in metrics["per_class"].values()) / metrics["n"]
+    return (f"accuracy {100 * metrics['accuracy']:.1f} % [{100 * low:.1f}, {100 * high:.1f}], "
+            f"macro F1 {100 * metrics['macro_f1']:.1f} %; majority-class baseline: accuracy {100 * majority:.1f} %")
+
+
+def report(metrics: dict) -> pd.DataFrame:
+    """Return precision, recall and F1 in per cent, and n, by class, of one split of a `metrics.json`."""
+    table = pd.DataFrame.from_dict(metrics["per_class"], orient="index")
+    shares = {f"{name} (%)": (100 * table[name.lower()]).map("{:.1f}".format) for name in ("precision", "recall", "F1")}
+    return pd.DataFrame({**shares, "n": table["support"]})
+
+
+def overview(run, title: str = "") -> plt.Figure:
+    """Draw training curves (where the run has a history), confusion matrix and ROC curves on test in one figure."""
+    rows = 1 + _has_history(run)
+    figure, axes = grid(rows, 2, (14, 0.5 + 6 * rows))
+    if _has_history(run):
+        training_curves(run.history, axes=axes[0])
+    confusion_matrix(run.metrics["test"], "confusion matrix", axis=axes[-1, 0])
+    roc_curves(run.predictions, "ROC, each class against the others", axis=axes[-1, 1])
+    figure.suptitle(title)
+    return figure
+
+
+def draw_run(run) -> None:
+    """Write `confusion_matrix.png` and, where the run has a history, `training_accuracy_loss.png` into its folder."""
+    metrics = run.metrics
+    about = f"{metrics['title']}, {metrics['dataset']}"
+    figures = {CONFUSION: confusion_matrix(metrics["test"], f"{about}, test, n = {metrics['test']['n']:,}")}
+    if _has_history(run):
+        figures[CURVES] = training_curves(run.history, about)
+    for name, figure in figures.items():
+        figure.savefig(run.folder / name, dpi=120)
+        plt.close(figure)
+
+
+def _has_history(run) -> bool:
+    return (run.folder / "history.csv").exists()

@@ -1,0 +1,67 @@
+"""Does the evaluation panel show a run's own numbers, and write its figures once?"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from test_plots import HISTORY, close_figures, legend, predictions_of, titles  # noqa: F401
+
+from emotions import plots
+from emotions.data import Dataset, Split
+from emotions.plots import report
+from emotions.runs import Run
+
+PER_CLASS = {"angry": {"precision": 0.5, "recall": 0.75, "f1": 0.6, "support": 4},
+             "happy": {"precision": 1.0, "recall": 1.0, "f1": 1.0, "support": 6},
+             "sad": {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0}}
+TEST = {"n": 10, "accuracy": 0.9, "accuracy_interval": [0.6, 1.0], "macro_f1": 0.8, "per_class": PER_CLASS,
+        "confusion": [[3, 0, 1], [0, 6, 0], [0, 0, 0]]}
+
+
+@pytest.fixture
+def run(tmp_path) -> Run:
+    run = Run("easy", "lenet", home=tmp_path)
+    run.folder.mkdir(parents=True)
+    predictions_of([0, 0, 0, 2, 1, 1, 1, 1, 1, 1], [0] * 4 + [1] * 6).save(run.folder / "predictions.csv")
+    HISTORY.to_csv(run.folder / "history.csv", index=False)
+    run.finish({"title": "LeNet", "dataset": "easy", "test": TEST})
+    return run
+
+
+@pytest.fixture
+def faces() -> Dataset:
+    split = Split(np.zeros((10, 8, 8, 3), np.uint8), np.array([0] * 4 + [1] * 6), np.arange(10).astype(str))
+    return Dataset("easy", ("angry", "happy", "sad"), split, split, split)
+
+
+def test_panel_displays_words_table_and_two_figures(run, faces, monkeypatch):
+    shown = []
+    monkeypatch.setattr(report, "display", lambda *items: shown.extend(items))
+    plots.panel(run, faces)
+    words, table, overview, wrong = shown
+    assert words.data == ("**LeNet, easy, test, n = 10**: accuracy 90.0 % [60.0, 100.0], macro F1 80.0 %; "
+                          "majority-class baseline: accuracy 60.0 %")
+    assert table.loc["angry"].tolist() == ["50.0", "75.0", "60.0", 4]
+    assert [axis.get_ylabel() for axis in overview.axes[:4]] == ["accuracy (%)", "loss (nats)", "true",
+                                                                 "true positive rate (%)"]
+    assert "kept: epoch 2" in legend(overview.axes[0])
+    assert titles(wrong) == ["true: angry\npredicted: sad\nn = 1,\ntoo few to show"]
+    assert not plt.get_fignums(), "displayed figures are closed, or a notebook shows them twice"
+
+
+def test_panel_writes_the_figures_of_a_run_where_they_are_missing(run, faces, monkeypatch):
+    monkeypatch.setattr(report, "display", lambda *items: None)
+    plots.panel(run, faces)
+    curves, confusion = (run.folder / name for name in ("training_accuracy_loss.png", "confusion_matrix.png"))
+    assert curves.read_bytes()[:4] == confusion.read_bytes()[:4] == b"\x89PNG"
+    confusion.write_bytes(b"committed")
+    plots.panel(run, faces)
+    assert confusion.read_bytes() == b"committed"
+
+
+def test_panel_of_a_baseline_has_no_training_curves(run, faces, monkeypatch):
+    shown = []
+    monkeypatch.setattr(report, "display", lambda *items: shown.extend(items))
+    (run.folder / "history.csv").unlink()
+    plots.panel(run, faces)
+    assert [axis.get_ylabel() for axis in shown[2].axes[:2]] == ["true", "true positive rate (%)"]
+    assert not (run.folder / "training_accuracy_loss.png").exists()
