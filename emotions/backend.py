@@ -7,70 +7,24 @@ import of Keras; TensorFlow is the default and the fastest of the three on a CPU
 
 from __future__ import annotations
 
-import contextlib
-import importlib.util
 import os
 import platform
-import re
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
 
 import keras
-import numpy as np
 
 
 def name() -> str:
-    """The Keras backend in use: "tensorflow", "jax" or "torch"."""
+    """Return the Keras backend in use: "tensorflow", "jax" or "torch"."""
     return keras.backend.backend()
 
 
 def version() -> str:
-    """The backend and its version, as in "tensorflow 2.21.0"."""
+    """Return the backend and its version, as in "tensorflow 2.21.0"."""
     return f"{name()} {__import__(name()).__version__}"
 
 
-def installed() -> list[str]:
-    """The backends that are installed."""
-    return [backend for backend in ("tensorflow", "jax", "torch") if importlib.util.find_spec(backend)]
-
-
-def predict_under(backend: str, file: str | Path, pictures: np.ndarray) -> np.ndarray:
-    """What a saved model says under some backend, in a process of stock Keras on the CPU, without this package.
-
-    Args:
-        backend: one of `installed()`.
-        file: a `.keras` file.
-        pictures: as the model takes them.
-
-    Returns:
-        its output.
-
-    Raises:
-        RuntimeError: the model could not be loaded, or failed; with the last line of the process.
-    """
-    program = "\n".join(
-        [
-            "import keras, numpy as np",
-            f"model = keras.models.load_model({str(Path(file).resolve())!r}, compile=False, safe_mode=True)",
-            "np.save('found.npy', model.predict(np.load('pictures.npy'), verbose=0))",
-        ]
-    )
-    hidden = {"KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu", "PYTHONPATH": ""}
-    with tempfile.TemporaryDirectory() as folder:
-        np.save(Path(folder, "pictures.npy"), pictures)
-        done = subprocess.run(
-            [sys.executable, "-c", program], cwd=folder, env=os.environ | hidden, capture_output=True, text=True
-        )
-        if done.returncode:
-            raise RuntimeError(f"{file} failed under {backend}: {done.stderr.strip().splitlines()[-1]}")
-        return np.load(Path(folder, "found.npy"))
-
-
 def accelerator() -> str | None:
-    """The name of the GPU or TPU that the backend will use, or None on a CPU."""
+    """Return the name of the GPU or TPU that the backend will use, or None on a CPU."""
     if name() == "tensorflow":
         import tensorflow as tf
 
@@ -92,19 +46,18 @@ def accelerator() -> str | None:
 
 
 def steps_per_execution() -> int:
-    """How many training steps run between two looks at the callbacks: several on an accelerator, in TensorFlow without
-    returning to Python; one where Keras does not allow more."""
+    """Return how many training steps run between two calls of callbacks: several on an accelerator, if Keras allows."""
     return 16 if accelerator() and name() != "torch" else 1
 
 
 def jit_compile() -> bool | str:
-    """What `compile` is told of XLA: TensorFlow's lacks the operation behind the warp, the others choose themselves."""
+    """Return `compile`'s choice of XLA: TensorFlow's lacks the operation behind the warp, the others choose themselves."""
     return False if name() == "tensorflow" else "auto"
 
 
 def bfloat16() -> bool:
-    """Whether there is an accelerator that computes in bfloat16: of NVIDIA's, those from compute capability 8.0 on; a
-    T4, P100 or V100 would only emulate it."""
+    """Return whether an accelerator computes in bfloat16: of NVIDIA's, those from compute capability 8.0 on; a T4, P100
+    or V100 would only emulate it."""
     if accelerator() is None:
         return False
     if name() == "tensorflow":
@@ -123,7 +76,7 @@ def bfloat16() -> bool:
 
 
 def hardware() -> str:
-    """What the numbers were computed on: the accelerator, or the processor and its cores."""
+    """Return what the numbers were computed on: the accelerator, or the processor and its cores."""
     if accelerator():
         return accelerator()
     # The cores this process may use: in a container os.cpu_count() counts those of the host.
@@ -132,49 +85,10 @@ def hardware() -> str:
     return f"CPU, {cores} {platform.machine()} cores"
 
 
-def peak_memory() -> int:
-    """The most memory in use at once so far, in bytes: the accelerator's, or without one the whole process's."""
-    if accelerator() and name() == "tensorflow":
-        import tensorflow as tf
-
-        return tf.config.experimental.get_memory_info("GPU:0")["peak"]
-    if accelerator() and name() == "jax":
-        import jax
-
-        return jax.devices()[0].memory_stats()["peak_bytes_in_use"]
-    if accelerator() and name() == "torch":
-        import torch
-
-        if torch.cuda.is_available():
-            return torch.cuda.max_memory_allocated()
-    status = Path("/proc/self/status")
-    if status.exists():  # what getrusage says may be left from the process that started this one
-        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="utf-8"))[1]) * 1024
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
-@contextlib.contextmanager
-def mixed_precision(wanted: bool | None = None) -> Iterator[bool]:
-    """Mixed precision, by default where an accelerator has `bfloat16`, else float32; yields whether it is mixed.
-
-    bfloat16 keeps float32's range, so no loss scaling is needed. Of CPUs, those with bfloat16 instructions
-    (AVX512_BF16, AMX) train dense convolutions faster with it, depthwise ones slower; others are slower with any.
-    """
-    mixed = bfloat16() if wanted is None else wanted
-    before = keras.mixed_precision.global_policy()
-    keras.mixed_precision.set_global_policy("mixed_bfloat16" if mixed else "float32")
-    try:
-        yield mixed
-    finally:
-        keras.mixed_precision.set_global_policy(before)
-
-
 def warp(images, transforms):
-    """Resample pictures bilinearly, reflecting at the edges, as `keras.ops.image.affine_transform` does.
+    """Resample images bilinearly, reflecting at the edges, as `keras.ops.image.affine_transform` does.
 
-    Under PyTorch that goes picture by picture, in many small steps; this takes the whole batch at once.
+    Under PyTorch that goes image by image, in many small steps; this takes the whole batch at once.
 
     Args:
         images: N x H x W x C, float.
@@ -225,7 +139,7 @@ def compiled(function, model):
 
 
 def gradients(outputs_of, inputs):
-    """Value and gradient of a scalar function, on any backend.
+    """Return value and gradient of a scalar function, on any backend.
 
     Args:
         outputs_of: function of `inputs` that returns `(scalar, auxiliary)`; it must be made of

@@ -3,452 +3,198 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import contextlib
-import dataclasses
 import json
+import os
 import sys
+from pathlib import Path
 
-from emotions.data.variants import VARIANTS
+DATA_HELP = "a data set's name, or folder:PATH; default: {}"
+MODEL_HELP = "a name in models/, or a file"
 
-REGISTRY = "an architecture, as lenet, resnet34 or champion; a name that is none lists them all"
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
-        prog="python -m emotions", description="Facial emotion recognition: data, training, evaluation, use."
+        prog="python -m emotions", description="Facial emotion recognition: data, training, evaluation, prediction."
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    add = commands.add_parser("data", help="load a data set and say what is in it", description=data.__doc__)
-    data_options(add, trains=True)
-    add.add_argument("--audit", action="store_true", help="look for copies, leakage, conflicting labels, bad pictures")
-    add.set_defaults(run=data)
+    def command(function, help: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(function.__name__, help=help, description=function.__doc__)
+        added.set_defaults(run=function)
+        return added
 
-    add = commands.add_parser("train", help="train, evaluate and save a model", description=train.__doc__)
-    add.add_argument("model", help=f"{REGISTRY}, or logistic-regression")
-    data_options(add, trains=True)
-    add.add_argument("--profile", default="full", choices=("full", "quick"), help="quick: seconds, under build/")
-    seeds = add.add_mutually_exclusive_group()
-    seeds.add_argument("--seed", type=int, help="also names the run, as -s1; default 0, unnamed")
-    seeds.add_argument(
-        "--seeds",
-        type=positive,
-        metavar="N",
-        help="train with N seeds, those not there yet, for as many epochs each, and average them in an ensemble",
-    )
-    add.add_argument("--size", type=positive, help="input size in pixels; default: the architecture's")
-    add.add_argument(
-        "--weights",
-        help='"imagenet", a Hugging Face name or folder (for ViT), or a file of weights; default: from scratch',
-    )
-    add.add_argument("--epochs", type=positive, nargs="+", help="most epochs, one number per phase")
-    add.add_argument("--batch-size", type=positive, help="pictures per step; default: the recipe's")
-    add.add_argument("--minutes", type=above_zero, help="about how long one training may take: sets its epochs")
-    precision_option(add)
-    add.add_argument("--suffix", metavar="WORD", help="names the run: lenet --suffix wide becomes lenet-wide")
-    add.add_argument("--track", choices=("tensorboard", "wandb"), help="record the training with this tool, too")
-    add.add_argument("--log", action="store_true", help="one line per epoch instead of a progress bar")
-    add.set_defaults(run=train)
+    add = command(data, "load a data set and describe it")
+    add.add_argument("--data", default="synthetic", help=DATA_HELP.format("synthetic, drawn faces"))
+    add.add_argument("--audit", action="store_true", help="look for duplicates, leakage, conflicting labels")
 
-    add = commands.add_parser("ablate", help="what each ingredient gives", description=ablate.__doc__)
-    add.add_argument("model", nargs="?", help=REGISTRY + "; default: a small champion")
-    data_options(add, trains=True)
-    add.add_argument("--profile", default="full", choices=("full", "quick"), help="quick: seconds, under build/")
-    add.add_argument("--epochs", type=positive, help="of each training; default: a few")
-    add.add_argument("--changes", nargs="+", metavar="CHANGE", help='as "without erasing"; default: all of them')
-    precision_option(add)
-    add.add_argument("--log", action="store_true", help="one line per epoch instead of a progress bar")
-    add.set_defaults(run=ablate)
+    add = command(run, "run notebooks with parameters: training, evaluation, figures")
+    add.add_argument("notebooks", nargs="*", metavar="NN", help="numbers or files of notebooks; default: all")
+    add.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="parameters, as TRAIN=True SEED=1")
+    add.add_argument("--quick", action="store_true", help="small trainings on drawn faces, written under build/")
+    add.add_argument("--in-place", action="store_true", help="write the outputs into the notebooks themselves")
+    add.add_argument("--script", action="store_true", help="only the training cells, as a script without Jupyter")
 
-    add = commands.add_parser("speed", help="how fast training is", description=speed.__doc__)
-    add.add_argument("model", help=REGISTRY)
-    data_options(add)
-    add.add_argument("--size", type=positive, help="input size in pixels; default: the architecture's")
-    precision_option(add)
-    add.set_defaults(run=speed)
+    add = command(evaluate, "measure a saved model on a data set")
+    add.add_argument("model", metavar="NAME_OR_FILE", help=MODEL_HELP)
+    add.add_argument("--data", help=DATA_HELP.format("the one it was trained on"))
 
-    add = commands.add_parser("evaluate", help="measure a saved model on a data set", description=evaluate.__doc__)
-    add.add_argument("model", metavar="NAME_OR_FILE", help="a name in models/, or a .keras file")
-    data_options(add, default=None, said="the one it learned from")
-    add.add_argument(
-        "--out",
-        metavar="FOLDER",
-        help="write predictions.csv, metrics.json and figures there, and beside it which test pictures are copies",
-    )
-    add.set_defaults(run=evaluate)
-
-    add = commands.add_parser("peers", help="measure ready-made classifiers like our own", description=peers.__doc__)
-    add.add_argument("folder", metavar="FOLDER", help="where their files are, see emotions/peers.py")
-    data_options(add, default="fer2013")
-    add.set_defaults(run=peers)
-
-    add = commands.add_parser("predict", help="say which emotion each face shows", description=predict.__doc__)
-    add.add_argument("paths", nargs="+", metavar="PATH", help="a picture, or a folder with all in it")
-    add.add_argument("--model", metavar="NAME_OR_FILE", help="a name in models/, or a file; default: as in README")
-    add.add_argument(
-        "--classes", metavar="A,B,…", help="for a file without class names: those of its outputs, in order"
-    )
-    add.add_argument("--no-faces", action="store_true", help="look for no faces: every picture as a whole is one")
+    add = command(predict, "predict the emotion of each face")
+    add.add_argument("paths", nargs="+", metavar="PATH", help="an image, or a folder with all in it")
+    add.add_argument("--model", metavar="NAME_OR_FILE", help=f"{MODEL_HELP}; default: as in README")
+    add.add_argument("--classes", metavar="A,B,…", help="class names of a file that holds none, in order")
+    add.add_argument("--no-faces", action="store_true", help="detect no faces: every image as a whole is one")
     unsure = 'a confidence below P, 0 to 1, becomes "unsure"'
     add.add_argument("--unsure-below", type=share, default=0.0, metavar="P", help=unsure)
     form = add.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON, errors included, instead of a table")
     form.add_argument("--annotate", metavar="FOLDER", help="write copies with boxes and emotions, instead of a table")
-    add.set_defaults(run=predict)
 
-    add = commands.add_parser("leaderboard", help="compute the leaderboards anew", description=leaderboard.__doc__)
-    add.add_argument("--data", help="only this data set's; default: all that have a run")
-    add.add_argument("--profile", default="full", choices=("full", "quick"), help="quick: those under build/")
-    add.add_argument("--time", action="store_true", help="first time one picture through each network again, in a row")
+    add = command(leaderboard, "compute leaderboards, ensembles and model cards anew")
     add.add_argument("--check", action="store_true", help="write nothing; exit status 1 if a file is out of date")
-    add.set_defaults(run=leaderboard)
-
-    add = commands.add_parser("cards", help="write the models' cards anew", description=cards.__doc__)
-    add.add_argument("--profile", default="full", choices=("full", "quick"), help="quick: those under build/")
-    add.add_argument("--check", action="store_true", help="write nothing; exit status 1 if a file is out of date")
-    add.set_defaults(run=cards)
-
-    add = commands.add_parser("notebooks", help="run the notebooks", description=notebooks.__doc__)
-    add.add_argument("files", nargs="*", metavar="FILE", help="default: all of notebooks/")
-    add.add_argument("--data", help="the data set for all of them; default: each notebook's own")
-    add.add_argument("--profile", choices=("full", "quick"), help="default: each notebook's own")
-    add.add_argument("--in-place", action="store_true", help="write the outputs back, from the saved runs")
-    add.set_defaults(run=notebooks)
     return top
 
 
-def quiet_start() -> None:
-    """Start Keras for a command that needs it; what its backend says meanwhile would drown the command's own words."""
-    from emotions import notebook
-
-    notebook.start_backend()
-
-
-def data_options(
-    command: argparse.ArgumentParser, *, trains: bool = False, default: str | None = "synthetic", said: str = ""
-) -> None:
-    """Which data; for a command that uses the training pictures, also what is to be done to them.
-
-    Args:
-        default: None where only the command can know, and says in its help what `said` tells.
-    """
-    words = f"a data set's name, or folder:PATH; default: {said or default}"
-    command.add_argument("--data", default=default, help=words)
-    command.add_argument("--path", help="where the data are, if not in EMOTIONS_DATA or data/")
-    for variant in VARIANTS.values() if trains else ():
-        words = f"{variant.help}; names the run {variant.suffix}"
-        command.add_argument(variant.option, action="store_true", help=words)
-
-
-def precision_option(command: argparse.ArgumentParser) -> None:
-    """Whether to compute in bfloat16: yes, no, or as `backend.mixed_precision` would."""
-    words = "bfloat16, or float32; default: bfloat16 on accelerators that have it, float32 elsewhere"
-    command.add_argument("--mixed-precision", action=argparse.BooleanOptionalAction, help=words)
-
-
-def load_data(options: argparse.Namespace):
-    """The data set that the options name; prints what loading found."""
-    from emotions.data import datasets
-
-    arguments = [variant.argument for variant in VARIANTS.values()]
-    chosen = {argument: getattr(options, argument) for argument in arguments if hasattr(options, argument)}
-    dataset = datasets.load(options.data, options.path, **chosen)
-    for note in dataset.notes:
-        print(note)
-    return dataset
-
-
-def data(options: argparse.Namespace) -> None:
-    """Load a data set, and print what loading found, its classes and splits, and with --audit what is wrong with it."""
-    quiet_start()
-    from emotions.data import audit
-
-    dataset = load_data(options)
-    print(dataset.describe().to_string())
-    if options.audit:
-        print(audit.audit(dataset))
-
-
-def positive(text: str) -> int:
-    """A whole number from 1 on, for argparse."""
-    if (number := int(text)) < 1:
-        raise ValueError
-    return number
-
-
-def above_zero(text: str) -> float:
-    """A number above 0, for argparse."""
-    if not (number := float(text)) > 0:
-        raise ValueError
-    return number
-
-
 def share(text: str) -> float:
-    """A number from 0 to 1, for argparse."""
+    """Return a number from 0 to 1, for argparse."""
     if not 0 <= (number := float(text)) <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
     return number
 
 
-def chosen_recipe(options: argparse.Namespace):
-    """The model's recipe with the epochs and batch size that the options name; None for the baseline."""
-    from emotions import runs
-    from emotions.models import registry as models
+def quiet_start() -> None:
+    """Start Keras for a command that needs it, without its backend's messages."""
+    from emotions import notebook
 
-    if options.model == runs.BASELINE:
-        return None
-    recipe = models.find(options.model).recipe_with(options.weights)
-    if options.epochs:
-        if len(options.epochs) != len(recipe.phases):
-            raise ValueError(
-                f"--epochs has {len(options.epochs)} numbers; {options.model} trains in "
-                f"{len(recipe.phases)} phases: give one number for each."
-            )
-        recipe = with_epochs(recipe, options.epochs)
-    if options.batch_size:
-        recipe = dataclasses.replace(recipe, batch_size=options.batch_size)
-    return recipe
+    notebook.start_backend()
 
 
-def with_epochs(recipe, epochs: list[int]):
-    """The recipe with other numbers of epochs, one for each phase."""
-    phases = [dataclasses.replace(phase, epochs=n) for phase, n in zip(recipe.phases, epochs, strict=True)]
-    return dataclasses.replace(recipe, phases=tuple(phases))
+def load_data(name: str, **options):
+    """Load a data set; print what loading did."""
+    from emotions.data import load
+
+    faces = load(name, **options)
+    for note in faces.notes:
+        print(note)
+    return faces
 
 
-def train(options: argparse.Namespace) -> None:
-    """Train, evaluate and save a model: results/<data set>/<model>/ and models/<model>-<data set>.keras.
+def data(options: argparse.Namespace) -> None:
+    """Load a data set; print its classes, splits and what loading did, with --audit what is wrong with it."""
+    quiet_start()
+    from emotions.data import audit
 
-    Interrupted, the same command goes on. With --seeds 5, `<model>-s0` to `-s4` are trained, but for those that are
-    there already, and averaged in `ensemble-<model>`.
+    faces = load_data(options.data, keep_copies=options.audit)  # judged as it is distributed
+    print(faces.describe().to_string())
+    if options.audit:
+        print(audit.audit(faces))
+
+
+def settings(pairs: list[str]) -> dict:
+    """Return parameters given as NAME=VALUE; a value that is no Python literal is a string."""
+    values = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise ValueError(f"{pair} sets no parameter: write NAME=VALUE, as SEED=1.")
+        try:
+            values[name] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            values[name] = text
+    return values
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run notebooks in order. Executed copies go to build/notebooks/, results and models to results/ and models/.
+
+    One training per call: `run 02 --set TRAIN=True SEED=1`. Interrupted, the same command goes on.
     """
-    quiet_start()
-    import keras
+    from emotions import notebooks
 
-    from emotions import runs
-    from emotions.data import variants
-    from emotions.evaluation import ensembles
-
-    recipe = chosen_recipe(options)
-    dataset = load_data(options)
-    suffix = variants.suffix(dataset.variants)
-    suffix += f"-{options.suffix.removeprefix('-')}" if options.suffix else ""
-    seeds = range(options.seeds) if options.seeds else [options.seed]
-    names = [suffix if seed is None else f"{suffix}-s{seed}" for seed in seeds]
-    if options.seeds and recipe is None:
-        raise ValueError(f"{options.model} has nothing random, so --seeds would train the same again.")
-    minutes = options.minutes
-    for seed, name in zip(seeds, names, strict=True):
-        folder = runs.run_folder(dataset.name, options.model + name, options.profile)
-        if options.seeds and runs.Run(folder, folder).finished:
-            print(f"{options.model + name} is there already.")
-        found = runs.run(
-            options.model,
-            dataset,
-            profile=options.profile,
-            suffix=name,
-            size=options.size,
-            weights=options.weights,
-            recipe=recipe,
-            seed=seed or 0,
-            minutes=minutes,
-            again=not options.seeds,
-            mixed_precision=options.mixed_precision,
-            track=options.track,
-            verbose=2 if options.log else "auto",
-        )
-        say(found)
-        keras.backend.clear_session()
-        if minutes:  # what the first seed had time for, all get: they are to differ in the seed alone
-            recipe, minutes = with_epochs(recipe, found["training"]["epochs"]), None
-    if len(names) > 1:
-        members = [options.model + name for name in names]
-        say(ensembles.build(folder.parent, f"ensemble-{options.model}{suffix}", members))
-
-
-def say(found: dict) -> None:
-    """Print the accuracy of a run; of one that learned copies of test pictures, on the others too."""
-    from emotions.data.variants import learned_copies
-
-    splits = {"test": "test"} | ({"test_leak_free": "leak-free"} if learned_copies(found) else {})
-    for split, words in splits.items():
-        low, high = found[split]["accuracy_interval"]
-        print(
-            f"{found['title']} on {found['dataset']}: {words} accuracy {found[split]['accuracy']:.3f} "
-            f"(95% interval {low:.3f} to {high:.3f}, n = {found[split]['n']:,})"
-        )
-
-
-def ablate(options: argparse.Namespace) -> None:
-    """Train with one ingredient of the champion's recipe changed at a time, and compare on validation.
-
-    Writes results/<data set>/ablation/ (of another net ablation-champion/ and the like, of data trained on otherwise
-    ablation-all/); interrupted, the same command goes on. The test split is not looked at.
-    """
-    quiet_start()
-    from emotions import ablation
-
-    folder = ablation.run(
-        load_data(options),
-        options.model or ablation.SYSTEM,
-        profile=options.profile,
-        epochs=options.epochs or ablation.EPOCHS,
-        changes=options.changes,
-        mixed_precision=options.mixed_precision,
-        verbose=2 if options.log else "auto",
-    )
-    forms = dict.fromkeys(("accuracy", "macro_f1", "rarest_recall"), "{:.1f}".format) | {"p_holm": "{:.2g}".format}
-    print(ablation.table(folder).to_string(float_format="{:+.1f}".format, formatters=forms))
-
-
-def speed(options: argparse.Namespace) -> None:
-    """Measure training: pictures per second, fed and from one batch in memory; writes results/<data set>/speed.csv."""
-    quiet_start()
-    from emotions import backend
-    from emotions import speed as speeds
-
-    dataset = load_data(options)
-    with backend.mixed_precision(options.mixed_precision):
-        found = speeds.measure(options.model, dataset, size=options.size)
-    print(found.to_string(index=False))
-    print(speeds.keep(found, dataset.name))
+    paths, values = notebooks.find(options.notebooks), settings(options.set)
+    if options.script:
+        for path in paths:
+            notebooks.as_script(path, notebooks.chosen(path, values, options.quick), options.quick)
+        return
+    notebooks.run_all(paths, values, options.quick, options.in_place)
+    if options.quick:
+        os.environ["EMOTIONS_HOME"] = str(notebooks.QUICK_HOME)
+        leaderboard(argparse.Namespace(check=False))
+        print(f"To look at: {notebooks.files.REPOSITORY / 'build' / 'notebooks'}")
+        print("Next, on real data (data/README.md): python -m emotions run 02 --set TRAIN=True")
 
 
 def evaluate(options: argparse.Namespace) -> None:
-    """Measure a saved model on the test split of a data set; writes nothing unless told where."""
+    """Measure a saved model on the test split of a data set; writes nothing."""
     quiet_start()
-    from emotions.evaluation import metrics as evaluation
-    from emotions.plots import figures as plots
-    from emotions.predict import classifier as inference
+    from emotions import evaluation, notebook
+    from emotions import predict as prediction
+    from emotions.evaluation.evaluate import predict as predict_split
 
-    classifier = inference.load(options.model)
-    options.data = options.data or classifier.card.get("dataset", "synthetic")
-    dataset = load_data(options)
-    if tuple(classifier.class_names) != tuple(dataset.class_names):
+    classifier = prediction.load(options.model)
+    own = classifier.card.get("dataset")
+    faces = load_data(options.data or own or "synthetic")
+    if tuple(classifier.class_names) != tuple(faces.class_names):
         raise ValueError(
-            f"{options.model} knows {', '.join(classifier.class_names)}; "
-            f"{dataset.name} has {', '.join(dataset.class_names)}."
+            f"{options.model} has the classes {', '.join(classifier.class_names)}; "
+            f"{faces.name} has {', '.join(faces.class_names)}."
         )
-    if (own := classifier.card.get("dataset", dataset.name)) != dataset.name:
-        print(
-            f"This model was trained on {own}: pictures of {dataset.name} may have been among its training pictures, "
-            "which would flatter it; “leak-free” does not tell."
-        )
-    if options.out:
-        found = evaluation.evaluate(classifier.model, dataset, options.out)
-        plots.draw_run(options.out)
-        found = found["test"]
-    else:
-        found = evaluation.measure(evaluation.predict(classifier.model, dataset.test, dataset.class_names))
-    print(f"{dataset.name}, test, n = {found['n']:,}")
-    for name in ("accuracy", "macro_f1", "mcc", "log_loss", "ece"):
-        low, high = found[f"{name}_interval"]
-        print(f"{name:9} {found[name]:.3f} (95% interval {low:.3f} to {high:.3f})")
-
-
-def peers(options: argparse.Namespace) -> None:
-    """Measure the ready-made classifiers of Arriaga et al. on FER2013 into results/, beside our own models."""
-    quiet_start()
-    from emotions.evaluation import third_party as peers
-
-    for found in peers.evaluate(options.folder, load_data(options)):
-        say(found)
-
-
-def notebooks(options: argparse.Namespace) -> None:
-    """Run notebooks in order; executed copies land in build/notebooks/, or with --in-place where they were."""
-    quiet_start()
-    from emotions import notebooks as execute
-    from emotions import runs
-
-    if options.in_place and (options.data or options.profile):
-        raise ValueError(
-            "--in-place runs every notebook with its own data set and profile; leave out --data and --profile."
-        )
-    files = options.files or sorted((runs.root() / "notebooks").glob("*.ipynb"))
-    if not files:
-        raise FileNotFoundError(f"There are no notebooks in {runs.root() / 'notebooks'}: name files.")
-    execute.execute(files, options.data, options.profile, in_place=options.in_place)
-    if options.data and options.profile:
-        print(execute.summary(options.data, options.profile))
-
-
-def leaderboard(options: argparse.Namespace) -> int:
-    """Compute results/<data set>/leaderboard.{csv,md} and README's tables from the runs' predictions.
-
-    Ensembles are built, and built again where a run has come since.
-    """
-    quiet_start()
-    from emotions import runs
-    from emotions.evaluation import ensembles, leaderboard
-
-    root = runs.root(options.profile)
-    if not options.check:
-        for folder in sorted((root / "results").glob(options.data or "*")):
-            if options.time:
-                runs.time_again(folder)
-            if ensembles.outdated(folder) or (options.time and any(folder.glob("ensemble-*"))):
-                ensembles.build_all(folder)
-    files = (leaderboard.contents if options.check else leaderboard.write)(root, options.data)
-    if not files:
-        raise FileNotFoundError(f"{root / 'results'} has no run yet: train a model first.")
-    if options.check:
-        outdated = leaderboard.stale(files)
-        for path in outdated:
-            print(f"{path} is out of date: run python -m emotions leaderboard", file=sys.stderr)
-        return int(bool(outdated))
-    for path, text in files.items():
-        print(text if path.name == "leaderboard.md" else path)
-    return 0
-
-
-def cards(options: argparse.Namespace) -> int:
-    """Write the model card beside every model, what a program needs of it into the model's file, and README's list."""
-    quiet_start()
-    from emotions import runs
-    from emotions.evaluation import cards
-
-    files = cards.contents(runs.root(options.profile))
-    if not files:
-        raise FileNotFoundError(f"{runs.root(options.profile) / 'models'} has no model yet: train one first.")
-    outdated = cards.stale(files)
-    if options.check:
-        for path in outdated:
-            print(f"{path} is out of date: run python -m emotions cards", file=sys.stderr)
-        return int(bool(outdated))
-    cards.write({path: files[path] for path in outdated})
-    print(*files, sep="\n")
-    return 0
+    if own not in (None, faces.name):
+        print(f"This model was trained on {own}: images of {faces.name} may have been among its training images.")
+    metrics = evaluation.measure(predict_split(classifier.model, faces.test, faces.class_names))
+    print(f"{faces.name}, test, n = {metrics['n']:,}, accuracy {notebook.with_interval(metrics)}")
+    for name in ("macro_f1", "mcc", "log_loss", "ece"):
+        low, high = metrics[f"{name}_interval"]
+        print(f"{name:9} {metrics[name]:.3f} [{low:.3f}, {high:.3f}]")
 
 
 def predict(options: argparse.Namespace) -> int:
-    """Say which emotion each face shows: a table, JSON, or annotated copies. Exit status 1: some pictures failed."""
+    """Say which emotion each face shows: a table, JSON, or annotated copies. Exit status 1: some images failed."""
     quiet_start()
     import keras
 
-    from emotions.predict import classifier as inference
+    from emotions import predict
+    from emotions.models.files import DEFAULT
+    from emotions.predict.boxes import save_copy
+    from emotions.predict.inputs import single_images
 
-    classifier = inference.load(options.model or inference.DEFAULT, options.classes and options.classes.split(","))
-    names = [name for name, _ in inference.listed(options.paths)]
-    copies = inference.places_for_copies(names, options.annotate) if options.annotate else {}
+    classifier = predict.load(options.model or DEFAULT, options.classes and options.classes.split(","))
+    names = [name for name, _ in single_images(options.paths)]
+    base = os.path.commonpath([Path(name).expanduser().parent.resolve() for name in names]) if options.annotate else ""
     rows = []
     with contextlib.redirect_stdout(sys.stderr):  # the progress bar; results alone go to standard output
-        bar = keras.utils.Progbar(len(names), unit_name="picture", verbose=int(sys.stderr.isatty()))
-        for found in classifier.stream(options.paths, faces=not options.no_faces, unsure_below=options.unsure_below):
-            rows += found
-            if options.annotate and not found[0]["error"]:
-                inference.save_copy(found[0]["picture"], classifier.table(found), copies[found[0]["picture"]])
+        bar = keras.utils.Progbar(len(names), unit_name="image", verbose=int(sys.stderr.isatty()))
+        for faces in classifier.stream(options.paths, faces=not options.no_faces, unsure_below=options.unsure_below):
+            rows += faces
+            if options.annotate and not faces[0]["error"]:
+                save_copy(faces[0]["image"], classifier.table(faces), options.annotate, base)
             bar.add(1)
     table = classifier.table(rows)
     failed = table["error"].notna()
     if options.json:
         print(json.dumps(json.loads(table.to_json(orient="records", double_precision=5)), indent=2, ensure_ascii=False))
     elif options.annotate:
-        print(f"Copies of {table['picture'][~failed].nunique()} pictures are in {options.annotate}.")
+        print(f"Copies of {table['image'][~failed].nunique()} images are in {options.annotate}.")
     elif not failed.all():
         print(table[~failed].drop(columns=["detected", "error"]).to_string(index=False, float_format="{:.2f}".format))
     for error in table["error"][failed]:
         print(f"emotions: {error}", file=sys.stderr)
     return int(failed.any())
+
+
+def leaderboard(options: argparse.Namespace) -> int:
+    """Compute results/<data set>/leaderboard.{csv,md}, model cards and README's tables from the runs' predictions.
+
+    Ensembles are built, and built again where a run has come since.
+    """
+    quiet_start()
+    from emotions.evaluation import leaderboard as boards
+
+    outdated = boards.refresh(check=options.check)
+    for path in outdated:
+        print(f"{path} is out of date: run python -m emotions leaderboard" if options.check else path)
+    return int(options.check and bool(outdated))
 
 
 def main(arguments: list[str] | None = None) -> int:
