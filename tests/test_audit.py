@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from emotions.data import audit
-from emotions.data.datasets import Dataset, Split, Streamed, load
-from emotions.data.images import Store
+from emotions.data import Dataset, Split, audit, load
+from emotions.data.images import Store, Streamed
 
 REAL = next((Path(place) for place in os.environ.get("EMOTIONS_DATA", "").split(os.pathsep)
              if place and (Path(place) / "fer2013.csv.xz").is_file()), None)
@@ -18,11 +17,11 @@ REAL = next((Path(place) for place in os.environ.get("EMOTIONS_DATA", "").split(
 
 def faces(count: int, seed: int = 0, side: int = 48) -> np.ndarray:
     noise = np.random.default_rng(seed).integers(0, 256, (count, 6, 6, 3), np.uint8)
-    return np.stack([cv2.resize(picture, (side, side), interpolation=cv2.INTER_CUBIC) for picture in noise])
+    return np.stack([cv2.resize(image, (side, side), interpolation=cv2.INTER_CUBIC) for image in noise])
 
 
-def encoded(picture: np.ndarray, quality: int) -> np.ndarray:
-    return cv2.imdecode(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
+def encoded(image: np.ndarray, quality: int) -> np.ndarray:
+    return cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
 
 
 def dataset(train, validation, test, labels=None) -> Dataset:
@@ -34,26 +33,26 @@ def dataset(train, validation, test, labels=None) -> Dataset:
     return Dataset("planted", ("calm", "cross"), **splits)
 
 
-def test_digest_is_equal_exactly_when_pictures_are():
-    picture, other = faces(2)
-    changed = picture.copy()
+def test_digest_is_equal_exactly_when_images_are():
+    image, other = faces(2)
+    changed = image.copy()
     changed[3, 4, 1] ^= 1
-    grey = np.broadcast_to(picture[..., :1], picture.shape)
-    assert audit.digest(picture) == audit.digest(picture[:, ::-1][:, ::-1].copy())
+    grey = np.broadcast_to(image[..., :1], image.shape)
+    assert audit.digest(image) == audit.digest(image[:, ::-1][:, ::-1].copy())
     assert audit.digest(grey) == audit.digest(grey.copy())
-    digests = {audit.digest(image) for image in (picture, other, changed, grey, picture.reshape(24, 96, 3))}
+    digests = {audit.digest(image) for image in (image, other, changed, grey, image.reshape(24, 96, 3))}
     assert len(digests) == 5
 
 
 @pytest.mark.parametrize("change", [
-    lambda picture: encoded(picture, 60),
-    lambda picture: (picture * 0.6).astype(np.uint8),
-    lambda picture: cv2.resize(cv2.resize(picture, (32, 32), interpolation=cv2.INTER_AREA), (48, 48)),
-    lambda picture: cv2.GaussianBlur(picture, (3, 3), 0),
+    lambda image: encoded(image, 60),
+    lambda image: (image * 0.6).astype(np.uint8),
+    lambda image: cv2.resize(cv2.resize(image, (32, 32), interpolation=cv2.INTER_AREA), (48, 48)),
+    lambda image: cv2.GaussianBlur(image, (3, 3), 0),
 ], ids=["compressed", "darkened", "resized", "blurred"])
 def test_near_duplicates_are_found_and_strangers_are_not(change):
     originals = faces(60)
-    images = np.concatenate([originals, np.stack([change(picture) for picture in originals[:20]])])
+    images = np.concatenate([originals, np.stack([change(image) for image in originals[:20]])])
     found = {tuple(pair) for pair in audit.near_duplicates(images).tolist()}
     planted = {(index, 60 + index) for index in range(20)}
     assert len(found & planted) >= 19
@@ -63,8 +62,8 @@ def test_near_duplicates_are_found_and_strangers_are_not(change):
 def test_close_hashes_alone_make_no_near_duplicate():
     ramp = np.tile(np.linspace(0, 250, 48), (48, 1))
     step = np.where(np.arange(48) < 44, np.arange(48) / 10, 250)[None].repeat(48, axis=0)
-    pictures = [np.stack([grey] * 3, axis=-1).astype(np.uint8) for grey in (ramp, step, ramp + 5)]
-    images = np.stack(pictures)
+    images = [np.stack([grey] * 3, axis=-1).astype(np.uint8) for grey in (ramp, step, ramp + 5)]
+    images = np.stack(images)
     assert audit.close_pairs(audit.measure(images)["hash"].to_numpy(), 64).tolist() == [[0, 1], [0, 2], [1, 2]]
     assert audit.near_duplicates(images, distance=64).tolist() == [[0, 2]]
 
@@ -123,48 +122,52 @@ def test_the_audit_finds_what_is_planted():
     assert report.ids("constant") == ["train7", "train9"]
     assert {"train4", "train5"} <= set(report.ids("copies with conflicting labels"))
     findings = report.findings()
-    assert findings["test pictures also in training"] == 2
-    assert findings["pictures under 32 pixels"] == 0
+    assert findings["test images also in training"] == 2
+    assert findings["images under 32 pixels"] == 0
     text = str(report)
-    assert "test pictures also in training" in text and "near duplicates" in text
+    assert "test images also in training" in text and "near duplicates" in text
 
 
-def test_conflicts_are_counted_by_group_of_identical_pictures():
+def test_conflicts_are_counted_by_group_of_identical_images():
     train = faces(8)
     train[[1, 2]] = train[0]
     train[4] = train[3]
     train[6] = train[5]
     report = audit.audit(dataset(train, faces(4, 1), faces(4, 2), labels=[0, 0, 1, 0, 1, 1, 1, 0]))
-    assert report.findings()["groups of identical pictures with conflicting labels"] == 2
+    assert report.findings()["groups of identical images with conflicting labels"] == 2
 
 
-def test_tiny_pictures_are_reported():
+def test_tiny_images_are_reported():
     report = audit.audit(dataset(faces(8, side=24), faces(4, 1, side=24), faces(4, 2, side=24)))
-    assert report.findings()["pictures under 32 pixels"] == 16
+    assert report.findings()["images under 32 pixels"] == 16
 
 
 def test_a_streamed_set_is_audited_like_one_in_memory(tmp_path):
     images = faces(12)
     images[9] = images[1]
-    for index, picture in enumerate(images):
-        cv2.imwrite(str(tmp_path / f"{index:02d}.png"), picture[..., ::-1])
+    for index, image in enumerate(images):
+        cv2.imwrite(str(tmp_path / f"{index:02d}.png"), image[..., ::-1])
     store = Store(tmp_path)
     memory = dataset(images[:6], images[6:8], images[8:])
     disk = dataset(*(Streamed(store, store.files[part], (48, 48)) for part in (slice(6), slice(6, 8), slice(8, 12))))
     one, two = audit.audit(memory), audit.audit(disk)
-    pd.testing.assert_frame_equal(one.pictures, two.pictures)
+    pd.testing.assert_frame_equal(one.images, two.images)
     assert two.copies.loc["test", "train"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(REAL is None, reason="EMOTIONS_DATA names no folder with fer2013.csv.xz")
 def test_fer2013_has_the_known_flaws():
+    leak_free = load("fer2013", REAL / "fer2013.csv.xz")
+    assert [len(split) for split in leak_free.splits().values()] == [28006, 3589, 3589]
+    assert len(leak_free.copied) == 288
     report = audit.audit(load("fer2013", REAL / "fer2013.csv.xz", keep_copies=True))
     findings = report.findings()
-    assert findings["pictures"] == 35887
-    assert findings["distinct pictures"] == 34034
-    assert findings["validation pictures also in training"] == 280
-    assert findings["test pictures also in training"] == 288
-    assert findings["test pictures also in validation"] == 44
-    assert findings["groups of identical pictures with conflicting labels"] == 57
-    assert findings["constant pictures"] == 12
+    assert findings["images"] == 35887
+    assert findings["distinct images"] == 34034
+    assert findings["validation images also in training"] == 280
+    assert findings["test images also in training"] == 288
+    assert findings["test images also in validation"] == 44
+    assert findings["groups of identical images with conflicting labels"] == 57
+    assert findings["constant images"] == 12
     assert report.counts.loc["train"].tolist() == [3995, 436, 4097, 7215, 4965, 4830, 3171]

@@ -1,4 +1,4 @@
-"""Loading: every shape of every data set, on pictures made here; on the real ones where EMOTIONS_DATA has them."""
+"""Loading: every shape of every data set, on images made here."""
 
 import os
 import sys
@@ -12,13 +12,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from emotions.data import datasets
-from emotions.data.datasets import FER2013_CLASSES, FER2013_PARTS, Split, load, select, take
-from emotions.data.images import Store, Streamed, decode, fit, shape_of
-
-REAL = next((Path(place) for place in os.environ.get("EMOTIONS_DATA", "").split(os.pathsep)
-             if place and (Path(place) / "fer2013.csv.xz").is_file()), None)
-USAGES = {part: usage for usage, part in FER2013_PARTS.items()}
+from emotions.data import load, reading, synthetic
+from emotions.data.dataset import Split, limit, select, take
+from emotions.data.fer2013 import FER2013_CLASSES, FER2013_PARTS
+from emotions.data.ferplus import FERPLUS_VOTES, ferplus_votes
+from emotions.data.human_emotions import source_photo
+from emotions.data.images import Streamed
 
 
 @pytest.fixture(autouse=True)
@@ -28,26 +27,22 @@ def nowhere(monkeypatch, tmp_path):
         raise ConnectionError(f"no network for {handle}")
 
     monkeypatch.delenv("EMOTIONS_DATA", raising=False)
+    monkeypatch.setenv("EMOTIONS_CACHE", "")
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.setattr(datasets, "_places", _places_without_repository(datasets._places))
+    monkeypatch.setattr("emotions.data.places.REPOSITORY_DATA", tmp_path / "repository")
     monkeypatch.setitem(sys.modules, "kagglehub", types.SimpleNamespace(dataset_download=unreachable))
 
 
-def _places_without_repository(places):
-    own = Path(datasets.__file__).parents[1] / "data"
-    return lambda: [place for place in places() if place != own]
-
-
 def face(seed: int, size=(48, 48)) -> np.ndarray:
-    """A smooth random picture, unlike any of another seed."""
+    """A smooth random image, unlike any of another seed."""
     noise = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
     return cv2.resize(noise, size[::-1], interpolation=cv2.INTER_CUBIC)
 
 
-def write(path: Path, picture: np.ndarray, **options) -> None:
+def write(path: Path, image: np.ndarray, **options) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(path, **options)
+    Image.fromarray(image).save(path, **options)
 
 
 def class_folders(root: Path, classes=("calm", "cross"), count=10, size=(40, 40)) -> Path:
@@ -59,22 +54,22 @@ def class_folders(root: Path, classes=("calm", "cross"), count=10, size=(40, 40)
 
 @pytest.fixture
 def fer2013() -> pd.DataFrame:
-    """A FER2013 of 70 rows; training rows 0 and 1 are copies of a validation and a test picture."""
+    """A FER2013 of 70 rows; training rows 0 and 1 are copies of a validation and a test image."""
     rng = np.random.default_rng(0)
     usage = np.repeat(list(FER2013_PARTS), [42, 14, 14])
-    pictures = np.stack([face(seed)[..., 0] for seed in range(70)])
+    images = np.stack([face(seed)[..., 0] for seed in range(70)])
     emotion = np.arange(70) % 7
-    pictures[[0, 1]] = pictures[[42 + 7, 56 + 8]]
+    images[[0, 1]] = images[[42 + 7, 56 + 8]]
     order = rng.permutation(70)  # rows of the three splits may come in any order
-    rows = [" ".join(map(str, picture.ravel())) for picture in pictures]
+    rows = [" ".join(map(str, image.ravel())) for image in images]
     return pd.DataFrame({"emotion": emotion, "pixels": rows, "Usage": usage}).iloc[order].reset_index(drop=True)
 
 
 def as_folders(frame: pd.DataFrame, root: Path, quality: int = 95) -> Path:
     for row, (emotion, pixels, usage) in enumerate(frame.itertuples(index=False)):
         folder = root / ("train" if usage == "Training" else "test") / FER2013_CLASSES[emotion]
-        picture = np.array(pixels.split(), np.uint8).reshape(48, 48)
-        write(folder / f"{usage}_{(row * 7919) % 1000}.jpg", picture, quality=quality)
+        image = np.array(pixels.split(), np.uint8).reshape(48, 48)
+        write(folder / f"{usage}_{(row * 7919) % 1000}.jpg", image, quality=quality)
     return root
 
 
@@ -94,14 +89,14 @@ def test_csv_gives_the_three_splits_and_drops_copies_from_training_only(fer2013,
     assert dataset.class_names == tuple(sorted(FER2013_CLASSES))
     assert [len(split) for split in dataset.splits().values()] == [40, 14, 14]
     assert dataset.train.images.shape == (40, 48, 48, 3) and dataset.train.images.dtype == np.uint8
-    assert len(dataset.dropped["copy of a validation or test picture"]) == 2
+    assert len(dataset.dropped["copy of a validation or test image"]) == 2
     assert len(dataset.copied) == 1 and dataset.copied <= set(dataset.test.ids)
     for split in dataset.splits().values():
-        for picture, label, name in zip(split.images, split.labels, split.ids, strict=True):
+        for image, label, name in zip(split.images, split.labels, split.ids, strict=True):
             usage, row = name.split("_")
             assert usage == fer2013["Usage"][int(row)]
             assert dataset.class_names[label] == FER2013_CLASSES[fer2013["emotion"][int(row)]]
-            assert " ".join(map(str, picture[..., 1].ravel())) == fer2013["pixels"][int(row)]
+            assert " ".join(map(str, image[..., 1].ravel())) == fer2013["pixels"][int(row)]
 
 
 def test_the_codes_of_the_csv_are_fer2013s(fer2013, tmp_path):
@@ -122,10 +117,8 @@ def test_copies_stay_in_training_on_request(fer2013, tmp_path):
 
 
 def test_where_there_are_no_copies_keeping_them_is_no_variant_but_a_note(tmp_path):
-    root = class_folders(tmp_path / "mine", ("calm", "cross"), 25)
-    for name in ("synthetic", f"folder:{root}"):
-        dataset = load(name, keep_copies=True)
-        assert dataset.variants == () and any("Keeping copies changes nothing" in note for note in dataset.notes)
+    dataset = load(f"folder:{class_folders(tmp_path / 'mine')}", keep_copies=True)
+    assert dataset.variants == () and any("Keeping copies changes nothing" in note for note in dataset.notes)
 
 
 @pytest.mark.parametrize("name", ["fer2013.csv", "fer2013.csv.gz", "fer2013.csv.xz", "fer2013.csv.zip"])
@@ -233,37 +226,34 @@ def _not_faces(frame):
     return [np.flatnonzero(frame["Usage"] == usage)[4] for usage in ("Training", "PrivateTest")]
 
 
-@pytest.mark.parametrize("shape, size", [("csv", None), ("folders", None), ("folders", 96)])
-def test_soft_labels_are_shares_of_the_votes(fer2013, tmp_path, shape, size):
+@pytest.mark.parametrize("size", [None, 96])
+def test_soft_labels_are_shares_of_the_votes(fer2013, tmp_path, size):
     fer2013.to_csv(tmp_path / "fer2013.csv", index=False)
     ferplus(fer2013).to_csv(tmp_path / "fer2013new.csv", index=False)
-    path = tmp_path if shape == "csv" else as_folders(fer2013, tmp_path / "folders")
-    dataset = load("fer2013", path, soft_labels=True, size=size)
+    dataset = load("fer2013", tmp_path, soft_labels=True, size=size)
     assert dataset.variants == ("FER+ labels",)
-    plain = load("fer2013", path)
-    missing = set(plain.train.ids) - set(dataset.train.ids)
+    missing = set(load("fer2013", tmp_path).train.ids) - set(dataset.train.ids)
     assert len(missing) == 1 and len(dataset.test) == 14
     assert dataset.train.targets.dtype == np.float32 and dataset.train.targets.shape == (39, 7)
-    rows = np.arange(39)
-    assert np.allclose(dataset.train.targets[rows, dataset.train.labels], 0.75)
+    assert np.allclose(dataset.train.targets[np.arange(39), dataset.train.labels], 0.75)
     assert np.allclose(dataset.train.targets.sum(axis=1), 1)
     assert sorted(dataset.test.targets.max(axis=1))[-1] == 1  # no vote for a class: its label
 
 
 def test_soft_labels_are_refused_where_votes_cannot_be_joined(fer2013, tmp_path):
     fer2013.to_csv(tmp_path / "fer2013.csv", index=False)
-    with pytest.raises(FileNotFoundError, match=r"need FER\+'s fer2013new.csv"):
+    with pytest.raises(FileNotFoundError, match=r"FER\+'s fer2013new.csv was not found"):
         load("fer2013", tmp_path, soft_labels=True)
     ferplus(fer2013).iloc[::-1].to_csv(tmp_path / "fer2013new.csv", index=False)
-    with pytest.raises(ValueError, match="does not follow the rows"):
+    with pytest.raises(ValueError, match="do not name rows of"):
         load("fer2013", tmp_path, soft_labels=True)
-    alone = as_folders(fer2013, tmp_path / "elsewhere" / "deeper" / "folders")
-    ferplus(fer2013).to_csv(alone / "fer2013new.csv", index=False)
-    with pytest.raises(FileNotFoundError, match="need that CSV as well"):
-        load("fer2013", alone, soft_labels=True)
+    folders = as_folders(fer2013, tmp_path / "folders")
+    with pytest.raises(ValueError, match="images in folders have other names"):
+        load("fer2013", folders, soft_labels=True)
+    assert load("fer2013", folders, clean=True).variants == ("cleaned",)
     for other in ("fer2013-3", "synthetic"):
         with pytest.raises(ValueError, match=f"soft labels for fer2013 only, not for {other}"):
-            load(other, tmp_path, soft_labels=True)
+            load(other, soft_labels=True)
 
 
 @pytest.mark.parametrize("place", [".", "fer2013"])
@@ -273,7 +263,7 @@ def test_votes_lie_in_data_or_beside_fer2013_there(fer2013, tmp_path, monkeypatc
     fer2013.to_csv(tmp_path / "fer2013" / "fer2013.csv", index=False)
     ferplus(fer2013).to_csv(tmp_path / place / "fer2013new.csv", index=False)
     assert load("fer2013", soft_labels=True).variants == ("FER+ labels",)
-    assert len(datasets.ferplus_votes(["Training_00000"])) == 1
+    assert len(ferplus_votes(["Training_00000"])) == 1
 
 
 @pytest.mark.parametrize("stray", ["fer2013new.csv", "archive.zip"])
@@ -288,29 +278,29 @@ def test_what_is_named_alike_does_not_hide_the_data_set_in_a_folder_below(fer201
     assert len(load("fer2013").test) == 14
 
 
-def test_votes_are_found_by_the_ids_of_pictures_alone(fer2013, tmp_path, monkeypatch):
+def test_votes_are_found_by_the_ids_of_images_alone(fer2013, tmp_path, monkeypatch):
     monkeypatch.setenv("EMOTIONS_DATA", str(tmp_path))
     votes = ferplus(fer2013)
     votes.to_csv(tmp_path / "fer2013new.csv", index=False)
     rows = np.flatnonzero(fer2013["Usage"] == "PrivateTest")[::-1]
-    found = datasets.ferplus_votes([f"PrivateTest_{row:05d}" for row in rows])
+    found = ferplus_votes([f"PrivateTest_{row:05d}" for row in rows])
     assert len(found) == len(rows) and list(found.index) == list(range(len(rows)))
     assert found["happy"].tolist() == votes["happiness"][rows].tolist()
     assert found["NF"].tolist() == votes["NF"][rows].tolist()
-    assert set(datasets.FERPLUS_VOTES.values()) | {"contempt", "unknown", "NF"} == set(found.columns)
+    assert set(FERPLUS_VOTES.values()) | {"contempt", "unknown", "NF"} == set(found.columns)
     for other in (f"Training_{rows[0]:05d}", "PrivateTest_88305421", "angry/one"):
         with pytest.raises(ValueError, match="do not name rows of"):
-            datasets.ferplus_votes([f"PrivateTest_{rows[0]:05d}", other])
+            ferplus_votes([f"PrivateTest_{rows[0]:05d}", other])
     (tmp_path / "fer2013new.csv").unlink()
     with pytest.raises(FileNotFoundError, match=r"get it from https://github\.com/microsoft/FERPlus"):
-        datasets.ferplus_votes(["PrivateTest_00001"])
+        ferplus_votes(["PrivateTest_00001"])
 
 
 def test_cleaning_lists_what_it_drops_and_touches_training_only(fer2013, tmp_path):
     train = np.flatnonzero(fer2013["Usage"] == "Training")
     test = np.flatnonzero(fer2013["Usage"] == "PrivateTest")
     nobody = _not_faces(fer2013)[0]
-    # a constant picture in training and in test, two copies with one label, two with different ones
+    # a constant image in training and in test, two copies with one label, two with different ones
     one, two, three, four, five, six = [row for row in train[5:] if row != nobody][:6]
     fer2013.loc[one, "pixels"], fer2013.loc[test[5], "pixels"] = " ".join(["9"] * 2304), " ".join(["8"] * 2304)
     fer2013.loc[two, ["pixels", "emotion"]] = fer2013.loc[three, ["pixels", "emotion"]]
@@ -342,11 +332,11 @@ def human_emotions(root: Path) -> Path:
     rng = np.random.default_rng(0)
     for code, name in enumerate(("angry", "happy", "sad")):
         for photo in range(12):
-            picture = face(100 * code + photo, (64, 64))
-            copies = {f"p{photo}.jpg": picture}
+            image = face(100 * code + photo, (64, 64))
+            copies = {f"p{photo}.jpg": image}
             for turn in (1, 2):
-                copies[f"p{photo}.jpg_rotation_{turn}.jpg"] = np.rot90(picture, turn).copy()
-                copies[f"p{photo}.jpg_brightness_{turn}.jpg"] = (picture * (1 - 0.2 * turn)).astype(np.uint8)
+                copies[f"p{photo}.jpg_rotation_{turn}.jpg"] = np.rot90(image, turn).copy()
+                copies[f"p{photo}.jpg_brightness_{turn}.jpg"] = (image * (1 - 0.2 * turn)).astype(np.uint8)
             for file, copy in copies.items():
                 write(root / ("test" if rng.random() < 0.25 else "train") / name / file, copy)
     return root
@@ -359,21 +349,21 @@ def test_human_emotions_keeps_all_copies_of_a_photo_on_one_side(tmp_path):
     counts = dataset.describe().sum(axis=1)
     assert counts.sum() == 180
     assert counts["test"] == pytest.approx(36, abs=6) and counts["validation"] == pytest.approx(29, abs=6)
-    photos = {split: {(name.split("/")[-2], datasets.source_photo(name)) for name in part.ids}
+    photos = {split: {(name.split("/")[-2], source_photo(name)) for name in part.ids}
               for split, part in dataset.splits().items()}
     assert not photos["train"] & photos["test"]
     assert not photos["train"] & photos["validation"]
     assert not photos["validation"] & photos["test"]
-    assert any("180 pictures come from 36 photos" in note for note in dataset.notes)
+    assert any("180 images come from 36 photos" in note for note in dataset.notes)
 
 
 def test_human_emotions_finds_renamed_copies_by_their_looks(tmp_path):
     for code, name in enumerate(("angry", "happy", "sad")):
         for photo in range(10):
-            picture = face(100 * code + photo, (64, 64))
-            write(tmp_path / "train" / name / f"a{photo}.jpg", picture)
-            write(tmp_path / "test" / name / f"b{photo}.jpg", (picture * 0.8).astype(np.uint8))
-    assert any("60 pictures come from 30 photos" in note for note in load("human-emotions", tmp_path).notes)
+            image = face(100 * code + photo, (64, 64))
+            write(tmp_path / "train" / name / f"a{photo}.jpg", image)
+            write(tmp_path / "test" / name / f"b{photo}.jpg", (image * 0.8).astype(np.uint8))
+    assert any("60 images come from 30 photos" in note for note in load("human-emotions", tmp_path).notes)
 
 
 def test_human_emotions_says_when_no_copy_was_found(tmp_path):
@@ -390,10 +380,10 @@ def test_human_emotions_as_distributed_keeps_the_test_folder_and_knows_its_copie
     assert {name.split("/")[0] for name in dataset.test.ids} == {"test"}
     assert {name.split("/")[0] for split in (dataset.train, dataset.validation) for name in split.ids} == {"train"}
     assert len(dataset.validation) == pytest.approx(0.2 * (len(dataset.train) + len(dataset.validation)), abs=1)
-    photos = {(name.split("/")[1], datasets.source_photo(name)) for split in (dataset.train, dataset.validation)
+    photos = {(name.split("/")[1], source_photo(name)) for split in (dataset.train, dataset.validation)
               for name in split.ids}
     assert dataset.copied == {name for name in dataset.test.ids
-                              if (name.split("/")[1], datasets.source_photo(name)) in photos}
+                              if (name.split("/")[1], source_photo(name)) in photos}
     assert len(dataset.copied) > 30
 
 
@@ -434,7 +424,7 @@ def test_fer2013_in_folders_does_not_pass_for_human_emotions(fer2013, tmp_path, 
     ("p.jpg", "p"), ("p.jpg_rotation_1.jpg", "p"), ("x/P.JPG_brightness_22.jpg", "p"),
     ("p_rotation_1.jpg_brightness_2.jpg", "p"), ("my_rotation.png", "my_rotation")])
 def test_source_photo_strips_what_augmentation_added(name, photo):
-    assert datasets.source_photo(name) == photo
+    assert source_photo(name) == photo
 
 
 # Folders
@@ -451,8 +441,8 @@ def test_class_folders_are_split_by_class_with_copies_on_one_side(tmp_path):
     seen = {}
     for split, part in dataset.splits().items():
         assert (np.bincount(part.labels) >= 3).all()
-        for picture in part.images:
-            assert seen.setdefault(picture.tobytes(), split) == split
+        for image in part.images:
+            assert seen.setdefault(image.tobytes(), split) == split
     again = load(f"folder:{root}")
     assert all(np.array_equal(one.ids, two.ids)
                for one, two in zip(dataset.splits().values(), again.splits().values(), strict=True))
@@ -460,7 +450,7 @@ def test_class_folders_are_split_by_class_with_copies_on_one_side(tmp_path):
     assert not np.array_equal(dataset.test.ids, other.test.ids)
 
 
-def test_given_splits_are_respected_and_leaking_training_pictures_dropped(tmp_path):
+def test_given_splits_are_respected_and_leaking_training_images_dropped(tmp_path):
     root = class_folders(tmp_path / "mine" / "train", count=12).parent
     for code, name in enumerate(("calm", "cross")):
         for index in range(4):
@@ -469,7 +459,7 @@ def test_given_splits_are_respected_and_leaking_training_pictures_dropped(tmp_pa
     write(root / "train" / "calm" / "leak.png", face(8000, (40, 40)))
     dataset = load(f"folder:{root}")
     assert dataset.describe().to_numpy().tolist() == [[12, 12], [4, 4], [4, 4]]
-    assert dataset.dropped["copy of a validation or test picture"] == ("train/calm/leak.png",)
+    assert dataset.dropped["copy of a validation or test image"] == ("train/calm/leak.png",)
     assert dataset.copied == {"test/calm/0.png"}
     assert len(load(f"folder:{root}", keep_copies=True).train) == 25
 
@@ -500,7 +490,7 @@ def test_mixed_sizes_come_out_as_one(tmp_path):
     write(root / "calm" / "small.png", face(2, (20, 24)))
     dataset = load(f"folder:{root}")
     assert dataset.train.images.shape[1:] == (40, 40, 3)
-    assert any("3 sizes" in note for note in dataset.notes) and any("1 pictures are tiny" in n for n in dataset.notes)
+    assert any("3 sizes" in note for note in dataset.notes) and any("1 images are tiny" in n for n in dataset.notes)
     assert load(f"folder:{root}", size=24).test.images.shape[1:] == (24, 24, 3)
     assert load(f"folder:{root}", size=(24, 30)).test.images.shape[1:] == (24, 30, 3)
 
@@ -508,7 +498,7 @@ def test_mixed_sizes_come_out_as_one(tmp_path):
 def test_a_folder_larger_than_the_limit_is_streamed_and_reads_the_same(tmp_path):
     root = class_folders(tmp_path / "mine", count=12)
     write(root / "calm" / "bad.png", face(1))
-    (root / "calm" / "bad.png").write_bytes(b"not a picture")
+    (root / "calm" / "bad.png").write_bytes(b"not a image")
     memory, disk = load(f"folder:{root}"), load(f"folder:{root}", memory_limit=1000)
     assert any("streamed" in note for note in disk.notes)
     for one, two in zip(memory.splits().values(), disk.splits().values(), strict=True):
@@ -526,33 +516,33 @@ def test_a_folder_larger_than_the_limit_is_streamed_and_reads_the_same(tmp_path)
 # Wrong input: one clear sentence, nothing lost
 
 
-def test_pictures_that_do_not_decode_are_skipped_counted_and_listed(tmp_path):
+def test_images_that_do_not_decode_are_skipped_counted_and_listed(tmp_path):
     root = class_folders(tmp_path / "mine", count=10, size=(64, 64))
     write(root / "calm" / "half.jpg", face(77, (64, 64)))
     whole = (root / "calm" / "half.jpg").read_bytes()
     (root / "calm" / "half.jpg").write_bytes(whole[:len(whole) // 2])
-    (root / "cross" / "text.jpg").write_text("I am no picture")
+    (root / "cross" / "text.jpg").write_text("I am no image")
     (root / "cross" / "empty.png").write_bytes(b"")
-    (root / "cross" / "notes.txt").write_text("not meant as a picture")
+    (root / "cross" / "notes.txt").write_text("not meant as a image")
     dataset = load(f"folder:{root}")
     assert dataset.describe().to_numpy().sum() == 20
     assert dataset.dropped["unreadable"] == ("calm/half.jpg", "cross/empty.png", "cross/text.jpg")
-    assert any("3 of 23 pictures" in note and "cross/text.jpg" in note for note in dataset.notes)
+    assert any("3 of 23 images" in note and "cross/text.jpg" in note for note in dataset.notes)
 
 
 def test_an_empty_class_is_an_error(tmp_path):
     root = class_folders(tmp_path / "mine")
     (root / "keen").mkdir()
-    with pytest.raises(ValueError, match=r'class folder "keen" .* holds no readable picture'):
+    with pytest.raises(ValueError, match=r'class folder "keen" .* holds no readable image'):
         load(f"folder:{root}")
-    (root / "keen" / "text.jpg").write_text("I am no picture")
-    with pytest.raises(ValueError, match=r'class folder "keen" .* holds no readable picture'):
+    (root / "keen" / "text.jpg").write_text("I am no image")
+    with pytest.raises(ValueError, match=r'class folder "keen" .* holds no readable image'):
         load(f"folder:{root}")
 
 
 def test_a_folder_without_class_folders_is_an_error(tmp_path):
     write(tmp_path / "mine" / "a.png", face(0))
-    with pytest.raises(ValueError, match=r"no class folder in .* \(1 pictures lie directly in it\)"):
+    with pytest.raises(ValueError, match=r"no class folder in .* \(1 images lie directly in it\)"):
         load(f"folder:{tmp_path / 'mine'}")
 
 
@@ -569,9 +559,9 @@ def test_a_class_too_small_to_split_is_an_error(tmp_path):
         load(f"folder:{root}")
 
 
-def test_test_pictures_without_training_pictures_are_an_error(tmp_path):
+def test_test_images_without_training_images_are_an_error(tmp_path):
     class_folders(tmp_path / "mine" / "test")
-    with pytest.raises(ValueError, match="no training pictures"):
+    with pytest.raises(ValueError, match="no training images"):
         load(f"folder:{tmp_path / 'mine'}")
 
 
@@ -606,19 +596,19 @@ def test_places_are_looked_at_in_order(fer2013, monkeypatch, tmp_path):
         fer2013.iloc[:rows].to_csv(tmp_path / place / "fer2013.csv", index=False)
         sizes[place] = rows
 
-    def pictures(**options):
+    def images(**options):
         return load("fer2013", keep_copies=True, **options).describe().to_numpy().sum()
 
     monkeypatch.setitem(sys.modules, "kagglehub", types.SimpleNamespace(dataset_download=lambda _: tmp_path / "kaggle"))
     monkeypatch.setenv("EMOTIONS_DATA", os.pathsep.join([str(tmp_path / "first"), str(tmp_path / "second")]))
-    assert pictures(path=tmp_path / "path") == sizes["path"]
-    assert pictures() == sizes["first"]
+    assert images(path=tmp_path / "path") == sizes["path"]
+    assert images() == sizes["first"]
     (tmp_path / "first" / "fer2013.csv").unlink()
-    assert pictures() == sizes["second"]
+    assert images() == sizes["second"]
     monkeypatch.delenv("EMOTIONS_DATA")
-    assert pictures() == sizes["here/data"]
+    assert images() == sizes["here/data"]
     (tmp_path / "here" / "data" / "fer2013.csv").unlink()
-    assert pictures() == sizes["kaggle"]
+    assert images() == sizes["kaggle"]
 
 
 @pytest.mark.parametrize("above", ["", "some-competition", "datasets/owner/fer2013"])
@@ -640,69 +630,6 @@ def test_an_archive_with_paths_outside_writes_nothing(tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-# Pictures
-
-
-@pytest.mark.parametrize("mode, suffix", [
-    ("L", "png"), ("L", "jpg"), ("LA", "png"), ("P", "png"), ("P", "gif"), ("1", "png"), ("CMYK", "jpg"),
-    ("CMYK", "tiff"), ("RGBA", "png"), ("I;16", "png"), ("I;16", "tiff"), ("RGB", "webp"), ("RGB", "bmp")])
-def test_every_kind_of_picture_loads_as_rgb(tmp_path, mode, suffix):
-    """Left half dark, right half light, whatever the file's mode."""
-    grey = np.full((32, 40), 30, np.uint8)
-    grey[:, 20:] = 220
-    make = {"I;16": lambda: Image.fromarray(grey.astype(np.uint16) * 256 + 77),
-            "P": lambda: Image.fromarray(grey).convert("RGB").quantize(4),
-            "1": lambda: Image.fromarray(grey > 128)}
-    make.get(mode, lambda: Image.fromarray(grey).convert("RGB").convert(mode))().save(tmp_path / f"a.{suffix}")
-    image = decode((tmp_path / f"a.{suffix}").read_bytes())
-    assert image.shape == (32, 40, 3) and image.dtype == np.uint8
-    tolerance = 35 if mode == "1" else 12
-    assert np.abs(image[:, :16].astype(int) - 30).max() <= tolerance
-    assert np.abs(image[:, 24:].astype(int) - 220).max() <= tolerance
-
-
-def test_16_bit_colour_and_colour_order(tmp_path):
-    red = np.zeros((8, 8, 3), np.uint16)
-    red[..., 2] = 65535  # OpenCV's order: blue, green, red
-    assert decode(cv2.imencode(".png", red)[1].tobytes())[4, 4].tolist() == [255, 0, 0]
-
-
-def test_transparency_lies_on_white(tmp_path):
-    write(tmp_path / "a.png", np.zeros((8, 8, 4), np.uint8))
-    assert (decode((tmp_path / "a.png").read_bytes()) == 255).all()
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_pictures_turned_by_exif_load_upright(tmp_path, orientation):
-    upright = np.zeros((24, 40, 3), np.uint8)
-    upright[:8, :8, 0] = 255
-    stored = {1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1],
-              5: upright.transpose(1, 0, 2), 6: np.rot90(upright, 1), 7: upright[::-1, ::-1].transpose(1, 0, 2),
-              8: np.rot90(upright, 3)}[orientation]
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    write(tmp_path / "a.png", np.ascontiguousarray(stored), exif=exif)
-    data = (tmp_path / "a.png").read_bytes()
-    assert np.array_equal(decode(data), upright)
-    assert shape_of(data) == (24, 40)
-
-
-def test_resizing_is_antialiased():
-    stripes = np.zeros((64, 64, 3), np.uint8)
-    stripes[:, ::2] = 255
-    assert np.abs(fit(stripes, (16, 16)).astype(int) - 128).max() < 20
-
-
-def test_store_ignores_hidden_files_and_other_files_are_an_error(tmp_path):
-    class_folders(tmp_path / "mine", count=1)
-    (tmp_path / "mine" / ".cache").mkdir()
-    (tmp_path / "mine" / ".cache" / "x.png").write_bytes(b"x")
-    assert Store(tmp_path / "mine").files == ["calm/0.png", "cross/0.png"]
-    (tmp_path / "x.rar").write_bytes(b"x")
-    with pytest.raises(ValueError, match="neither a folder nor a zip"):
-        Store(tmp_path / "x.rar")
-
-
 # Splits
 
 
@@ -712,32 +639,106 @@ def test_take_keeps_a_grey_set_one_channel(fer2013, tmp_path):
     for images in (dataset.train.images, take(dataset.train.images, [1, 2]), take(dataset.train.images, slice(3))):
         assert images.strides[-1] == 0
     part = dataset.train.take([3, 1])
+    assert list(part.groups) == list(dataset.train.groups[[3, 1]])
     assert isinstance(part, Split) and list(part.ids) == list(dataset.train.ids[[3, 1]])
     assert np.array_equal(part.images, dataset.train.images[[3, 1]])
     assert load("fer2013", tmp_path, size=24).train.images.shape == (40, 24, 24, 3)
 
 
-def test_synthetic_is_the_default(monkeypatch):
-    from emotions.data import synthetic
-    small = synthetic.load(10, 10, 10, size=16)
-    asked = {}
-    monkeypatch.setattr(synthetic, "load", lambda **options: asked.update(options) or small)
-    assert load(size=16, seed=3) is small
-    assert asked == {"seed": 3, "size": 16}
+def test_a_limited_split_keeps_its_order_and_its_proportions():
+    labels = np.repeat([0, 1, 2], [60, 30, 10])[np.random.default_rng(0).permutation(100)]
+    split = Split(np.zeros((100, 4, 4, 3), np.uint8), labels, np.array([f"{row:03d}" for row in range(100)]))
+    part = limit(split, 50)
+    assert np.abs(np.bincount(part.labels) - [30, 15, 5]).max() <= 1 and len(part) == 50
+    assert list(part.ids) == sorted(part.ids) and [labels[int(name)] for name in part.ids] == list(part.labels)
+    assert not np.array_equal(limit(split, 50, seed=1).ids, part.ids)
+    assert limit(split, None) is limit(split, 100) is split
 
 
-# The real data
+# The cache
 
 
-@pytest.mark.skipif(REAL is None, reason="EMOTIONS_DATA names no folder with fer2013.csv.xz")
-def test_real_fer2013_is_the_same_from_csv_and_folders():
-    one, two = load("fer2013", REAL / "fer2013.csv.xz"), load("fer2013", REAL / "fer2013_kaggle_folders.zip")
-    assert [len(split) for split in one.splits().values()] == [28006, 3589, 3589]
-    assert one.describe().equals(two.describe())
-    assert len(one.copied) == len(two.copied) == 288
-    for split in ("validation", "test"):
-        mine, theirs = one.splits()[split], two.splits()[split]
-        csv, folders = (datasets.Pictures(part.images, pd.DataFrame({"part": split, "label": part.labels}))
-                        for part in (mine, theirs))
-        rows = datasets._same_picture(folders, csv)  # the nearest picture of the same label, if near enough
-        assert (rows >= 0).all()
+def same(one, two) -> bool:
+    return one.notes == two.notes and one.dropped == two.dropped and one.copied == two.copied and all(
+        np.array_equal(mine.ids, theirs.ids) and np.array_equal(mine.images, theirs.images)
+        and np.array_equal(mine.labels, theirs.labels) and np.array_equal(mine.groups, theirs.groups)
+        and mine.images.strides[-1] == theirs.images.strides[-1]
+        for mine, theirs in zip(one.splits().values(), two.splits().values(), strict=True))
+
+
+@pytest.fixture
+def reads(monkeypatch) -> list:
+    """Files that were decoded."""
+    decoded, decode = [], reading.decode
+    monkeypatch.setattr(reading, "decode", lambda *arguments: decoded.append(1) or decode(*arguments))
+    return decoded
+
+
+def test_what_was_read_comes_from_the_cache_beside_it_until_files_or_options_change(tmp_path, monkeypatch, reads):
+    monkeypatch.delenv("EMOTIONS_CACHE")
+    archive = zipped(human_emotions(tmp_path / "files"), tmp_path / "human-emotions.zip")
+    (tmp_path / "files").rename(tmp_path / "moved")
+    (tmp_path / "moved" / "train" / "sad" / "bad.jpg").write_bytes(b"not an image")
+    first, count = load("human-emotions", archive), len(reads)
+    assert count == 180 and len(list((tmp_path / "cache").iterdir())) == 1
+    assert same(load("human-emotions", tmp_path), first) and len(reads) == count
+    load("human-emotions-as-distributed", archive, seed=1)
+    assert len(reads) == count
+    load("human-emotions", archive, size=24)
+    assert len(reads) == 2 * count
+    zipped(tmp_path / "moved", archive)
+    changed = load("human-emotions", archive)
+    assert len(reads) == 3 * count and changed.dropped["unreadable"] == ("train/sad/bad.jpg",)
+    assert same(load("human-emotions", archive), changed) and len(reads) == 3 * count
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "emptied"])
+def test_a_damaged_cache_is_made_anew(tmp_path, monkeypatch, reads, damage):
+    monkeypatch.setenv("EMOTIONS_CACHE", str(tmp_path / "cache"))
+    first, count = load("human-emotions", human_emotions(tmp_path / "files")), len(reads)
+    file, = (tmp_path / "cache").iterdir()
+    whole = bytearray(file.read_bytes())
+    whole[len(whole) // 2] ^= 1
+    file.write_bytes({"cut": whole[:-999], "flipped": whole, "emptied": b""}[damage])
+    with pytest.warns(UserWarning, match="is damaged and made anew"):
+        assert same(load("human-emotions", tmp_path / "files"), first)
+    assert len(reads) == 2 * count
+    assert same(load("human-emotions", tmp_path / "files"), first) and len(reads) == 2 * count
+
+
+def test_where_data_are_read_only_the_cache_is_the_users_and_own_folders_are_not_cached(tmp_path, monkeypatch):
+    monkeypatch.delenv("EMOTIONS_CACHE")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    files = human_emotions(tmp_path / "data" / "files")
+    files.parent.chmod(0o555)
+    load("human-emotions", files)
+    files.parent.chmod(0o755)
+    assert [file.suffix for file in (tmp_path / "home" / ".cache" / "emotions").iterdir()] == [".npz"]
+    load(f"folder:{files.rename(tmp_path / 'mine')}")
+    assert sorted(tmp_path.rglob("cached-*")) == sorted((tmp_path / "home").rglob("cached-*"))
+
+
+# Drawn faces
+
+
+def test_drawn_faces_have_names_and_are_drawn_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("EMOTIONS_CACHE", str(tmp_path / "cache"))
+    sizes = {}
+    def draw(train=40, validation=14, test=20, **options):
+        sizes[options["size"]] = train, validation, test, options.pop("difficulty", 0.5)
+        return draw_faces(14, 7, 7, difficulty=0, **options)
+    draw_faces = synthetic.load
+    monkeypatch.setattr(synthetic, "load", draw)
+    quick, plain = load("synthetic-quick"), load()
+    assert (quick.name, plain.name) == ("synthetic-quick", "synthetic")
+    assert sizes == {48: (1400, 350, 700, 0.25), 64: (40, 14, 20, 0.5)}
+    assert quick.train.images.shape == (14, 48, 48, 3) and plain.class_names == synthetic.CLASS_NAMES
+    expected = draw_faces(14, 7, 7, size=48, difficulty=0)
+    assert np.array_equal(quick.test.images, expected.test.images) and list(quick.test.ids) == list(expected.test.ids)
+    sizes.clear()
+    assert same(load("synthetic-quick"), quick) and not sizes
+    load("synthetic-quick", seed=1)
+    load("synthetic", size=16)
+    assert set(sizes) == {48, 16}
+    with pytest.raises(ValueError, match="squares, not 16 x 20"):
+        load("synthetic", size=(16, 20))
