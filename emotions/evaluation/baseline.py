@@ -9,7 +9,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from emotions import runs
-from emotions.data import Dataset, Split
+from emotions.data.dataset import Dataset, Split
 from emotions.data.images import fit_all
 from emotions.evaluation.evaluate import report
 from emotions.runs import Predictions, Run

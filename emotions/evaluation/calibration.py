@@ -1,9 +1,9 @@
-"""Can the probabilities be believed? Temperature scaling, reliability, and what abstaining would give.
+"""Can the probabilities be trusted? Temperature scaling, reliability, and accuracy at a coverage.
 
 Fit on validation, report on test:
 
     temperature = fit_temperature(validation)
-    calibrated = temper(test, temperature)
+    calibrated = temperature_scale(test, temperature)
 """
 
 from __future__ import annotations
@@ -15,99 +15,89 @@ import pandas as pd
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import log_loss
 
-from emotions.evaluation.metrics import BINS, Predictions, bin_of, calibration_error
-from emotions.models.layers import soften
+from emotions.evaluation.metrics import BINS, bin_of, calibration_error
+from emotions.models import layers
+from emotions.runs import Predictions
 
 TEMPERATURES = (0.05, 20.0)  # the range that is searched
 
 
-def temper(predictions: Predictions, temperature: float) -> Predictions:
-    """Soften (temperature > 1) or sharpen (< 1) probabilities; the predicted classes stay.
-
-    Guo et al. 2017, section 4.2.
-    """
-    return replace(predictions, probabilities=soften(predictions.probabilities, temperature))
+def temperature_scale(predictions: Predictions, temperature: float) -> Predictions:
+    """Divide the logits by a temperature (Guo et al. 2017, section 4.2); the predicted classes stay."""
+    return replace(predictions, probabilities=layers.temperature_scale(predictions.probabilities, temperature))
 
 
 def fit_temperature(validation: Predictions) -> float:
-    """The temperature of least log loss on validation (Guo et al. 2017, section 4.2)."""
-    found = minimize_scalar(
-        lambda x: _loss(temper(validation, np.exp(x))),
+    """Return the temperature of least log loss on validation (Guo et al. 2017, section 4.2)."""
+    result = minimize_scalar(
+        lambda x: _loss(temperature_scale(validation, np.exp(x))),
         bounds=np.log(TEMPERATURES),
         method="bounded",
         options={"xatol": 1e-6},
     )
-    return float(np.exp(found.x))
+    return float(np.exp(result.x))
 
 
-def calibrate(validation: Predictions, test: Predictions) -> dict[str, float]:
-    """What temperature scaling, fitted on validation, does on test.
+def calibrate(validation: Predictions, test: Predictions, temperature: float | None = None) -> dict[str, float]:
+    """Measure what temperature scaling, fitted on validation, does on test.
+
+    Args:
+        temperature: that of `fit_temperature`, where it is known.
 
     Returns:
         temperature (above 1: the model was overconfident); ece and log_loss on test, each with `_before` and `_after`.
     """
-    temperature = fit_temperature(validation)
-    found = {"temperature": temperature}
-    for when, predictions in (("before", test), ("after", temper(test, temperature))):
-        found[f"ece_{when}"] = calibration_error(predictions.labels, predictions.probabilities)
-        found[f"log_loss_{when}"] = _loss(predictions)
-    return found
+    temperature = temperature or fit_temperature(validation)
+    metrics = {"temperature": temperature}
+    for when, predictions in (("before", test), ("after", temperature_scale(test, temperature))):
+        metrics[f"ece_{when}"] = calibration_error(predictions.labels, predictions.probabilities)
+        metrics[f"log_loss_{when}"] = _loss(predictions)
+    return metrics
 
 
 def _loss(predictions: Predictions) -> float:
-    classes = range(len(predictions.class_names))
-    return float(log_loss(predictions.labels, predictions.probabilities, labels=classes))
+    return float(log_loss(predictions.labels, predictions.probabilities, labels=range(len(predictions.class_names))))
 
 
 def reliability(predictions: Predictions, bins: int = BINS) -> pd.DataFrame:
-    """The data of a reliability diagram (Guo et al. 2017, figure 1).
+    """Return the data of a reliability diagram (Guo et al. 2017, figure 1).
 
     Returns:
-        one row per bin of confidence, (low, high]: low, high, n, and of its pictures the mean confidence and
+        one row per bin of confidence, (low, high]: low, high, n, and of its images the mean confidence and
         the accuracy, NaN in an empty bin. The expected calibration error is the mean of |accuracy - confidence|
         weighted by n.
     """
     edges = np.linspace(0, 1, bins + 1)
     confidence = predictions.probabilities.max(axis=1)
-    found = pd.DataFrame(
-        {
-            "bin": bin_of(confidence, bins),
-            "confidence": confidence,
-            "accuracy": (predictions.predicted == predictions.labels).astype(float),
-        }
-    ).groupby("bin")
-    table = pd.DataFrame({"low": edges[:-1], "high": edges[1:], "n": found.size()}, index=range(bins))
-    return table.fillna({"n": 0}).astype({"n": int}).join(found.mean())
+    correct = (predictions.predicted == predictions.labels).astype(float)
+    groups = pd.DataFrame({"confidence": confidence, "accuracy": correct}).groupby(bin_of(confidence, bins))
+    table = pd.DataFrame({"low": edges[:-1], "high": edges[1:], "n": groups.size()}, index=range(bins))
+    return table.fillna({"n": 0}).astype({"n": int}).join(groups.mean())
 
 
 def coverage(predictions: Predictions) -> pd.DataFrame:
-    """Accuracy against coverage: answer only where the confidence reaches a threshold (Geifman & El-Yaniv 2017).
+    """Return accuracy against coverage: answer only where the confidence reaches a threshold (Geifman & El-Yaniv 2017).
 
     Returns:
-        one row per threshold, the strictest first: threshold, coverage (share of the pictures answered) and
+        one row per threshold, the strictest first: threshold, coverage (share of the images answered) and
         the accuracy on those.
     """
-    table = pd.DataFrame(
-        {
-            "threshold": predictions.probabilities.max(axis=1),
-            "right": predictions.predicted == predictions.labels,
-        }
-    )
-    levels = table.groupby("threshold")["right"].agg(["sum", "size"]).sort_index(ascending=False).cumsum()
-    curve = pd.DataFrame({"coverage": levels["size"] / len(table), "accuracy": levels["sum"] / levels["size"]})
-    return curve.reset_index()
+    correct = pd.Series(predictions.predicted == predictions.labels).groupby(predictions.probabilities.max(axis=1))
+    levels = correct.agg(["sum", "size"]).sort_index(ascending=False).cumsum().rename_axis("threshold")
+    curve = {"coverage": levels["size"] / len(predictions), "accuracy": levels["sum"] / levels["size"]}
+    return pd.DataFrame(curve).reset_index()
 
 
 def aurc(predictions: Predictions) -> float:
-    """Area under the risk-coverage curve: the error on the pictures answered, averaged over all coverages
+    """Return the area under the risk-coverage curve: the error on the images answered, averaged over all coverages
     (Geifman, Uziel & El-Yaniv 2019, section 3). Lower is better; random confidence gives the error rate."""
     curve = coverage(predictions)
     return float(((1 - curve["accuracy"]) * np.diff(curve["coverage"], prepend=0)).sum())
 
 
 def accuracy_at(predictions: Predictions, share: float) -> float:
-    """Accuracy on the most confident pictures, of which at least `share` (0 to 1) are answered."""
+    """Return the accuracy at a coverage: on the most confident images, of which at least `share` (0 to 1) are answered."""
     if not 0 < share <= 1:
-        raise ValueError(f"The share to answer is {share}, and must be above 0 and at most 1.")
+        raise ValueError(f"The coverage is {share}, and must be above 0 and at most 1.")
     curve = coverage(predictions)
     return float(curve.loc[curve["coverage"] >= share - 1e-12, "accuracy"].iloc[0])

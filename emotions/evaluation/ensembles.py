@@ -1,13 +1,12 @@
 """Are several models better than one? Averages of saved predictions, with members and weights chosen on validation.
 
-    build("results/fer2013", "ensemble-resnet34-efficientnetb4", ["resnet34", "efficientnetb4-functional"])
+    build("fer2013", "ensemble-resnet34-lenet", ["resnet34", "lenet"])
 
-writes an ordinary run folder. Nothing is trained and no model is loaded.
+writes the record of an ordinary run. Nothing is trained and no model is loaded.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,32 +15,29 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import log_loss
 
+from emotions import files, runs
 from emotions.data.variants import VARIANTS, learned_copies
-from emotions.evaluation import comparison
-from emotions.evaluation.metrics import Predictions, measure_folder
-from emotions.training.fit import git_commit, now, write
+from emotions.evaluation.comparison import align
+from emotions.evaluation.metrics import measure_folder
+from emotions.runs import Predictions, Run
 
-FIRST = ("resnet34", "efficientnetb4-functional")  # the pair that is reported for Human Emotions
-PAIR, PLAIN, WEIGHTED = "ensemble-resnet34-efficientnetb4", "ensemble-plain", "ensemble-weighted"
-CHOSEN = (PLAIN, WEIGHTED)  # their members are chosen on validation; any other ensemble's are told when it is built
+PAIR, PAIR_MEMBERS = "ensemble-resnet34-efficientnetb4", ("resnet34", "efficientnetb4-functional")  # a published pair
+PLAIN, WEIGHTED = CHOSEN = ("ensemble-plain", "ensemble-weighted")  # their members are chosen on validation
 ROUNDS = 50  # of greedy selection; weights are multiples of one part in so many
 
 
-def average(runs: Mapping[str, Predictions], weights: Mapping[str, float] | None = None) -> Predictions:
-    """The mean of the runs' probabilities.
+def average(predictions: Mapping[str, Predictions], weights: Mapping[str, float] | None = None) -> Predictions:
+    """Return the mean of the probabilities of several runs on the same images, in any order.
 
     Args:
-        runs: on the same pictures, in any order.
-        weights: by the runs' names, not negative; runs without a weight are left out. By default all weigh the same.
+        weights: by name, not negative; a run without a weight is left out. By default all weigh the same.
     """
-    weights = dict.fromkeys(runs, 1.0) if weights is None else weights
-    if unknown := set(weights) - set(runs):
-        raise ValueError(f"There is a weight for {sorted(unknown)[0]}, which is none of the runs {', '.join(runs)}.")
+    weights = dict.fromkeys(predictions, 1.0) if weights is None else weights
     if not weights or min(weights.values()) < 0 or not sum(weights.values()):
         raise ValueError(f"The weights are {dict(weights)}; they must not be negative, and not all zero.")
-    runs = comparison.align({name: runs[name] for name in weights})
-    stacked = np.stack([run.probabilities for run in runs.values()])
-    return replace(next(iter(runs.values())), probabilities=np.average(stacked, axis=0, weights=list(weights.values())))
+    members = list(align({name: predictions[name] for name in weights}).values())
+    stacked = np.stack([member.probabilities for member in members])
+    return replace(members[0], probabilities=np.average(stacked, axis=0, weights=list(weights.values())))
 
 
 def select(validation: Mapping[str, Predictions], rounds: int = ROUNDS) -> dict[str, float]:
@@ -56,148 +52,135 @@ def select(validation: Mapping[str, Predictions], rounds: int = ROUNDS) -> dict[
     Returns:
         the weights of the chosen runs, the largest first; they sum to 1.
     """
-    runs = comparison.align(validation)
-    labels = next(iter(runs.values())).labels
+    members = align(validation)
+    labels = next(iter(members.values())).labels
     # Log loss needs no more than the probability of the true class, and averages member by member.
-    true = np.stack([run.probabilities[np.arange(len(labels)), labels] for run in runs.values()])
+    true = np.stack([member.probabilities[np.arange(len(labels)), labels] for member in members.values()])
     taken, losses, total = [], [], np.zeros(len(labels))
     for size in range(1, rounds + 1):
         candidates = -np.log(np.clip((total + true) / size, np.finfo(float).eps, None)).mean(axis=1)
         taken.append(int(candidates.argmin()))
         losses.append(candidates.min())
         total += true[taken[-1]]
-    kept = taken[: int(np.argmin(losses)) + 1]
-    counts = np.bincount(kept, minlength=len(runs)) / len(kept)
-    order = sorted(zip(runs, counts.tolist(), strict=True), key=lambda item: -item[1])
+    chosen = taken[: int(np.argmin(losses)) + 1]
+    shares = np.bincount(chosen, minlength=len(members)) / len(chosen)
+    order = sorted(zip(members, shares.tolist(), strict=True), key=lambda item: -item[1])
     return {name: weight for name, weight in order if weight}
 
 
-def candidates(folder: str | Path) -> list[str]:
-    """The runs of a data set from which members may be chosen on validation.
+def best_average(validation: Mapping[str, Predictions]) -> list[str]:
+    """Return the members of the best plain average on validation: the k runs of least log loss, with the best k >= 2."""
 
-    Left out are ensembles; what others trained, since they may have chosen it by these very pictures; and what
-    was trained on copies of validation pictures.
+    def loss(predictions: Predictions) -> float:
+        classes = range(len(predictions.class_names))
+        return log_loss(predictions.labels, predictions.probabilities, labels=classes)
+
+    order = sorted(validation, key=lambda name: loss(validation[name]))
+    choices = (order[:k] for k in range(2, len(order) + 1))
+    return min(choices, key=lambda names: loss(average({name: validation[name] for name in names})))
+
+
+def candidates(dataset: str, home: Path | None = None) -> dict[str, Run]:
+    """Return the runs from which members may be chosen on validation, by name.
+
+    Left out are ensembles, third-party models, which may have been chosen by these very images, and what
+    was trained on copies of validation images.
     """
-    found = [_metrics(path.parent) for path in sorted(Path(folder).glob("*/metrics.json"))]
-    return [
-        run["model"]
-        for run in found
-        if "members" not in run and "trained_by" not in run and not learned_copies(run)
-    ]
+
+    def suitable(metrics: dict) -> bool:
+        return not ({"members", "trained_by"} & set(metrics) or learned_copies(metrics))
+
+    return {name: run for name, run in runs.all_of(dataset, home).items() if suitable(run.metrics)}
 
 
-def best(validation: Mapping[str, Predictions]) -> list[str]:
-    """Members of a plain average: the k runs of least log loss, with the k, two or more, whose average has the least.
+def choices(dataset: str, home: Path | None = None) -> dict[str, dict]:
+    """Return the arguments of `build` for each ensemble that the runs of a data set allow, by name.
+
+    These are `PAIR`; those built before of members that somebody named; and of all `candidates`, where there are two
+    or more, the best plain average and the weighted one, unless all the weight is on one run.
+    """
+    finished = runs.all_of(dataset, home)
+    chosen = {PAIR: {"members": list(PAIR_MEMBERS)}}
+    chosen |= {name: run.metrics["told"] for name, run in finished.items() if "told" in run.metrics}
+    chosen = {name: told for name, told in chosen.items() if name not in CHOSEN and set(told["members"]) <= set(finished)}
+    validation = {name: run.validation for name, run in candidates(dataset, home).items()}
+    if len(validation) > 1:
+        chosen[PLAIN] = {"members": best_average(validation)}
+        if len(select(validation)) > 1:
+            chosen[WEIGHTED] = {"members": list(validation), "weighted": True}
+    return chosen
+
+
+def outdated(dataset: str, home: Path | None = None) -> list[str]:
+    """Return the names of ensembles that are not, or no longer, as `choices` and their members' predictions say."""
+    finished, chosen = runs.all_of(dataset, home), choices(dataset, home)
+
+    def current(name: str, members: Sequence[str], weighted: bool = False, title: str | None = None) -> bool:
+        if name not in finished:
+            return False
+        metrics, weights = finished[name].metrics, _weights([finished[member] for member in members], weighted)
+        return metrics["members"] == weights and all(
+            finished[member].metrics["evaluated"] <= metrics["evaluated"] for member in weights
+        )
+
+    gone = [name for name in CHOSEN if name in finished and name not in chosen]
+    return gone + [name for name, told in chosen.items() if not current(name, **told)]
+
+
+def build_all(dataset: str, home: Path | None = None) -> dict[str, Run]:
+    """Build the ensembles that are `outdated`, remove those that `choices` no longer has; return all ensembles."""
+    chosen = choices(dataset, home)
+    for name in outdated(dataset, home):
+        if name in chosen:
+            build(dataset, name, **chosen[name], home=home)
+        else:
+            shutil.rmtree((home or files.home()) / "results" / dataset / name)
+    return {name: run for name, run in runs.all_of(dataset, home).items() if "members" in run.metrics}
+
+
+def build(dataset: str, name: str, members: Sequence[str], *, weighted: bool = False, title: str | None = None,
+          home: Path | None = None) -> Run:  # fmt: skip
+    """Average saved runs into a new run: predictions of validation and test, and `metrics.json`.
 
     Args:
-        validation: predictions for the validation split, never for test.
-    """
-    order = sorted(validation, key=lambda name: _loss(validation[name]))
-    return min(
-        (order[:k] for k in range(2, len(order) + 1)),
-        key=lambda names: _loss(average({name: validation[name] for name in names})),
-    )
-
-
-def _loss(run: Predictions) -> float:
-    return log_loss(run.labels, run.probabilities, labels=range(len(run.class_names)))
-
-
-def build_all(folder: str | Path) -> dict[str, dict]:
-    """The ensembles that a data set's runs allow: of `FIRST` where both are there, those that were built before of
-    members that were told, the best plain average, and the weighted one, the last two of all `candidates`. There is
-    neither of these where there is but one candidate, and no weighted one where all the weight is on one run.
-
-    Returns:
-        what `build` returns, by name.
-    """
-    names = candidates(folder)
-    pair = {PAIR: {"members": FIRST}} if set(FIRST) <= set(names) else {}
-    built = {name: build(folder, name, **choices) for name, choices in (pair | _told(folder)).items()}
-    validation = comparison.read(folder, names, "predictions_validation.csv")
-    if len(names) > 1:
-        built[PLAIN] = build(folder, PLAIN, best(validation))
-    if len(names) > 1 and len(select(validation)) > 1:
-        built[WEIGHTED] = build(folder, WEIGHTED, names, weighted=True)
-    for name in set(CHOSEN) - set(built):
-        shutil.rmtree(Path(folder) / name, ignore_errors=True)
-    return built
-
-
-def _told(folder: str | Path) -> dict[str, dict]:
-    """The ensembles there whose members were told, not chosen, and are all there still; what `build` needs, by name."""
-    folder = Path(folder)
-    there = {path.parent.name: _metrics(path.parent) for path in sorted(folder.glob("*/metrics.json"))}
-    told = {}
-    for name, found in there.items():
-        if name not in CHOSEN and "told" in found and set(found["told"]["members"]) <= set(there):
-            told[name] = found["told"]
-    return told
-
-
-def outdated(folder: str | Path) -> bool:
-    """Whether one of a data set's ensembles was built before one of its members was evaluated; of those whose members
-    are chosen, before one of the `candidates` was, or of a run that is none any more, or not yet."""
-    folder = Path(folder)
-    names = candidates(folder)
-    if len(names) > 1 and not (folder / PLAIN / "metrics.json").exists():
-        return True
-    chosen = {name: names for name in CHOSEN if (folder / name / "metrics.json").exists()}
-    if any(set(_metrics(folder / name)["members"]) - set(names) for name in chosen):
-        return True
-    return any(
-        _metrics(folder / name)["evaluated"] < _metrics(folder / member)["evaluated"]
-        for name, members in (chosen | {name: told["members"] for name, told in _told(folder).items()}).items()
-        for member in members
-    )
-
-
-def _metrics(run: Path) -> dict:
-    return json.loads((run / "metrics.json").read_text(encoding="utf-8"))
-
-
-def build(
-    folder: str | Path, name: str, members: Sequence[str], *, weighted: bool = False, title: str | None = None
-) -> dict:
-    """Average saved runs into a new run folder: predictions of validation and test, and `metrics.json`.
-
-    Args:
-        folder: `results/<data set>`, which holds the members.
+        dataset: its name.
         name: of the new run, "ensemble-…".
         members: names of runs. Plain: each weighs the same. Weighted: the candidates of `select`, which leaves
-            some out; flip-averaged predictions get the same weights.
+            some out; predictions with test-time augmentation get the same weights.
         title: for tables and figures.
 
     Returns:
-        the content of `metrics.json`: as of any run, with `members`, the weights by name. Parameters and
-        times are sums over the members, since each of them has to run.
+        the run; its metrics hold `members`, the weights by name. Parameters and times are sums over the members,
+        since each of them has to run.
     """
-    folder = Path(folder)
-    if not name.startswith("ensemble-"):
-        raise ValueError(f'The ensemble is named {name!r}; let its name begin with "ensemble-".')
-    if len(set(members)) < 2 or name in members:
+    finished = runs.all_of(dataset, home)
+    if not name.startswith("ensemble-") or len(set(members)) < 2 or not set(members) <= set(finished) - {name}:
         raise ValueError(
-            f"An ensemble needs two other runs or more, and its members are {', '.join(members) or 'none'}."
+            f'An ensemble is named "ensemble-…", not {name}, and has two members or more of {", ".join(finished)}; '
+            f"named were {', '.join(members) or 'none'}."
         )
-    validation = comparison.read(folder, members, "predictions_validation.csv")
-    weights = select(validation) if weighted else dict.fromkeys(members, 1 / len(members))
-    target = folder / name
-    target.mkdir(exist_ok=True)
-    for end in ("", "_tta"):
-        for file in (f"predictions_validation{end}.csv", f"predictions{end}.csv"):
-            if end and not all((folder / member / file).exists() for member in weights):
-                (target / file).unlink(missing_ok=True)
-            else:
-                average(comparison.read(folder, weights, file), weights).save(target / file)
+    weights = _weights([finished[member] for member in members], weighted)
+    run, parts = Run(dataset, name, home=home or files.home()), [finished[member] for member in weights]
+    run.folder.mkdir(exist_ok=True)
+    for file in (f"predictions{split}{end}.csv" for end in ("", "_tta") for split in ("_validation", "")):
+        if all((part.folder / file).exists() for part in parts):
+            average({part.name: part.predictions_of(file) for part in parts}, weights).save(run.folder / file)
+        else:
+            (run.folder / file).unlink(missing_ok=True)
     told = {"members": list(members), "weighted": weighted, "title": title}
-    usual = f"{'Weighted' if weighted else 'Plain'} average of {len(weights)}"
-    return _report(target, weights, title or usual, told)
+    run.finish(_record(run, weights, [part.metrics for part in parts], told))
+    return run
 
 
-def _report(folder: Path, weights: dict[str, float], title: str, told: dict) -> dict:
-    """Write `metrics.json` in the form of `evaluation.report`, with facts drawn from the members', and what `build` was
-    told, to build it again."""
-    members = [_metrics(folder.parent / name) for name in weights]
+def _weights(members: list[Run], weighted: bool) -> dict[str, float]:
+    if weighted:
+        return select({run.name: run.validation for run in members})
+    return {run.name: 1 / len(members) for run in members}
+
+
+def _record(run: Run, weights: dict[str, float], members: list[dict], told: dict) -> dict:
+    """Return `metrics.json` in the form of `evaluate.report`, with facts drawn from the members', and the arguments of
+    `build`, to build it again."""
 
     def together(fact: str) -> str:
         return "; ".join(dict.fromkeys(member[fact] for member in members if fact in member))
@@ -207,26 +190,20 @@ def _report(folder: Path, weights: dict[str, float], title: str, told: dict) -> 
         return None if None in values else sum(values)
 
     variants = [words for words in VARIANTS if any(words in member.get("variants", ()) for member in members)]
-    found = {
-        "dataset": members[0]["dataset"],
-        "model": folder.name,
-        "class_names": members[0]["class_names"],
-        "split_sizes": members[0]["split_sizes"],
-        "seed": None,
-        "backend": together("backend"),
-        "hardware": together("hardware"),
-        "training_seconds": total("training_seconds"),
-        "git_commit": git_commit(),
-        "evaluated": now(),
+    title = told["title"] or f"{'Weighted' if told['weighted'] else 'Plain'} average of {len(weights)}"
+    return {
+        **{fact: members[0][fact] for fact in ("dataset", "class_names", "split_sizes")},
+        "model": run.name,
         "title": ", ".join([title, *variants]),
+        "seed": None,
+        "git_commit": files.git_commit(),
+        "evaluated": files.now(),
         "variants": variants,
-        "parameters": total("parameters"),
-        "seconds_per_picture": total("seconds_per_picture"),
-        "timed_on": together("timed_on"),
+        **{fact: together(fact) for fact in ("backend", "hardware", "timed_on")},
+        **{fact: total(fact) for fact in ("training_seconds", "parameters", "seconds_per_picture")},
         "members": weights,
         "told": told,
-        **measure_folder(folder),
+        "command": runs.command(),
+        **measure_folder(run.folder),
         "training": {},
     }
-    write(folder / "metrics.json", json.dumps(found, indent=2) + "\n")
-    return found

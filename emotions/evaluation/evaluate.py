@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from emotions import backend, files
-from emotions.data import Dataset, Split
+from emotions.data.dataset import Dataset, Split
 from emotions.evaluation import cards
 from emotions.evaluation.metrics import measure_folder
 from emotions.models.files import add_card, light_copy

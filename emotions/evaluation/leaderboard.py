@@ -1,387 +1,318 @@
-"""Who is ahead, and is it sure? The leaderboard of a data set, computed from the predictions of its runs.
+"""Which model is best, and is the difference significant? The leaderboard of a data set, from its runs' predictions.
 
-    print(to_markdown("fer2013", table(read("results/fer2013"))))
-
-`results/<data set>/leaderboard.csv` has every column, `leaderboard.md` and README the main ones. Neither is
-typed: `python -m emotions leaderboard` writes them, `--check` and a test tell when they are out of date.
+`refresh` writes `results/<dataset>/leaderboard.csv` with every column, `leaderboard.md` and README with the main ones,
+the figure and the model cards; `side_by_side` shows some runs in a notebook.
 """
 
 from __future__ import annotations
 
-import json
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import jinja2
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from emotions import files, runs
 from emotions.data.variants import learned_copies
-from emotions.evaluation import comparison, published
-from emotions.evaluation.ensembles import CHOSEN
-from emotions.evaluation.metrics import commonest, counted, leak_free, measure_folder
-from emotions.plots import figures as plots
-from emotions.runs import BASELINE
-from emotions.training import fit as training
+from emotions.evaluation import cards, comparison, ensembles, published
+from emotions.evaluation.baseline import NAME as BASELINE
+from emotions.evaluation.metrics import majority_class, measure, percent, photos_of, read_splits, shown
+from emotions.models.files import DEFAULT
+from emotions.runs import Predictions, Run
 
-MARKED = re.compile(
-    r"(?P<open><!-- leaderboard:(?P<name>\S+) -->\n)(?P<table>.*?)(?P<close><!-- /leaderboard:(?P=name) -->)", re.DOTALL
-)
-
-
-# ------------------------------------------------------------------------------------------------- the table
-
-
-def read(folder: str | Path) -> list[dict]:
-    """The runs of a data set: of each the content of `metrics.json`, with every figure computed anew.
-
-    Args:
-        folder: `results/<data set>`; its sub-folders with a `predictions.csv` are the runs.
-
-    Raises:
-        FileNotFoundError: a file that evaluation writes is missing.
-        ValueError: the runs were not tested on the same pictures.
-    """
-    folder = Path(folder)
-    names = list(comparison.read(folder))
-    if names and not (folder / "copied_in_training.csv").exists():
-        raise FileNotFoundError(
-            f"{folder} has no copied_in_training.csv, which says what is leak-free: evaluate one of its runs again."
-        )
-    return [_facts(folder / name) | measure_folder(folder / name) for name in names]
-
-
-def _facts(folder: Path) -> dict:
-    file = folder / "metrics.json"
-    if not file.exists():
-        raise FileNotFoundError(f"{folder} has predictions but no metrics.json: evaluate that run again, or remove it.")
-    saved = json.loads(file.read_text(encoding="utf-8"))
-    return {key: value for key, value in saved.items() if key.split("_")[0] not in ("validation", "test")}
-
-
+TEMPLATE = Path(__file__).with_name("leaderboard_template.md")
 WHOLE = ("parameters", "training_pictures", "input_size", "epochs", "recipe_epochs", "seed")  # integers, with gaps
+INTERVALS = ("macro_f1", "mcc", "log_loss", "ece")  # figures that have one, beside accuracy
 
 
-def table(found: list[dict], models: str | Path | None = None) -> pd.DataFrame:
-    """One row per run, the highest test accuracy first, indexed by the run's name.
-
-    Args:
-        found: what `read` returns.
-        models: the folder of `<run>-<data set>.keras` files, for their size.
+def read(dataset: str, home: Path) -> tuple[list[dict], dict[str, Predictions]]:
+    """Read the predictions of all runs on a data set, each file once, and measure them.
 
     Returns:
-        every column of `leaderboard.csv`. Shares are 0-1; `<figure>_low` and `<figure>_high` are the ends of
-        95% intervals; guessing is the accuracy of always saying the most frequent class; log_loss in nats;
-        megabytes of 10^6 bytes; None where a run does not have it.
+        the content of each `metrics.json`, with every figure computed anew; the leak-free predictions, by run.
+
+    Raises:
+        ValueError: the runs were not tested on the same images.
     """
-    board = pd.DataFrame([_row(run, models) for run in found]).set_index("model").astype(dict.fromkeys(WHOLE, "Int64"))
+    records, tests, clean = [], {}, {}
+    for name, run in runs.all_of(dataset, home).items():
+        splits = read_splits(run.folder)
+        figures = {split: measure(part, photos=photos_of(part, run.folder.parent)) for split, part in splits.items()}
+        facts = {key: value for key, value in run.metrics.items() if key.split("_")[0] not in ("validation", "test")}
+        records.append(facts | figures)
+        tests[name], clean[name] = splits["test"], splits["test_leak_free"]
+    comparison.align(tests)
+    return records, clean
+
+
+def table(records: Iterable[dict], home: Path | None = None) -> pd.DataFrame:
+    """Return one row per run, the highest test accuracy first, indexed by the run's name.
+
+    Args:
+        records: contents of `metrics.json`.
+
+    Returns:
+        every column of `leaderboard.csv`. Shares are 0-1; `<figure>_low` and `<figure>_high` are the ends of 95%
+        intervals; guessing is the accuracy of the majority-class baseline, of class `most_frequent`; flip_averaged
+        means test-time augmentation; log_loss in nats; megabytes of 10^6 bytes; unfinished: the training, or that of a
+        member, was cut short. What a run does not have is missing.
+    """
+    board = pd.DataFrame([_row(metrics, home or files.home()) for metrics in records]).set_index("model")
+    cut = set(board.index[board["unfinished"]])
+    board["unfinished"] |= board["members"].fillna("").map(lambda names: bool(cut & set(names.split(" + "))))
+    board = board.astype(dict.fromkeys(WHOLE, "Int64"))
     return board.sort_index().sort_values("accuracy", ascending=False, kind="stable")
 
 
-def _row(run: dict, models: str | Path | None) -> dict:
-    test, clean, flipped, training = run["test"], run["test_leak_free"], run.get("test_tta"), run["training"]
-    file = Path(models) / f"{run['model']}-{run['dataset']}.keras" if models else None
-    elsewhere = published.of(run)
-    copies, (label, share) = test["n"] - clean["n"], commonest(test)
-    # The baseline keeps no record of its training, and learns from the whole split.
-    unrecorded = run["split_sizes"]["train"] if run["model"] == BASELINE else None
-    return {
-        "model": run["model"],
-        "title": run["title"],
+def _row(metrics: dict, home: Path) -> dict:
+    test, clean, training = metrics["test"], metrics["test_leak_free"], metrics["training"]
+    file = Run(metrics["dataset"], metrics["model"], home=home).file
+    copies, elsewhere = test["n"] - clean["n"], published.of(metrics)
+    # The baseline keeps no record of its training, and is trained on the whole split.
+    unrecorded = metrics["split_sizes"]["train"] if metrics["model"] == BASELINE else None
+
+    def with_interval(figure: str, measured: dict = test, prefix: str = "") -> dict:
+        low, high = measured[f"{figure}_interval"]
+        return {f"{prefix}{figure}": measured[figure], f"{prefix}{figure}_low": low, f"{prefix}{figure}_high": high}
+
+    row = {
+        "model": metrics["model"],
+        "title": cards.display_title(metrics),
         "n": test["n"],
-        **_with_interval("accuracy", test),
-        "most_frequent": label,
-        "guessing": share,
+        **with_interval("accuracy"),
+        **dict(zip(("most_frequent", "guessing"), majority_class(test), strict=True)),
         "n_leak_free": clean["n"],
-        **_with_interval("accuracy", clean, "leak_free_"),
-        "leak_free_guessing": commonest(clean)[1],
-        # All right answers are those on copies and those on the rest.
+        **with_interval("accuracy", clean, "leak_free_"),
+        "leak_free_guessing": majority_class(clean)[1],
+        # All correct answers are those on copies and those on the rest.
         "copies_accuracy": (test["n"] * test["accuracy"] - clean["n"] * clean["accuracy"]) / copies if copies else None,
-        "flip_averaged_accuracy": flipped and flipped["accuracy"],
-        "flip_averaged_leak_free_accuracy": flipped and run["test_leak_free_tta"]["accuracy"],
-        "validation_accuracy": run["validation"]["accuracy"],
-        **_with_interval("macro_f1", test),
-        **_with_interval("mcc", test),
-        **_with_interval("log_loss", test),
-        **_with_interval("ece", test),
-        "top_2": test.get("top_2"),
-        "top_3": test.get("top_3"),
-        "roc_auc": test["roc_auc"],
-        "parameters": run.get("parameters"),
-        "megabytes": file.stat().st_size / 1e6 if file and file.exists() else None,
-        "milliseconds": run.get("seconds_per_picture") and 1000 * run["seconds_per_picture"],
-        "timed_on": run.get("timed_on", run["hardware"]),
-        "training_minutes": run.get("training_seconds") and run["training_seconds"] / 60,
-        "training_pictures": training.get("training_pictures") or unrecorded,
+        "flip_averaged_accuracy": metrics.get("test_tta", {}).get("accuracy"),
+        "flip_averaged_leak_free_accuracy": metrics.get("test_leak_free_tta", {}).get("accuracy"),
+        "validation_accuracy": metrics["validation"]["accuracy"],
+    }
+    for figure in INTERVALS:
+        row |= with_interval(figure)
+    return row | {
+        **{figure: test.get(figure) for figure in ("top_2", "top_3", "roc_auc")},
+        "parameters": metrics.get("parameters"),
+        "megabytes": file.stat().st_size / 1e6 if file.exists() else None,
+        "milliseconds": metrics.get("seconds_per_picture") and 1000 * metrics["seconds_per_picture"],
+        "timed_on": metrics.get("timed_on", metrics["hardware"]),
+        "training_minutes": metrics.get("training_seconds") and metrics["training_seconds"] / 60,
+        "training_pictures": training.get("training_pictures", unrecorded),
         "input_size": training.get("input_size"),
         "epochs": training.get("epochs_trained"),
         "recipe_epochs": training.get("recipe_epochs"),
-        "variants": ", ".join(run.get("variants", ())) or None,
-        "members": " + ".join(run["members"]) if "members" in run else None,
-        "trained_by": run.get("trained_by"),
-        "seed": run["seed"],
-        "hardware": run["hardware"],
-        "backend": run["backend"],
-        "published_accuracy": elsewhere and elsewhere.accuracy,
-        "published_protocol": elsewhere and elsewhere.protocol,
-        "published_source": elsewhere and elsewhere.source,
+        "variants": ", ".join(metrics.get("variants", ())) or None,
+        "members": " + ".join(metrics.get("members", ())) or None,
+        **{fact: metrics.get(fact) for fact in ("trained_by", "seed", "hardware", "backend")},
+        **{f"published_{part}": elsewhere.get(part) for part in ("accuracy", "protocol", "source")},
+        "unfinished": cards.unfinished(training),
+        "with_duplicates": learned_copies(metrics),
     }
 
 
-def _with_interval(figure: str, measured: dict, prefix: str = "") -> dict:
-    low, high = measured[f"{figure}_interval"]
-    return {f"{prefix}{figure}": measured[figure], f"{prefix}{figure}_low": low, f"{prefix}{figure}_high": high}
+def _interval(row: pd.Series, figure: str) -> str:
+    return shown({figure: row[figure], f"{figure}_interval": row[[f"{figure}_low", f"{figure}_high"]]}, figure)
 
 
-# --------------------------------------------------------------------------------------------- as text
-
-
-def to_csv(board: pd.DataFrame) -> str:
-    """The whole table; figures have six significant digits, so that machines agree on the last one."""
-    return board.to_csv(float_format="%.6g", lineterminator="\n")
-
-
-def first_place(folder: str | Path, board: pd.DataFrame) -> str:
-    """Whether the first of a table is ahead of the second by more than chance, on the leak-free part, in a sentence.
-
-    Args:
-        folder: `results/<data set>`.
-        board: what `table` returns, with two rows or more.
-    """
-    first, second = board.index[:2]
-    runs = {name: leak_free(run, folder) for name, run in comparison.read(folder, [first, second]).items()}
-    found = comparison.compare(runs[first], runs[second])
-    verdict = "more than chance" if found["mcnemar_p"] < 0.05 else "within what chance does"
-    difference, low, high = (100 * found[f"accuracy_{end}"] for end in ("difference", "low", "high"))
-    return (
-        f"The first place: `{first}` minus `{second}`, leak-free, {difference:+.1f} points [{low:+.1f}, {high:+.1f}], "
-        f"McNemar's p = {found['mcnemar_p']:.2g}: {verdict}."
-    )
-
-
-def to_markdown(
-    dataset: str, board: pd.DataFrame, columns: tuple[str, ...] | None = None, first: str | None = None
-) -> str:
-    """The main columns, for people.
-
-    Args:
-        dataset: its name.
-        board: what `table` returns.
-        columns: some of `COLUMNS`; all by default.
-        first: what `first_place` returns, to stand below the table.
-    """
-    top = board.iloc[0]
-    columns = columns or tuple(COLUMNS)
-    rows = [[COLUMNS[name](row) for name in columns] for _, row in board.reset_index().iterrows()]
-    lines = [
-        f"Test split of `{dataset}`, {top['n']:,} pictures; leak-free: the {top['n_leak_free']:,} of them without "
-        f"an exact copy in training. In brackets 95% intervals. Always saying “{top['most_frequent']}” would give "
-        f"{top['guessing']:.3f}; leak-free {top['leak_free_guessing']:.3f}.",
-        "",
-        "| " + " | ".join(columns) + " |",
-        "|" + "".join("---|" if name in WORDS else "---:|" for name in columns),
-        *("| " + " | ".join(row) + " |" for row in rows),
-        "",
-        "Single pass, but for the flip-averaged column (mean over each picture and its mirror image)."
-        + (" MB: the saved model. ms: one picture alone, on a CPU." if "ms" in columns else ""),
-    ]
-    if first:
-        lines += ["", first]
-    if chosen := [f"`{name}`" for name in CHOSEN if name in board.index]:
-        both = " and ".join(chosen)
-        lines += ["", f"The members of {both} were chosen on validation, from runs without copies of it."]
-    if board["trained_by"].notna().any():
-        lines += [
-            "",
-            "A model that others trained may have seen copies of these pictures, or been chosen by these pictures "
-            "themselves: its figures flatter it, the leak-free ones too.",
-        ]
-    if BASELINE not in board.index:
-        lines += ["", f"The trivial baseline, `{BASELINE}`, has not been run on this data set yet."]
-    figures = {"accuracy": "accuracy", "leak_free_accuracy": "leak-free", "macro_f1": "macro F1"}
-    for model, row in comparison.over_seeds(board, figures).iterrows():
-        found = (f"{words} {row[f'{name}_mean']:.3f} ± {row[f'{name}_sd']:.3f}" for name, words in figures.items())
-        lines += ["", f"`{model}`, {row['seeds']:.0f} seeds, mean ± sd: {', '.join(found)}."]
-    if others := published.others(dataset):
-        others = [f"{it.system} {it.accuracy:.3f} ({it.protocol}; {it.source})" for it in others]
-        lines += ["", f"Published elsewhere, for orientation: {'; '.join(others)}."]
-    return "\n".join(lines) + "\n"
-
-
-def best(dataset: str, board: pd.DataFrame) -> str:
-    """The single network of ours that is ahead on validation, in a sentence; not one that learned copies of it."""
-    learned = board["variants"].fillna("").map(lambda words: learned_copies({"variants": words, "dataset": dataset}))
-    ours = board[board["members"].isna() & board["trained_by"].isna() & ~learned]
-    if ours.empty:
-        return f"No network of ours has been trained on `{dataset}` yet.\n"
-    row = ours.loc[ours["validation_accuracy"].idxmax()]
-    trained = f", {_trained(row)}" if pd.notna(row["epochs"]) else ""
-    return (
-        f"Best single network of ours, chosen on validation: **{row['title']}, "
-        f"{_bracketed(row, 'leak_free_accuracy')}** of the "
-        f"{row['n_leak_free']:,} leak-free test pictures of `{dataset}` ({row['parameters'] / 1e6:.2f} million "
-        f"parameters{trained}); always saying “{row['most_frequent']}”: {row['leak_free_guessing']:.3f}.\n"
-    )
-
-
-def _number(value, form: str) -> str:
-    return "-" if pd.isna(value) else format(value, form)
-
-
-def _bracketed(row: pd.Series, figure: str) -> str:
-    return f"{row[figure]:.3f} [{row[f'{figure}_low']:.3f}, {row[f'{figure}_high']:.3f}]"
-
-
-def _trained(row: pd.Series) -> str:
-    """On what and how long: so that a small run is never read as a full one."""
+def _trained_on(row: pd.Series) -> str:
     if pd.notna(row["members"]):
         return f"average of {row['members']}"
     if pd.notna(row["trained_by"]):
-        return f"trained by {row['trained_by']}"
-    parts = [
-        f"{row['training_pictures']:,.0f} pictures" if pd.notna(row["training_pictures"]) else "",
-        f"{row['input_size']:.0f} px" if pd.notna(row["input_size"]) else "",
-        _epochs(row) if pd.notna(row["epochs"]) else "",
-        f"{row['training_minutes']:.0f} min" if pd.notna(row["training_minutes"]) else "",
-    ]
-    return ", ".join(filter(None, parts)) or "-"
-
-
-def _epochs(row: pd.Series) -> str:
-    """`4 of 30 epochs` where the recipe has more: cut short by a budget, or stopped early."""
-    if pd.isna(row["recipe_epochs"]) or row["epochs"] >= row["recipe_epochs"]:
-        return counted(row["epochs"], "epoch")
-    return f"{row['epochs']:.0f} of {counted(row['recipe_epochs'], 'epoch')}"
-
-
-def _on_cpu(row: pd.Series) -> bool:
-    return all(machine.startswith("CPU") for machine in row["timed_on"].split("; "))
-
-
-def _published(row: pd.Series) -> str:
-    accuracy = _number(row["published_accuracy"], ".3f")
-    return accuracy if accuracy == "-" else f"{accuracy} {row['published_protocol']}"
+        return f"trained by {row['trained_by'].replace('pictures', 'images')}"
+    planned = f" of {row['recipe_epochs']}" if row["unfinished"] else ""
+    forms = {"training_pictures": "{:,} images", "input_size": "{} px", "epochs": f"{{}}{planned} epochs"}
+    return ", ".join(form.format(row[name]) for name, form in forms.items() if pd.notna(row[name])) or "-"
 
 
 COLUMNS = {
-    "Model": lambda row: f"{row['title']} (`{row['model']}`)",
-    "Accuracy": lambda row: _bracketed(row, "accuracy"),
-    "Leak-free": lambda row: _bracketed(row, "leak_free_accuracy"),
-    "Flip-averaged": lambda row: _number(row["flip_averaged_accuracy"], ".3f"),
-    "Macro F1": lambda row: _number(row["macro_f1"], ".3f"),
-    "Parameters (M)": lambda row: _number(row["parameters"] / 1e6, ".2f"),
-    "MB": lambda row: _number(row["megabytes"], ".1f"),
-    "ms": lambda row: _number(row["milliseconds"], ".1f") if _on_cpu(row) else "-",
-    "Trained on": _trained,
-    "Published": _published,
+    "Model": lambda row: f"{row['title']} (`{row.name}`)",
+    "Accuracy": lambda row: _interval(row, "accuracy"),
+    "Leak-free accuracy": lambda row: _interval(row, "leak_free_accuracy"),
+    "Macro F1": lambda row: percent(row["macro_f1"]),
+    "Parameters": lambda row: "-" if pd.isna(row["parameters"]) else f"{row['parameters'] / 1e6:.2f} M",
+    "Trained on": _trained_on,
 }
 
 
-WORDS = ("Model", "Trained on", "Published")  # the rest are numbers
-IN_README = ("Model", "Accuracy", "Leak-free", "Flip-averaged", "Macro F1", "Parameters (M)", "Trained on")
+def _display(board: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame({name: board.apply(text, axis=1) for name, text in COLUMNS.items()}).set_index("Model")
 
 
-def side_by_side(found: list[dict], columns: tuple[str, ...] = tuple(COLUMNS)) -> pd.DataFrame:
-    """Some runs as the leaderboard shows them, in the order given.
+def side_by_side(chosen: Sequence[Run]) -> pd.DataFrame:
+    """Return some runs of one data set as the leaderboard shows them, in the order given, as text."""
+    return _display(table(run.metrics for run in chosen).loc[[run.name for run in chosen]])
+
+
+def to_markdown(dataset: str, board: pd.DataFrame, first: dict | None = None, with_unfinished: bool = True) -> str:
+    """Return the main columns: our finished runs, third-party models and, on request, unfinished runs.
 
     Args:
-        found: contents of `metrics.json`, all of one data set.
-        columns: some of `COLUMNS`.
+        board: from `table`.
+        first: from `first_place`.
     """
-    board = table(found).loc[[run["model"] for run in found]].reset_index()
-    rows = [{name: COLUMNS[name](row) for name in columns} for _, row in board.iterrows()]
-    return pd.DataFrame(rows).set_index("Model")
+    elsewhere = published.on(dataset)
+    return jinja2.Template(TEMPLATE.read_text(encoding="utf-8")).render(
+        dataset=dataset,
+        top=board.iloc[0],
+        ours=_ours(board),
+        third_party=board[board["trained_by"].notna()],
+        unfinished=board[board["unfinished"] & with_unfinished],
+        first=first,
+        seeds=comparison.over_seeds(_ours(board), ["accuracy", "leak_free_accuracy", "macro_f1"]),
+        published=elsewhere[elsewhere["models"] == ""].to_dict("records"),
+        table=lambda rows: cards.markdown_table(_display(rows)),
+        percent=percent,
+        verdict=comparison.verdict,
+    ) + "\n"  # fmt: skip
 
 
-def fill(text: str, tables: dict[str, str]) -> str:
-    """Put tables between their markers, `<!-- leaderboard:NAME -->` and `<!-- /leaderboard:NAME -->`.
+def _ours(board: pd.DataFrame) -> pd.DataFrame:
+    return board[board["trained_by"].isna() & ~board["unfinished"]]
+
+
+def first_place(board: pd.DataFrame, clean: dict[str, Predictions], folder: Path) -> dict | None:
+    """Compare the first of our finished runs with the second, leak-free; None where there are not two.
 
     Args:
-        text: Markdown.
-        tables: Markdown by name of the data set, or by `<data set>/best`; the others' places stay as they are.
+        clean: from `read`.
+        folder: `results/<dataset>`.
+    """
+    names = _ours(board).index[:2]
+    if len(names) < 2:
+        return None
+    first, second = (clean[name] for name in names)
+    result = comparison.compare(first, second, photos=photos_of(first, folder))
+    return {"first": names[0], "second": names[1], **result}
+
+
+def best(dataset: str, board: pd.DataFrame) -> str:
+    """Return a sentence on our single network with the highest validation accuracy; none that is unfinished or was
+    trained with duplicates of validation images."""
+    networks = _ours(board).drop(index=BASELINE, errors="ignore")
+    networks = networks[networks["members"].isna() & ~networks["with_duplicates"]]
+    if networks.empty:
+        return f"No network of ours has been trained to its end on `{dataset}` yet.\n"
+    row = networks.loc[networks["validation_accuracy"].idxmax()]
+    return (
+        f"Best single network of ours, chosen on validation: **{row['title']}, {_interval(row, 'leak_free_accuracy')}** "
+        f"on the {row['n_leak_free']:,} leak-free test images of `{dataset}` ({row['parameters'] / 1e6:.2f} million "
+        f"parameters, {_trained_on(row)}); majority-class baseline: {percent(row['leak_free_guessing'])}.\n"
+    )
+
+
+def model_list(home: Path, saved: dict[Path, str | dict]) -> str:
+    """Return README's list of models: the default first, then by data set, the best first.
+
+    Args:
+        saved: from `cards.contents`.
+    """
+    rows = []
+    for file, card in ((file, card) for file, card in saved.items() if isinstance(card, dict)):
+        metrics = Run(card["dataset"], card["model"], home=home).metrics
+        test, drawn = metrics[cards.counted(metrics)], card["dataset"].startswith("synthetic")
+        notes = " (default)" * (file.stem == DEFAULT) + " (unfinished)" * cards.unfinished(metrics["training"])
+        rows.append({
+            "order": (file.stem != DEFAULT, card["dataset"], -test["accuracy"]),
+            "Model card": f"[`{file.stem}`](models/{file.stem}.md){notes}",
+            "Trained on": "drawn faces, not for photographs" if drawn else f"`{card['dataset']}`",
+            "Classes": ", ".join(card["class_names"]),
+            "Test accuracy": shown(test, "accuracy") + " (leak-free)" * ("counts" in card),
+            "Majority-class baseline": percent(card["guessing"]),
+            "Accuracy at 50 % coverage": percent(card["abstention"][-1]["accuracy"]),
+            "MB": f"{file.stat().st_size / 1e6:.1f}",
+        })  # fmt: skip
+    board = pd.DataFrame(rows).sort_values("order").drop(columns="order").set_index("Model card")
+    return cards.markdown_table(board) + "\n"
+
+
+def fill(text: str, parts: dict[str, str]) -> str:
+    """Put generated parts, by name, between their markers, `<!-- NAME -->` and `<!-- /NAME -->`.
 
     Raises:
-        ValueError: a marker without its other half.
+        ValueError: a marker without its other half, or with a name that is not in `parts`.
     """
-    opened, closed = (sorted(re.findall(rf"<!-- {mark}leaderboard:(\S+) -->", text)) for mark in ("", "/"))
-    if opened != closed or len(MARKED.findall(text)) != len(opened):
-        raise ValueError(f"Markers for leaderboards do not pair up: opened for {opened}, closed for {closed}.")
-    return MARKED.sub(lambda place: place["open"] + tables.get(place["name"], place["table"]) + place["close"], text)
+    opened, closed = (sorted(re.findall(rf"^<!-- {slash}([^/\s]\S*) -->$", text, re.MULTILINE)) for slash in ("", "/"))
+    if opened != closed:
+        raise ValueError(f"Markers do not pair up: opened are {opened}, closed {closed}.")
+    if unknown := set(opened) - set(parts):
+        raise ValueError(f"There is a place for {min(unknown)}, and only {', '.join(sorted(parts))} to fill in.")
+    place = re.compile(r"^(<!-- (\S+) -->\n).*?^(<!-- /\2 -->)$", re.DOTALL | re.MULTILINE)
+    return place.sub(lambda match: match[1] + parts[match[2]] + match[3], text)
 
 
-# ------------------------------------------------------------------------------------------------ as files
-
-
-def contents(root: str | Path, data: str | None = None) -> dict[Path, str]:
-    """What the generated files must hold, computed from the predictions.
+def contents(home: Path, saved: dict[Path, str | dict]) -> dict[Path, str]:
+    """Return what the leaderboards and README must hold, computed from the predictions, by file.
 
     Args:
-        root: the folder that holds `results/` and `models/`, and README.md where that has places for tables.
-        data: only this data set; by default all that have a run.
+        saved: from `cards.contents`.
+    """
+    texts, parts = {}, {"models": model_list(home, saved)} if saved else {}
+    for dataset in datasets(home):
+        records, clean = read(dataset, home)
+        board, folder = table(records, home), home / "results" / dataset
+        first = first_place(board, clean, folder)
+        # Six significant digits, so that machines agree on the last one.
+        texts[folder / "leaderboard.csv"] = board.to_csv(float_format="%.6g", lineterminator="\n")
+        texts[folder / "leaderboard.md"] = to_markdown(dataset, board, first)
+        parts[f"leaderboard:{dataset}"] = to_markdown(dataset, board, first, with_unfinished=False)
+        parts[f"leaderboard:{dataset}/best"] = best(dataset, board)
+    if (readme := home / "README.md").exists():
+        texts[readme] = fill(readme.read_text(encoding="utf-8"), parts)
+    return texts
+
+
+def datasets(home: Path) -> list[str]:
+    """Return the names of the data sets that have a run."""
+    return sorted({path.parents[1].name for path in (home / "results").glob("*/*/metrics.json")})
+
+
+def refresh(home: Path | None = None, check: bool = False) -> list[Path]:
+    """Write ensembles, model cards, leaderboards, their figures and README's generated parts where they are out of date.
+
+    Args:
+        home: the folder that holds `results/`, `models/` and perhaps README.md.
+        check: write nothing.
 
     Returns:
-        text by file: both leaderboards of each data set, and README.md where it shows one of them.
+        the files that were out of date, of ensembles the folders.
     """
-    root = Path(root)
-    names = sorted({path.parents[1].name for path in (root / "results").glob("*/*/predictions.csv")})
-    if data and data not in names:
-        there = ", ".join(names) or "nothing"
-        raise FileNotFoundError(f"{root / 'results'} has no run on {data}; there are runs on {there}.")
-    files, tables = {}, {}
-    for name in [data] if data else names:
-        found = read(root / "results" / name)
-        board = table(found, root / "models")
-        first = first_place(root / "results" / name, board) if len(board) > 1 else None
-        tables[name] = to_markdown(name, board, IN_README, first)
-        tables[f"{name}/best"] = best(name, board)
-        files[root / "results" / name / "leaderboard.csv"] = to_csv(board)
-        files[root / "results" / name / "leaderboard.md"] = to_markdown(name, board, first=first)
-    readme = root / "README.md"
-    if readme.exists():
-        text = readme.read_text(encoding="utf-8")
-        shown = {place["name"] for place in MARKED.finditer(text)}
-        if unknown := {place.removesuffix("/best") for place in shown} - set(names):
-            raise ValueError(f"{readme} has a place for the leaderboard of {min(unknown)}, on which there is no run.")
-        filled = fill(text, tables)
-        if shown & set(tables):
-            files[readme] = filled
-    return files
-
-
-def write(root: str | Path, data: str | None = None) -> dict[Path, str]:
-    """Write what `contents` tells, and return it; files that hold it already stay untouched.
-
-    Beside each new `leaderboard.csv` its figure is drawn, `leaderboard.png`.
-    """
-    files = contents(root, data)
-    outdated = stale(files)
-    for path in outdated:
-        training.write(path, files[path])
-    for path in (path for path in files if path.suffix == ".csv"):
-        if path in outdated or not path.with_suffix(".png").exists():
-            draw(pd.read_csv(path), path.with_suffix(".png"), path.parent.name)
-    return files
+    home = home or files.home()
+    if not (names := datasets(home)):
+        raise FileNotFoundError(f"{home / 'results'} has no run yet: train a model first.")
+    outdated = [home / "results" / dataset / name for dataset in names for name in ensembles.outdated(dataset, home)]
+    for dataset in () if check else names:
+        ensembles.build_all(dataset, home)
+    saved = cards.contents(home)
+    outdated += cards.stale(saved) if check else cards.write_all(saved)
+    for path, text in contents(home, saved).items():
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            outdated.append(path)
+            if not check:
+                files.write(path, text)
+                if path.suffix == ".csv":
+                    draw(pd.read_csv(path), path.with_suffix(".png"), path.parent.name)
+    return outdated
 
 
 def draw(board: pd.DataFrame, path: Path, dataset: str) -> None:
-    """The accuracies of a `leaderboard.csv`, with their intervals, and what guessing gives."""
+    """Draw the accuracies of a `leaderboard.csv` with their intervals, and the majority-class baseline, into a file."""
+    figure, axis = plt.subplots(figsize=(9, 1.6 + 0.4 * len(board)), layout="constrained")
+    series = {"": ("all test images", "#0072B2"), "leak_free_": ("leak-free: no copy in training", "#D55E00")}
+    for k, (prefix, (label, color)) in enumerate(series.items()):
+        middle, low, high = (100 * board[f"{prefix}accuracy{end}"] for end in ("", "_low", "_high"))
+        errors, places = np.abs([middle - low, high - middle]), np.arange(len(board)) + 0.26 * (k - 0.5)
+        axis.errorbar(middle, places, xerr=errors, fmt="o", color=color, capsize=2, markersize=5, label=label)
+        axis.axvline(100 * board[f"{prefix}guessing"][0], color=color, linestyle=":", zorder=0)
     titles = board["title"] + np.where(board["title"].duplicated(keep=False), " (" + board["model"] + ")", "")
-    ends = {"accuracy": "accuracy", "low": "accuracy_low", "high": "accuracy_high"}
-    splits = {"all test pictures": "", "leak-free: no exact copy in training": "leak_free_"}
-    series = {
-        name: pd.DataFrame({end: board[prefix + column].to_numpy() for end, column in ends.items()}, titles)
-        for name, prefix in splits.items()
-    }
-    figure = plots.intervals(series, "accuracy (%), with 95% intervals", f"{dataset}, test, n = {board['n'][0]:,}")
-    for prefix, color in zip(splits.values(), plots.SERIES, strict=False):
-        share = board[f"{prefix}guessing"][0]
-        figure.axes[0].axvline(100 * share, color=color, linestyle=":", zorder=0)
-    guessing = f"dotted: always saying “{board['most_frequent'][0]}”"
-    figure.axes[0].legend(title=guessing, title_fontsize=9, fontsize=9)
+    axis.set(xlabel="accuracy (%), with 95 % intervals", title=f"{dataset}, test, n = {board['n'][0]:,}",
+             yticks=range(len(board)), yticklabels=titles + np.where(board["unfinished"], " – unfinished", ""),
+             ylim=(len(board) - 0.5, -0.5))  # fmt: skip
+    axis.grid(axis="x", alpha=0.3)
+    axis.legend(title=f"dotted: majority-class baseline ({board['most_frequent'][0]})", title_fontsize=9, fontsize=9)
     figure.savefig(path, dpi=110)
     plt.close(figure)
-
-
-def stale(files: dict[Path, str]) -> list[Path]:
-    """Which of the files that `contents` tells are missing or hold something else."""
-    return [path for path, text in files.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
