@@ -25,7 +25,7 @@ from keras import ops
 from emotions import backend, files
 from emotions.models.layers import input_size
 from emotions.runs import Run
-from emotions.training import augmentation
+from emotions.training import augmentation, tracking
 from emotions.training.batches import Batches
 
 SAVE_SECONDS = 60.0  # between two savings of the state: on a fast GPU saving can take longer than an epoch
@@ -92,7 +92,7 @@ def fit(
             initial_epoch=state.epoch,
             epochs=epochs,
             callbacks=[Fresh(training, run.facts["seed"]), best, *callbacks, Replay(callbacks, state),
-                       Keeper(state, best)],
+                       Keeper(state, best), *tracking.trackers(run)],
             verbose=2 if "EMOTIONS_COMMAND" in os.environ else "auto",
         )  # fmt: skip
         best.save()

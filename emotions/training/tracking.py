@@ -1,81 +1,61 @@
-"""Who else keeps a record of a training? TensorBoard or Weights & Biases, for those who ask for one.
+"""Record trainings with TensorBoard or Weights & Biases as well: set EMOTIONS_TRACK to "tensorboard" or "wandb".
 
-    runs.run("lenet", dataset, track="tensorboard")     # then: tensorboard --logdir logs
-    runs.run("lenet", dataset, track="wandb")           # an account, or WANDB_MODE=offline
-
-The run folder holds everything in any case; nothing here reads what a tracker wrote.
+TensorBoard finds a run in `logs/`, `wandb sync` finds runs made under WANDB_MODE=offline in `wandb/`. The run's folder
+holds everything in any case.
 """
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import os
-from collections.abc import Iterator
-from pathlib import Path
 
 import keras
 
-PROJECT = "emotions"  # at Weights & Biases, unless WANDB_PROJECT names another
+from emotions.runs import Run
 
 
 class WandbLogger(keras.callbacks.Callback):
-    """Logs each epoch's figures to a Weights & Biases run. (Its own Keras callback was removed in 2026.)"""
+    """Log each epoch to Weights & Biases. (Its own Keras callback was removed in 2026.)"""
 
-    def __init__(self, run):
+    def __init__(self, run: Run):
         super().__init__()
-        self.run = run
+        self.record = run
+
+    def on_train_begin(self, logs=None):
+        import wandb
+
+        self.record.home.mkdir(parents=True, exist_ok=True)
+        project, name = os.environ.get("WANDB_PROJECT", "emotions"), f"{self.record.dataset}/{self.record.name}"
+        options = {"console": "off", "disable_git": True, "save_code": False}
+        self.run = wandb.init(
+            project=project, name=name, dir=self.record.home, config=self.record.facts,
+            settings=wandb.Settings(**options),
+        )  # fmt: skip
 
     def on_epoch_end(self, epoch, logs=None):
         self.run.log({name: float(value) for name, value in logs.items()} | {"epoch": epoch + 1})
 
+    def on_train_end(self, logs=None):
+        self.run.finish()
 
-@contextlib.contextmanager
-def tracking(track: str | None, name: str, config: dict, home: Path) -> Iterator[list[keras.callbacks.Callback]]:
-    """The callbacks that record a training; none where nobody asked.
 
-    Args:
-        track: "tensorboard", "wandb" or None.
-        name: of the run, as "fer2013/lenet".
-        config: the choices behind the training, as JSON holds them.
-        home: TensorBoard finds the run in `<home>/logs/<name>`, `wandb sync` finds offline runs in `<home>/wandb`.
+def trackers(run: Run) -> list[keras.callbacks.Callback]:
+    """Return the callbacks that EMOTIONS_TRACK asks for.
 
     Raises:
         ValueError: there is no such tracker.
-        RuntimeError: it is not installed, or cannot start.
+        RuntimeError: it is not installed.
     """
-    if track is None:
-        yield []
-    elif track == "tensorboard":
-        _need("tensorboard")
-        yield [keras.callbacks.TensorBoard(home / "logs" / name, write_graph=False)]
-    elif track == "wandb":
-        _need("wandb")
-        with _wandb_run(name, config, home) as run:
-            yield [WandbLogger(run)]
-    else:
-        raise ValueError(f"There is no tracker named {track!r}; there are tensorboard and wandb.")
-
-
-def _wandb_run(name: str, config: dict, home: Path):
-    import wandb
-
-    home.mkdir(parents=True, exist_ok=True)
-    try:
-        return wandb.init(
-            project=os.environ.get("WANDB_PROJECT", PROJECT),
-            name=name,
-            config=config,
-            dir=home,
-            settings=wandb.Settings(console="off", disable_git=True, save_code=False),
-        )
-    except wandb.Error as reason:
-        raise RuntimeError(
-            f"Weights & Biases did not start: {str(reason).splitlines()[0]} "
-            "(log in with `wandb login`, or set WANDB_MODE=offline)."
-        ) from reason
-
-
-def _need(package: str) -> None:
-    if importlib.util.find_spec(package) is None:
-        raise RuntimeError(f"Tracking needs the package {package}, which is not installed: pip install {package}.")
+    folder = run.home / "logs" / run.dataset / run.name
+    kinds = {
+        "tensorboard": lambda: keras.callbacks.TensorBoard(folder, write_graph=False),
+        "wandb": lambda: WandbLogger(run),
+    }
+    kind = os.environ.get("EMOTIONS_TRACK")
+    if not kind:
+        return []
+    if kind not in kinds:
+        raise ValueError(f"EMOTIONS_TRACK is {kind!r}; there are {' and '.join(kinds)}.")
+    if importlib.util.find_spec(kind) is None:
+        raise RuntimeError(f"EMOTIONS_TRACK needs the package {kind}, which is not installed: pip install {kind}.")
+    return [kinds[kind]()]
