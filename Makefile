@@ -2,21 +2,17 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-DATASET ?= synthetic
-PROFILE ?= quick
-NOTEBOOKS ?= $(sort $(wildcard notebooks/*.ipynb))
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help run test test-slow lint notebooks leaderboard clean
+.PHONY: help run test test-slow notebooks leaderboard clean
 
 help:
-	@echo "make run          all notebooks on drawn faces, in some half an hour; writes under build/"
-	@echo "make run DATASET=fer2013 PROFILE=full   the same on real data, at full size"
-	@echo "make test         style and tests, in minutes"
+	@echo "make run          all notebooks, small, on drawn faces; writes under build/"
+	@echo "make test         style, and all tests that guard behaviour"
 	@echo "make test-slow    the tests that take long: other backends, killed trainings, large networks"
 	@echo "make notebooks    execute the notebooks in place from the saved runs, before a commit"
-	@echo "make leaderboard  compute model cards, results/*/leaderboard.* and README's tables anew"
+	@echo "make leaderboard  compute ensembles, model cards, leaderboards and README's tables anew"
 	@echo "make clean        remove the environment and build/"
 
 $(VENV)/installed: requirements.txt pyproject.toml
@@ -27,7 +23,7 @@ $(VENV)/installed: requirements.txt pyproject.toml
 	touch $@
 
 run: $(VENV)/installed
-	$(BIN)/python -m emotions notebooks --data $(DATASET) --profile $(PROFILE) $(NOTEBOOKS)
+	$(BIN)/python -m emotions run --quick
 
 test: $(VENV)/installed
 	$(BIN)/ruff check .
@@ -37,10 +33,9 @@ test-slow: $(VENV)/installed
 	$(BIN)/python -m pytest -m slow
 
 notebooks: $(VENV)/installed
-	$(BIN)/python -m emotions notebooks --in-place $(NOTEBOOKS)
+	$(BIN)/python -m emotions run --in-place
 
 leaderboard: $(VENV)/installed
-	$(BIN)/python -m emotions cards
 	$(BIN)/python -m emotions leaderboard
 
 clean:
