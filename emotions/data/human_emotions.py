@@ -30,8 +30,7 @@ def read_human_emotions(path: Path, size=None, memory_limit: float = 4e9) -> Con
         names = ", ".join(f'"{root}"' for root in others)
         contents.notes.append(f"{path} also holds {names}, which was not read: to use that, give its path.")
     photos = contents.table["label"] + "/" + contents.table["id"].map(source_photo)
-    alike = audit.near_duplicates(contents.images, audit.fingerprints(contents.images, contents.table["group"]))
-    links = [audit.linked(photos), audit.linked(contents.table["group"]), alike]
+    links = [audit.linked(photos), audit.linked(contents.table["group"]), audit.near_duplicates(contents.images)]
     groups = audit.group(np.concatenate(links), len(photos))
     sizes = np.bincount(groups)
     contents.notes.append(

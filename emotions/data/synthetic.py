@@ -1,7 +1,6 @@
-"""What can I train on with no download? Drawn faces, whose expression, label noise and copies are known.
+"""Draw faces whose expression, label noise and copies are known: data with no download.
 
     images, parts = render([3, 4, 6], masks=True)    # the persons 0, 1 and 2: happy, neutral, surprised
-    dataset = load(label_noise=0.1)                  # a data set like any other
 
 A face is a set of outlines in face coordinates: x to the right, y down, the unit is half the height of the face.
 Facial action units (Ekman & Friesen 1978, Facial Action Coding System) move them, the head's pose projects them,
@@ -53,7 +52,7 @@ IDENTITY = {  # the least and the most over people, drawn evenly
     "nose_width": (0.10, 0.16), "nose_length": (0.20, 0.28), "mouth_height": (0.53, 0.58), "mouth_half": (0.26, 0.33),
     "lip": (0.04, 0.08), "hair": (0, 1), "style": (0, 0.999), "parting": (-0.3, 0.3), "beard": (0, 1),
     "glasses": (0, 1), "talking": (-1.2, 1)}
-NUISANCE = {  # the most at difficulty 1, either way, drawn evenly: angles in radians, shifts in shares of the picture
+NUISANCE = {  # the most at difficulty 1, either way, drawn evenly: angles in radians, shifts in shares of the image
     "roll": 0.40, "yaw": 0.54, "pitch": 0.27, "shift_x": 0.10, "shift_y": 0.08, "zoom": 0.22, "light": 0.45,
     "exposure": 0.40, "warmth": 0.16, "gaze": 0.25, "blur": 2.0, "noise": 27, "cover": 1, "cover_x": 0.6,
     "cover_y": 0.9, "cover_size": 0.2}
@@ -68,7 +67,7 @@ STYLES = ((0, -2, 0, 0, 0, 0), (0.06, -0.82, 0, 0, 0, 0), (0.13, -0.76, 0, 0.01,
 T = np.linspace(-1, 1, 17)                          # along a feature
 ANGLE = np.linspace(0, 2 * np.pi, 33)[:-1]          # around one, from the right, downwards
 
-# One outline per picture: points, N x P x 2 in shares of the picture; colour, N x 3; shown, N.
+# One outline per image: points, N x P x 2 in shares of the image; colour, N x 3; shown, N.
 Layer = namedtuple("Layer", "points colour shown part")
 
 
@@ -77,12 +76,12 @@ def render(labels, size=64, seed=0, difficulty=0.5, masks=False, numbers=None):
 
     Args:
         labels: N positions in CLASS_NAMES.
-        size: side of the pictures, in pixels.
+        size: side of the images, in pixels.
         seed: another seed draws other people.
         difficulty: from 0 (frontal, strong expressions, clean) to 1 (turned, faint, noisy, half hidden).
         masks: return the ground truth as well.
         numbers: N integers from 0, each a person in a situation; by default 0 to N - 1. The same number under
-            several labels is one person with several expressions, and any picture can be drawn again alone.
+            several labels is one person with several expressions, and any image can be drawn again alone.
 
     Returns:
         images, uint8, N x size x size x 3, RGB; with `masks` also a dict of what is visible of "mouth", "eyes",
@@ -113,20 +112,20 @@ def render(labels, size=64, seed=0, difficulty=0.5, masks=False, numbers=None):
 
 def load(train=3500, validation=700, test=1400, size=64, seed=0, difficulty=0.5, label_noise=0.0, duplicates=0.0,
          class_names=CLASS_NAMES) -> Dataset:
-    """The data set "synthetic": balanced classes, nobody drawn twice.
+    """Draw a data set with balanced classes and nobody twice.
 
     Args:
-        train, validation, test: numbers of pictures.
+        train, validation, test: numbers of images.
         size, seed, difficulty: as for `render`.
         label_noise: share of the labels of every split that name another class; `drawn_labels` gives the truth.
-        duplicates: share of the test pictures that also stand in train, pixel for pixel; `copied` has their ids.
+        duplicates: share of the test images that also stand in train, pixel for pixel; `copied` has their ids.
         class_names: some of CLASS_NAMES.
     """
     if not set(class_names) <= set(CLASS_NAMES) or len(set(class_names)) < 2:
         raise ValueError(f"Found the classes {tuple(class_names)}; choose at least two of {CLASS_NAMES}.")
     if not 0 <= label_noise <= 1 or not 0 <= duplicates * test <= min(train, test):
         raise ValueError(f"Found label_noise={label_noise} and duplicates={duplicates}; use shares from 0 to 1, and no "
-                         f"more copies than there are training pictures ({train}).")
+                         f"more copies than there are training images ({train}).")
     class_names = tuple(sorted(set(class_names)))
     codes = np.array([CLASS_NAMES.index(name) for name in class_names])
     rng = np.random.default_rng((seed, train, validation, test))
@@ -146,21 +145,13 @@ def load(train=3500, validation=700, test=1400, size=64, seed=0, difficulty=0.5,
         given[flipped] = (drawn[flipped] + rng.integers(1, len(codes), len(flipped))) % len(codes)
         splits[name] = Split(render(codes[drawn], size, seed, difficulty, numbers=numbers[name]), given, ids)
     notes = (f"Drawn faces of difficulty {difficulty}; {label_noise:.0%} of the labels name another class; "
-             f"{len(copies)} test pictures also stand in train.",)
+             f"{len(copies)} test images also stand in train.",)
     copied = frozenset(splits["test"].ids[copies].tolist())
     return Dataset("synthetic", class_names, **splits, copied=copied, notes=notes)
 
 
 def contents(size=None, seed=0, side=64, **options) -> Contents:
-    """Draw a data set that is known by name, to be split and cached like any other.
-
-    Args:
-        size: height and width; by default squares of `side`.
-        options: of `load`.
-
-    Raises:
-        ValueError: the size is no square.
-    """
+    """Draw a data set that is known by name: squares of `size` (height, width), or of `side`; options as of `load`."""
     if size and size[0] != size[1]:
         raise ValueError(f"Drawn faces are squares, not {size[0]} x {size[1]} pixels.")
     dataset = load(size=size[0] if size else side, seed=seed, **options)
@@ -171,7 +162,7 @@ def contents(size=None, seed=0, side=64, **options) -> Contents:
 
 
 def drawn_labels(split: Split, class_names=CLASS_NAMES) -> np.ndarray:
-    """The true labels of a split, whatever `label_noise` made of them: the ids end in the class that was drawn."""
+    """Return the true labels of a split, whatever `label_noise` made of them: the ids end in the class drawn."""
     return np.array([class_names.index(name.rsplit("_", 1)[1]) for name in split.ids])
 
 
@@ -206,8 +197,7 @@ def _face(labels, generators, difficulty):
 
 
 def _place(f, x, y, lift=None):
-    """Face coordinates to shares of the picture. Points that lie some height above the curved face (`lift`) turn
-    with the head; the others belong to its silhouette."""
+    """Face coordinates to shares of the image. Points some height above the curved face (`lift`) turn with the head."""
     if lift is not None:
         depth = lift + 0.75 * np.sqrt(np.maximum(0, 1 - (x / (1.03 * f.face_width)) ** 2 - (y / 1.3) ** 2))
         x, y = x * np.cos(f.yaw) + depth * np.sin(f.yaw), y * np.cos(f.pitch) + depth * np.sin(f.pitch)
@@ -382,7 +372,7 @@ def _fill(canvas, layers, row, colour=None):
 
 
 def _paint(f, head, shadows, features, row, size, generator):
-    """One picture, drawn at twice its size."""
+    """One image, drawn at twice its size."""
     canvas = cv2.resize(f.background[row].astype(np.uint8), (2 * size, 2 * size))
     shadow = np.full((size, size, 3), 200, np.uint8)
     _fill(canvas, [layer for layer in head if layer.shown[row]], row)

@@ -21,7 +21,7 @@ def suffix(variants: Iterable[str]) -> str:
 
 
 def learned_copies(record: dict) -> bool:
-    """Tell from a `metrics.json` whether the model was trained on copies of test images: only leak-free metrics count."""
+    """Tell from a `metrics.json` whether copies of test images were trained on: only leak-free metrics count."""
     return COPIES_KEPT in record.get("variants", ()) or record["dataset"].endswith("-as-distributed")
 
 
