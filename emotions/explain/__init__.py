@@ -10,7 +10,7 @@ from emotions.explain.baselines import centred_gaussian, random_map
 from emotions.explain.gradcam import finer_layer, grad_cam, target_layer
 from emotions.explain.graph import Graph
 
-__all__ = ["BASELINES", "METHODS", "Graph", "attention_maps", "methods"]
+__all__ = ["BASELINES", "METHODS", "Graph", "attention_maps", "finer_layer", "grad_cam", "methods"]
 
 METHODS = {  # name: (what a model must have, function of model, images and classes)
     "grad-cam": (target_layer, grad_cam),

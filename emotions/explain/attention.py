@@ -1,7 +1,5 @@
 """Where does a Vision Transformer look? Its attention, layer by layer or rolled into one map."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Are the maps true? Deletion, insertion, shuffled weights, other classes, and masks that hold the truth."""
 
-from __future__ import annotations
-
 import math
 from contextlib import contextmanager
 

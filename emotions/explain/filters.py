@@ -1,7 +1,5 @@
 """What does a filter look for? The inputs that excite it most, and where in a face its layer is active."""
 
-from __future__ import annotations
-
 import cv2
 import keras
 import numpy as np
@@ -9,11 +7,10 @@ import pandas as pd
 from keras import layers, ops
 
 from emotions import backend
-from emotions.explain.checks import energy_inside, shuffled_weights
+from emotions.explain.checks import SHUFFLES, energy_inside, shuffled_weights
 from emotions.explain.graph import CONVOLUTIONS, Graph, at_image_size, in_batches
 
 RESAMPLES = 1000  # of the bootstrap
-SHUFFLES = 5  # of the weights, to compare with; one may be odd by chance
 RATE = 4.0  # root mean square of a step of the ascent, in grey values
 RECTIFIERS = (layers.ReLU, layers.LeakyReLU, layers.PReLU, layers.ELU, layers.Activation)
 
@@ -169,9 +166,9 @@ def by_part(model, images, masks: dict[str, np.ndarray]) -> pd.DataFrame:
             area, shares = np.mean(mask, axis=(1, 2)), learned[path, part]
             low, high = np.quantile(shares[samples].mean(axis=1) / area[samples].mean(axis=1), (0.025, 0.975))
             row |= {part: shares.mean() / area.mean(), f"{part}_low": low, f"{part}_high": high}
-            without = [shares[path, part].mean() / area.mean() for shares in shuffled]
-            row |= {f"{part}_shuffled": np.mean(without)}
-            row |= {f"{part}_shuffled_low": min(without), f"{part}_shuffled_high": max(without)}
+            without = [of[path, part].mean() / area.mean() for of in shuffled]
+            ends = {"": np.mean(without), "_low": min(without), "_high": max(without)}
+            row |= {f"{part}_shuffled{end}": value for end, value in ends.items()}
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -1,7 +1,5 @@
 """Where did a convolutional model see evidence for a class? Grad-CAM."""
 
-from __future__ import annotations
-
 import keras
 import numpy as np
 from keras import layers, ops

@@ -1,7 +1,5 @@
 """How is a model read? Operation by operation, with inner models opened: "base/block5_conv3" is the path of a layer."""
 
-from __future__ import annotations
-
 import difflib
 from collections import Counter
 from collections.abc import Callable
@@ -17,7 +15,6 @@ from emotions import backend
 
 BATCH = 32  # images whose gradients are in memory at once
 CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D, layers.Conv2DTranspose)
-SQUASHING = (keras.activations.softmax, keras.activations.sigmoid)
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,7 @@ class Graph:
         _walk(model, keras.Input(shapes[0][1:], dtype=model.inputs[0].dtype), note)
 
     @classmethod
-    def of(cls, model: keras.Model | Graph) -> Graph:
+    def of(cls, model: "keras.Model | Graph") -> "Graph":
         return model if isinstance(model, cls) else cls(model)
 
     @property
@@ -171,12 +168,12 @@ def _walk(model, inputs, visit, prefix=""):
 
 
 def _before_softmax(step):
-    """What the last operation puts out, without its softmax or sigmoid; all of it where it has none."""
+    """What the last operation puts out, without its softmax if it has one."""
     operation = step.operation
-    squashing = getattr(operation, "activation", None) in SQUASHING
-    if type(operation).__name__ in ("Softmax", "Sigmoid") or (squashing and isinstance(operation, layers.Activation)):
+    softmax = getattr(operation, "activation", None) is keras.activations.softmax
+    if type(operation).__name__ == "Softmax" or (softmax and isinstance(operation, layers.Activation)):
         return step.input
-    if squashing and isinstance(operation, layers.Dense):
+    if softmax and isinstance(operation, layers.Dense):
         scores = ops.matmul(ops.cast(step.input, "float32"), ops.cast(operation.kernel, "float32"))
         return scores + ops.cast(operation.bias, "float32") if operation.use_bias else scores
     return step.outputs

@@ -1,7 +1,5 @@
 """Which explanations of the saved models hold? The checks, computed once per run and kept beside its `metrics.json`."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 
@@ -66,7 +64,7 @@ def activation_by_part(run: runs.Run, count: int = FACES) -> pd.DataFrame:
             images = np.repeat(images.mean(axis=-1, keepdims=True).round().astype("uint8"), 3, axis=-1)
         return filters.by_part(run.load(), images, masks)
 
-    key = {"pictures": count, **DRAWN, "grey": grey, "shuffles": filters.SHUFFLES}
+    key = {"pictures": count, **DRAWN, "grey": grey, "shuffles": checks.SHUFFLES}
     return _cached(run, "activation_by_part.csv", key, compute)
 
 
