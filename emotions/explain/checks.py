@@ -149,9 +149,9 @@ def summary(measured: pd.DataFrame) -> pd.DataFrame:
     """Return each method's means over the images, with 95% bootstrap intervals in columns `_low` and `_high`."""
     rows = {}
     for name, table in measured.groupby(level="method", sort=False):
-        generator, values = np.random.default_rng(0), table.to_numpy()
-        samples = (generator.integers(len(values), size=len(values)) for _ in range(RESAMPLES))
-        low, high = np.quantile([values[sample].mean(axis=0) for sample in samples], (0.025, 0.975), axis=0)
+        values, count = table.to_numpy(), len(table)
+        samples = np.random.default_rng(0).integers(count, size=(RESAMPLES, count))
+        low, high = np.quantile(values[samples].mean(axis=1), (0.025, 0.975), axis=0)
         ends = {"": values.mean(axis=0), "_low": low, "_high": high}
         rows[name] = {f"{column}{end}": of[k] for k, column in enumerate(table) for end, of in ends.items()}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("method")
