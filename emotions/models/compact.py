@@ -19,7 +19,7 @@ def compact(
         widths, convolutions: channels of each stage, and how many convolutions it has.
         dropout: share of the pooled features that is dropped in training.
     """
-    image = keras.Input((None, None, 3), name="picture")  # the name that committed files have
+    image = keras.Input((None, None, 3), name="image")
     x = ops.image.rgb_to_grayscale(resize(size)(image))
     x = layers.Rescaling(1 / 127.5, offset=-1, name="scale")(x)
     for stage, width in enumerate(widths, start=1):
