@@ -125,7 +125,7 @@ def test_the_images_of_a_confusion_are_found_by_their_ids_the_most_confident_fir
     cell = _cell(predictions, drawn, 0, 1)
     assert cell.ids.tolist() == ["face_2", "face_3", "face_1"]
     assert np.array_equal(cell.images, drawn.images[[2, 3, 1]])
-    with pytest.raises(ValueError, match="no image 'face_2'"):
+    with pytest.raises(ValueError, match="no image face_2"):
         _cell(predictions, drawn.take(np.array([0, 1, 3])), 0, 1)
 
 

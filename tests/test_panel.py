@@ -33,35 +33,32 @@ def faces() -> Dataset:
     return Dataset("easy", ("angry", "happy", "sad"), split, split, split)
 
 
-def test_panel_displays_words_table_and_two_figures(run, faces, monkeypatch):
-    shown = []
-    monkeypatch.setattr(report, "display", lambda *items: shown.extend(items))
+@pytest.fixture
+def shown(monkeypatch) -> list:
+    items = []
+    monkeypatch.setattr(report, "display", lambda *displayed: items.extend(displayed))
+    return items
+
+
+def test_panel_displays_words_table_and_two_figures_and_keeps_those_of_the_run(run, faces, shown):
     plots.panel(run, faces)
     words, table, overview, wrong = shown
     assert words.data == ("**LeNet, easy, test, n = 10**: accuracy 90.0 % [60.0, 100.0], macro F1 80.0 %; "
                           "majority-class baseline: accuracy 60.0 %")
     assert table.loc["angry"].tolist() == ["50.0", "75.0", "60.0", 4]
-    assert [axis.get_ylabel() for axis in overview.axes[:4]] == ["accuracy (%)", "loss (nats)", "true",
-                                                                 "true positive rate (%)"]
+    labels = [axis.get_ylabel() for axis in overview.axes[:4]]
+    assert labels == ["accuracy (%)", "loss (nats)", "true", "true positive rate (%)"]
     assert "kept: epoch 2" in legend(overview.axes[0])
     assert titles(wrong) == ["true: angry\npredicted: sad\nn = 1,\ntoo few to show"]
     assert not plt.get_fignums(), "displayed figures are closed, or a notebook shows them twice"
+    for name in ("training_accuracy_loss.png", "confusion_matrix.png"):
+        assert (run.folder / name).read_bytes()[:4] == b"\x89PNG"
 
 
-def test_panel_writes_the_figures_of_a_run_where_they_are_missing(run, faces, monkeypatch):
-    monkeypatch.setattr(report, "display", lambda *items: None)
-    plots.panel(run, faces)
-    curves, confusion = (run.folder / name for name in ("training_accuracy_loss.png", "confusion_matrix.png"))
-    assert curves.read_bytes()[:4] == confusion.read_bytes()[:4] == b"\x89PNG"
-    confusion.write_bytes(b"committed")
-    plots.panel(run, faces)
-    assert confusion.read_bytes() == b"committed"
-
-
-def test_panel_of_a_baseline_has_no_training_curves(run, faces, monkeypatch):
-    shown = []
-    monkeypatch.setattr(report, "display", lambda *items: shown.extend(items))
+def test_panel_of_a_baseline_has_no_training_curves_and_leaves_existing_figures_alone(run, faces, shown):
     (run.folder / "history.csv").unlink()
+    (run.folder / "confusion_matrix.png").write_bytes(b"committed")
     plots.panel(run, faces)
     assert [axis.get_ylabel() for axis in shown[2].axes[:2]] == ["true", "true positive rate (%)"]
     assert not (run.folder / "training_accuracy_loss.png").exists()
+    assert (run.folder / "confusion_matrix.png").read_bytes() == b"committed"

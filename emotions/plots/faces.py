@@ -180,7 +180,7 @@ def _cell(predictions, split: Split, true: int, predicted: int) -> Split:
     cell = cell[np.argsort(-predictions.probabilities[cell, predicted], kind="stable")]
     positions = pd.Index(split.ids).get_indexer(predictions.ids[cell])
     if (positions < 0).any():
-        raise ValueError(f"The split has no image {predictions.ids[cell][positions < 0][0]!r}, which was predicted.")
+        raise ValueError(f"The split has no image {predictions.ids[cell][positions < 0][0]}, which was predicted.")
     return split.take(positions)
 
 
@@ -195,7 +195,7 @@ def image_grid(images, titles=None, frames=None, columns: int = 7, labels=None, 
     columns = min(columns, len(images))
     rows, titles = -(-len(images) // columns), [""] * len(images) if titles is None else titles
     lines = 1 + max(title.count("\n") for title in titles)
-    figure, axes = grid(rows, columns, (max(1.6 * columns, 5), (1.45 + 0.2 * lines) * rows + 0.5))
+    figure, axes = grid(rows, columns, (max(1.6 * columns, 5), (1.45 + 0.2 * lines) * rows + 0.9))
     figure.get_layout_engine().set(w_pad=0.06)  # inches: frames must not touch
     for axis in axes.flat[len(images) :]:
         axis.remove()
