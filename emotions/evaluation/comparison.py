@@ -132,6 +132,12 @@ def _bootstrapped(figure: str, difference: float, samples: np.ndarray) -> dict[s
     return {f"{figure}_difference": difference, f"{figure}_low": low, f"{figure}_high": high, f"{figure}_p": p}
 
 
+def points(pair: Mapping, figure: str = "accuracy") -> str:
+    """Return a difference of `compare` with its 95% interval in percentage points: `+2.3 points [+0.8, +3.9]`."""
+    difference, low, high = (100 * pair[f"{figure}_{end}"] for end in ("difference", "low", "high"))
+    return f"{difference:+.1f} points [{low:+.1f}, {high:+.1f}]"
+
+
 def verdict(p: float) -> str:
     """Return `significant (p = 0.032)` or `not statistically significant (p = 0.36)`, at the level of 0.05."""
     text = f"p = {p:.2g}" if p >= 0.001 else "p < 0.001"
