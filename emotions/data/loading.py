@@ -11,6 +11,7 @@ from pathlib import Path
 from textwrap import shorten
 
 from emotions.data import splits, synthetic, variants
+from emotions.data.cache import cached
 from emotions.data.dataset import Dataset, select
 from emotions.data.fer2013 import FER2013_FILES, RECUT_FILES, read_fer2013, read_recut
 from emotions.data.ferplus import ferplus_file, ferplus_votes
@@ -18,7 +19,7 @@ from emotions.data.folders import read_folder
 from emotions.data.human_emotions import HUMAN_EMOTIONS_CLASSES, HUMAN_EMOTIONS_FILES, read_human_emotions
 from emotions.data.images import fit_all
 from emotions.data.places import HELP, candidates, places
-from emotions.data.reading import Contents, NotThisOne, Source, cached
+from emotions.data.reading import Contents, NotThisOne, Source
 
 FER2013 = Source(read_fer2013, FER2013_FILES, kaggle="msambare/fer2013", votes=True,
                  published={"train": 28709, "validation": 3589, "test": 3589})

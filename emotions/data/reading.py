@@ -1,23 +1,15 @@
-"""What readers share: decoding the files of a listing, and a cache for what takes long to read."""
+"""What readers share: what they return, and decoding the files of a listing."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import stat
-import warnings
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from emotions.data import audit
 from emotions.data.images import Store, Streamed, common_size, decode, in_colour, in_threads, is_grey, progress
-from emotions.data.places import REPOSITORY_DATA
 
 
 @dataclass
@@ -92,29 +84,33 @@ def read_images(store: Store, listing: pd.DataFrame, size=None, memory_limit: fl
     shapes = [shape for shape in shapes if isinstance(shape, tuple)]
     size = size or common_size(shapes)
     stream = len(shapes) * size[0] * size[1] * 3 > memory_limit
-    images = np.empty((0 if stream else len(shapes), *size, 1), np.uint8)  # one channel until an image has colours
-    digests, rows = [], np.flatnonzero(readable)
+    images, digests = _decode(store, files[readable], size, keep=not stream)
+    readable[readable] = decoded = np.array([digest is not None for digest in digests], bool)
+    table = listing.loc[readable, ["file", "part", "label"]].rename(columns={"file": "id"}).reset_index(drop=True)
+    table["group"] = [digest for digest in digests if digest]
+    if not stream:
+        images = in_colour(images if decoded.all() else images[decoded])
+    contents = Contents(Streamed(store, files[readable], size) if stream else images, table)
+    _describe_reading(contents, store, files[~readable], shapes, stream)
+    return contents
 
+
+def _decode(store: Store, files, size: tuple[int, int], keep: bool) -> tuple[np.ndarray, list[str | None]]:
+    """Return the images, with one channel if none has colours, and their digests, None where a file is damaged."""
     def read(file):
         image = decode(store.read(file), size)
         return image, is_grey(image), audit.digest(image)
 
-    bar = progress(in_threads(read, files[rows]), f"Reading {store.path.name}", len(rows))
-    for row, result in zip(rows, bar, strict=True):
-        if isinstance(result, Exception):
-            readable[row] = False
-            continue
-        image, grey, digest = result
+    images = np.empty((len(files) if keep else 0, *size, 1), np.uint8)
+    digests = []
+    for result in progress(in_threads(read, files), f"Reading {store.path.name}", len(files)):
+        image, grey, digest = (None, True, None) if isinstance(result, Exception) else result
         if not grey and images.shape[-1] == 1:
             images = np.repeat(images, 3, axis=-1)
-        if not stream:
+        if keep and digest:
             images[len(digests)] = image[..., :images.shape[-1]]
         digests.append(digest)
-    images = Streamed(store, files[readable], size) if stream else in_colour(images[:len(digests)])
-    table = listing.loc[readable, ["file", "part", "label"]].rename(columns={"file": "id"}).reset_index(drop=True)
-    contents = Contents(images, table.assign(group=digests))
-    _describe_reading(contents, store, files[~readable], shapes, stream)
-    return contents
+    return images, digests
 
 
 def _describe_reading(contents: Contents, store: Store, unreadable, shapes, stream: bool) -> None:
@@ -131,74 +127,3 @@ def _describe_reading(contents: Contents, store: Store, unreadable, shapes, stre
     if stream:
         notes.append(f"{len(contents.table)} images of {size[0]} x {size[1]} exceed the memory limit: they are "
                      "streamed from disk.")
-
-
-def cached(path: Path | None, name: str, options: list, read: Callable[[], Contents]) -> Contents:
-    """Return `read()`, or what it returned before for the same files, options and code of this package.
-
-    Args:
-        path: the file or folder that is read, None where images are drawn. The cache is the folder cache/ beside it,
-            or ~/.cache/emotions where that can't be written; the environment variable EMOTIONS_CACHE names another
-            folder, or none if it is empty.
-        name: of the cached file; not like the data, or it would be found in place of them.
-        options: all that `read` depends on besides; anything that prints.
-    """
-    folder = _cache_folder(path.resolve().parent if path else REPOSITORY_DATA)
-    if folder is None:
-        return read()
-    place = f"{path and path.resolve()} {options}"
-    file = folder / f"cached-{name}-{_digest(place)}.npz"
-    files = [] if path is None else [path] if path.is_file() else sorted(path.rglob("*"))
-    key = _digest(place, [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()],
-                  [code.read_bytes() for code in sorted(Path(__file__).parent.glob("*.py"))])
-    contents = _restore(file, key)
-    if contents is None:
-        contents = read()
-        if isinstance(contents.images, np.ndarray):
-            _save(contents, file, key)
-    return contents
-
-
-def _digest(*values) -> str:
-    return hashlib.blake2b(repr(values).encode(), digest_size=8).hexdigest()
-
-
-def _cache_folder(beside: Path) -> Path | None:
-    if (named := os.environ.get("EMOTIONS_CACHE")) is not None:
-        return Path(named) if named else None
-    # What is marked read-only stays as it is, even for those who could write there.
-    writable = beside.is_dir() and os.access(beside, os.W_OK) and beside.stat().st_mode & stat.S_IWUSR
-    return beside / "cache" if writable else Path("~/.cache/emotions").expanduser()
-
-
-def _save(contents: Contents, file: Path, key: str) -> None:
-    images = contents.images[..., :1] if contents.images.strides[-1] == 0 else contents.images
-    columns = {name: column.to_numpy(None if column.dtype.kind == "i" else str)
-               for name, column in contents.table.items()}
-    rest = json.dumps([key, contents.notes, contents.dropped])
-    new = file.with_name(f"{file.name}.{os.getpid()}.new")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with new.open("wb") as target:
-            np.savez(target, rest=rest, images=images, **columns)
-        new.replace(file)
-    except OSError as reason:
-        new.unlink(missing_ok=True)
-        warnings.warn(f"What was read is not cached in {file.parent}: {reason}.", stacklevel=2)
-
-
-def _restore(file: Path, key: str) -> Contents | None:
-    """Return what was cached, or None if there is none of that key, or if the file is damaged (zip checks its CRCs)."""
-    if not file.exists():
-        return None
-    try:
-        with np.load(file) as arrays:
-            saved, notes, dropped = json.loads(str(arrays["rest"]))
-            if saved != key:
-                return None
-            images = in_colour(arrays["images"])
-            table = pd.DataFrame({name: arrays[name] for name in arrays.files if name not in ("rest", "images")})
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as reason:
-        warnings.warn(f"{file} is damaged and made anew: {reason}.", stacklevel=2)
-        return None
-    return Contents(images, table, notes, {why: tuple(ids) for why, ids in dropped.items()})
