@@ -95,8 +95,12 @@ def in_float32(model: keras.Model) -> keras.Model:
 
 
 def load_base(path: str | Path, size: int) -> keras.Model:
-    """Load a pretrained network without its top from a `.keras` file, for images of `size` x `size`, as "base"."""
+    """Load a network without its top from a `.keras` file, for images of `size` x `size`, as "base".
+
+    The file holds the network itself, or a model of which it is the nested "base", such as a run's file.
+    """
     source = keras.models.load_model(path, compile=False)
+    source = next((layer for layer in source.layers if layer.name == "base"), source)
     config = source.get_config() | {"name": "base"}
     config["layers"][0]["config"]["batch_shape"] = (None, size, size, 3)
     base = type(source).from_config(config)

@@ -16,7 +16,7 @@ def base(family: str, size: int, weights: str | Path | None) -> keras.Model:
         family: its name in keras.applications, as "MobileNetV2"; not used with a `.keras` file.
         size: side of its input, in pixels.
         weights: "imagenet" (a download), an `.h5` file of the family's weights without its top, a `.keras` file
-            of any network (see `load_base`), or None to train from scratch.
+            of any network or of a run (see `load_base`), or None to train from scratch.
 
     Raises:
         FileNotFoundError: the file does not exist, or the download failed; says what to do.
