@@ -68,13 +68,15 @@ def results(*runs):
     """
     import pandas as pd
 
+    from emotions.evaluation import cards
+
     support = {name: figures["support"] for name, figures in runs[0].metrics["test"]["per_class"].items()}
     majority = max(support, key=support.get)
     share = support[majority] / sum(support.values())
     rows = {f"majority class ({majority})": {"accuracy": f"{share:.1%}".replace("%", " %")}}
     for run in runs:
         metrics = run.metrics
-        rows[metrics["title"]] = {
+        rows[cards.display_title(metrics)] = {
             "accuracy": with_interval(metrics["test"]),
             "leak-free": with_interval(metrics["test_leak_free"]),
             "macro F1": f"{metrics['test']['macro_f1']:.3f}",
