@@ -412,7 +412,8 @@ COMMITTED = {"custom-vit-48-fer2013-3": "custom-vit-48", "hf-vit-tiny-fer2013-3"
 def test_a_committed_model_is_what_build_makes(name):
     saved = keras.models.load_model(REPOSITORY / "models" / f"{name}.keras", compile=False)
     model = vit.build(3, **vit.SHAPES[COMMITTED[name]] | {"size": input_size(saved)})
-    assert [layer.name for layer in model.layers] == [layer.name for layer in saved.layers]
+    names = [[layer.name for layer in each.layers[1:]] for each in (model, saved)]  # the input was "picture" once
+    assert names[0] == names[1]
     model.set_weights(saved.get_weights())
     images = np.random.default_rng(0).integers(0, 256, (2, 48, 48, 3)).astype("float32")
     np.testing.assert_allclose(run(model, images), run(saved, images), atol=1e-5)

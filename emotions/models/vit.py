@@ -45,7 +45,7 @@ def build(
         raise ValueError(f"size {size} cannot be cut into patches of {patch}: choose a multiple of {patch}")
     if width % heads:
         raise ValueError(f"width {width} cannot be shared by {heads} heads: choose a multiple of {heads}")
-    image = keras.Input((None, None, 3), name="picture")  # the name that committed files have
+    image = keras.Input((None, None, 3), name="image")
     x = embed_patches(resize(size)(image), patch, width)
     x = layers.Dropout(dropout, name="embedding_dropout")(x)
     for number in range(depth):

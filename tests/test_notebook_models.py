@@ -1,0 +1,51 @@
+"""A model that a notebook writes out is the one that the package builds for later notebooks."""
+
+import ast
+import json
+
+import keras
+import pytest
+from conftest import REPOSITORY
+
+from emotions.models import vit
+from emotions.notebooks import code_cells
+
+# The notebook, its function, the arguments; and what the package builds.
+WRITTEN_OUT = {
+    "vision transformer": ("08_custom_vit", "vision_transformer", {"classes": 7, "depth": 1},
+                           lambda: vit.build(7, **vit.SHAPES["custom-vit-48"] | {"depth": 1})),
+    "vision transformer, another shape": (
+        "08_custom_vit", "vision_transformer",
+        {"classes": 3, "size": 24, "patch": 8, "width": 12, "depth": 2, "heads": 3, "mlp": 20, "dropout": 0.0},
+        lambda: vit.build(3, size=24, patch=8, width=12, depth=2, heads=3, mlp=20),
+    ),
+}  # fmt: skip
+
+
+def definitions(notebook: str) -> dict:
+    """Execute the imports and the functions in the training cells of a notebook, and nothing else."""
+    path = REPOSITORY / "notebooks" / f"{notebook}.ipynb"
+    kinds = (ast.Import, ast.ImportFrom, ast.FunctionDef)
+    cells = [ast.parse(source) for tags, source in code_cells(path) if "train" in tags]
+    chosen = [statement for cell in cells for statement in cell.body if isinstance(statement, kinds)]
+    namespace = {}
+    exec(compile(ast.Module(chosen, type_ignores=[]), str(path), "exec"), namespace)
+    return namespace
+
+
+def configuration(build, **arguments) -> dict:
+    """Return a model's configuration; layers without a name of their own are numbered from the start."""
+    keras.utils.clear_session()
+    model = build(**arguments)
+    return json.loads(json.dumps(model.get_config() | {"parameters": model.count_params()}))
+
+
+@pytest.mark.parametrize("name", WRITTEN_OUT)
+def test_it_has_the_configuration_of_the_packages_model(name):
+    notebook, function, arguments, packaged = WRITTEN_OUT[name]
+    written = configuration(definitions(notebook)[function], **arguments)
+    built = configuration(packaged)
+    assert len(written["layers"]) == len(built["layers"])
+    for ours, theirs in zip(written["layers"], built["layers"], strict=True):
+        assert ours == theirs
+    assert written == built
