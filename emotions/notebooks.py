@@ -166,7 +166,7 @@ def tidy(path: Path) -> None:
     files.write(path, json.dumps(book, indent=1, ensure_ascii=False) + "\n")
 
 
-def lighter(png: str, heavy: int = 100_000) -> dict[str, str]:
+def lighter(png: str, heavy: int = 50_000) -> dict[str, str]:
     """Return an image in base64 by its type: a large one as JPEG where that is smaller, to keep notebooks light."""
     from PIL import Image
 
