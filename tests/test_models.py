@@ -217,6 +217,21 @@ def test_a_base_from_a_keras_file_is_rebuilt_at_another_size(notop, tmp_path, si
     np.testing.assert_allclose(outputs[:, :inner, :inner], expected[:, :inner, :inner], atol=1e-5)
 
 
+def test_the_base_of_a_run_can_start_another(notop, tmp_path):
+    """Trained on one data set, it goes on to the next: the head stays behind, batch norms can be trained again."""
+    inputs = keras.Input((None, None, 3))
+    base = keras.Model.from_config(notop.get_config() | {"name": "base"})
+    base.set_weights([weights + 0.5 for weights in notop.get_weights()])
+    models.freeze_batch_norms(base)
+    x = layers.Dense(2)(layers.GlobalAveragePooling2D()(base(models.resize(64)(inputs))))
+    keras.Model(inputs, x).save(file := tmp_path / "run.keras")
+    taken = models.base("MobileNetV2", 32, file)
+    assert (taken.name, taken.input_shape, taken.output_shape) == ("base", (None, 32, 32, 3), (None, 4, 4, 12))
+    for expected, weights in zip(base.get_weights(), taken.get_weights(), strict=True):
+        np.testing.assert_array_equal(expected, weights)
+    assert len(taken.trainable_weights) == len(notop.trainable_weights)
+
+
 def test_a_base_from_a_file_of_weights_and_without(tmp_path):
     original = models.base("MobileNet", 32, None)
     norms = [layer for layer in original.layers if isinstance(layer, layers.BatchNormalization)]

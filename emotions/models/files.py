@@ -105,6 +105,8 @@ def load_base(path: str | Path, size: int) -> keras.Model:
     config["layers"][0]["config"]["batch_shape"] = (None, size, size, 3)
     base = type(source).from_config(config)
     base.set_weights(source.get_weights())
+    for layer in (base, *base.layers):  # one by one: what was frozen there can be trained here
+        layer.trainable = True
     return base
 
 
