@@ -315,7 +315,7 @@ def test_low_confidence_is_unsure(classifier):
 
 
 def test_the_default_is_a_model_of_the_repository():
-    assert predict.find().stem == files.DEFAULT
+    assert predict.find().stem == predict.find("").stem == files.DEFAULT
 
 
 def test_models_are_found_by_name_in_the_current_directory_and_in_emotions_home(file, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -121,7 +122,9 @@ def _describe_reading(contents: Contents, store: Store, unreadable, shapes, stre
         notes.append(f"{len(unreadable)} of {len(unreadable) + len(contents.table)} images in {store.path} do not "
                      f"decode and were skipped: {', '.join(unreadable[:5])}{more}.")
     if set(shapes) - {tuple(size)}:
-        notes.append(f"Images of {len(set(shapes))} sizes were resized to {size[0]} x {size[1]} pixels.")
+        most = ", ".join(f"{height} x {width} ({n:,})" for (height, width), n in Counter(shapes).most_common(3))
+        notes.append(f"Images of {len(set(shapes))} sizes were resized to {size[0]} x {size[1]} pixels; most frequent: "
+                     f"{most}.")
     if tiny := sum(min(shape) < audit.TINY for shape in shapes):
         notes.append(f"{tiny} images are tiny: under {audit.TINY} pixels on their shorter side.")
     if stream:

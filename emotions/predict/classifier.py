@@ -166,8 +166,11 @@ def load(model: str | Path = DEFAULT, class_names: Iterable[str] | None = None) 
 
 
 def find(model: str | Path = DEFAULT) -> Path:
-    """Return a model's file, given its path or its name: in models/ of this directory, $EMOTIONS_HOME, repository."""
-    path = Path(model).expanduser()
+    """Return a model's file, given its path or its name: in models/ of this directory, $EMOTIONS_HOME, repository.
+
+    An empty name is the default model's.
+    """
+    path = Path(model or DEFAULT).expanduser()
     if path.is_file():
         return path
     if len(path.parts) != 1 or path.suffix not in ("", ".keras"):
