@@ -9,6 +9,7 @@ import difflib
 import io
 import json
 import os
+import re
 import resource
 import shlex
 import subprocess
@@ -152,18 +153,31 @@ def _trained_since(started: float, home: Path) -> list[str]:
 
 
 def tidy(path: Path) -> None:
-    """Remove what papermill and the kernel leave behind: timings, paths of this machine, state of widgets."""
+    """Remove what papermill and the kernel leave behind: timings, paths of this machine, widgets, progress bars."""
     book = json.loads(path.read_text(encoding="utf-8"))
     book["metadata"] = {name: value for name, value in book["metadata"].items() if name in KEPT_METADATA}
     for cell in book["cells"]:
         tags = cell["metadata"].get("tags")
         cell["metadata"] = {"tags": tags} if tags else {}
+        if "outputs" in cell:
+            cell["outputs"] = [output for output in map(without_progress, cell["outputs"]) if output]
         for output in cell.get("outputs", ()):
             if "metadata" in output:
                 output["metadata"] = {}
             if png := output.get("data", {}).pop("image/png", None):
                 output["data"] |= lighter("".join(png))
     files.write(path, json.dumps(book, indent=1, ensure_ascii=False) + "\n")
+
+
+def without_progress(output: dict) -> dict | None:
+    """Return an output without the states of progress bars, which stand on standard error after carriage returns.
+
+    Nothing may be left: None.
+    """
+    if output.get("name") != "stderr":
+        return output
+    text = re.sub(r"\r[^\r\n]*(?=\r|\Z)", "", "".join(output["text"])).strip("\r")
+    return output | {"text": text} if text.strip() else None
 
 
 def lighter(png: str, heavy: int = 50_000) -> dict[str, str]:

@@ -220,6 +220,16 @@ def test_a_cell_that_fails_is_named_and_the_source_is_not_replaced(home):
     assert "so far\n" in kept and "never\n" not in kept
 
 
+def test_progress_bars_are_not_kept_but_warnings_are():
+    def left(text):
+        return notebooks.without_progress({"output_type": "stream", "name": "stderr", "text": text})
+
+    assert left("\rReading:  33%|###   | 3/9") is None and left("\r      ") is None and left("\r") is None
+    assert left("\rReading: 33%\rReading: 66%\r   \rUserWarning: odd\n")["text"] == "UserWarning: odd\n"
+    shown = {"output_type": "stream", "name": "stdout", "text": "\rkept"}
+    assert notebooks.without_progress(shown) == shown
+
+
 def test_large_images_are_stored_light():
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8))
     smooth = noise.resize((30, 30)).resize((900, 900))
