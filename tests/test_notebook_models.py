@@ -7,7 +7,7 @@ import keras
 import pytest
 from conftest import REPOSITORY
 
-from emotions.models import vit
+from emotions.models import compact, vit
 from emotions.notebooks import code_cells
 
 # The notebook, its function, the arguments; and what the package builds.
@@ -18,6 +18,12 @@ WRITTEN_OUT = {
         "08_custom_vit", "vision_transformer",
         {"classes": 3, "size": 24, "patch": 8, "width": 12, "depth": 2, "heads": 3, "mlp": 20, "dropout": 0.0},
         lambda: vit.build(3, size=24, patch=8, width=12, depth=2, heads=3, mlp=20),
+    ),
+    "champion": ("10_compact_champion", "champion", {"classes": 7}, lambda: compact(7)),
+    "champion, another shape": (
+        "10_compact_champion", "champion",
+        {"classes": 3, "size": 24, "widths": (4, 8), "convolutions": 3, "dropout": 0.5},
+        lambda: compact(3, 24, (4, 8), 3, 0.5),
     ),
 }  # fmt: skip
 
