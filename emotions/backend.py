@@ -51,7 +51,7 @@ def steps_per_execution() -> int:
 
 
 def jit_compile() -> bool | str:
-    """Return `compile`'s choice of XLA: TensorFlow's lacks the operation behind the warp, the others choose themselves."""
+    """Return `compile`'s choice of XLA: TensorFlow's lacks the operation behind the warp, others choose themselves."""
     return False if name() == "tensorflow" else "auto"
 
 

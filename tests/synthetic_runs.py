@@ -1,15 +1,38 @@
 """Predictions and run folders made of random numbers, for tests of what is computed from them."""
 
-import dataclasses
 import json
 
 import numpy as np
 import pandas as pd
 
-from emotions.evaluation.metrics import Predictions, measure_folder
-from emotions.training.recipes import Phase, Recipe
+from emotions.evaluation.metrics import measure_folder
+from emotions.runs import Predictions
 
 CLASSES = ("angry", "happy", "sad")
+RECIPE = {
+    "phases": [{"last_epoch": 2, "learning_rate": 1e-3}, {"last_epoch": 7, "learning_rate": 2e-4}],
+    "batch_size": 64,
+    "optimizer": "adam",
+    "schedule": "plateau",
+    "weight_decay": 0.0,
+    "label_smoothing": 0.1,
+    "class_weights": True,
+    "ema": 0.0,
+    "augmentation": {"flip": True, "rotation": 0},
+}
+TRAINING = {
+    "recipe": RECIPE,
+    "seed": 0,
+    "training_pictures": 1000,
+    "input_size": 64,
+    "recipe_epochs": 7,
+    "epochs_trained": 7,
+    "best_epoch": 5,
+    "seconds": 90.0,
+    "hardware": "CPU, 2 x86_64 cores",
+    "backend": "tensorflow 2.21.0",
+    "finished": "2026-01-01T00:00:00Z",
+}
 
 
 def make_predictions(n=300, skill=1.5, seed=0, pictures=0, prefix="test", class_names=CLASSES) -> Predictions:
@@ -23,8 +46,8 @@ def make_predictions(n=300, skill=1.5, seed=0, pictures=0, prefix="test", class_
     return Predictions(tuple(class_names), np.array([f"{prefix}_{i}" for i in range(n)]), labels, probabilities)
 
 
-def write_run(folder, skill=1.5, seed=0, flip=True, n=300, **facts) -> dict:
-    """An evaluated run folder; every tenth test picture counts as a copy. Returns its `metrics.json`."""
+def write_run(folder, skill=1.5, seed=0, flip=True, n=300, training=TRAINING, **facts) -> dict:
+    """An evaluated run folder; every tenth test image counts as a copy. Returns its `metrics.json`."""
     folder.mkdir(parents=True, exist_ok=True)
     copied = [f"test_{i}" for i in range(0, n, 10)]
     pd.DataFrame({"id": copied}).to_csv(folder.parent / "copied_in_training.csv", index=False)
@@ -32,7 +55,7 @@ def write_run(folder, skill=1.5, seed=0, flip=True, n=300, **facts) -> dict:
         make_predictions(n, skill + better, seed).save(folder / f"predictions{end}.csv")
         validation = make_predictions(n, skill + better, seed, prefix="validation")
         validation.save(folder / f"predictions_validation{end}.csv")
-    found = {
+    metrics = {
         "dataset": folder.parent.name,
         "model": folder.name,
         "class_names": list(CLASSES),
@@ -48,14 +71,7 @@ def write_run(folder, skill=1.5, seed=0, flip=True, n=300, **facts) -> dict:
         "seconds_per_picture": 0.0123,
         **facts,
         **measure_folder(folder),
-        "training": {
-            "seed": 0,
-            "training_pictures": 1000,
-            "input_size": 64,
-            "epochs_trained": 7,
-            "recipe_epochs": 30,
-            "recipe": dataclasses.asdict(Recipe(phases=(Phase(epochs=7, learning_rate=1e-3),))),
-        },
+        "training": training,
     }
-    (folder / "metrics.json").write_text(json.dumps(found, indent=2) + "\n")
-    return found
+    (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    return metrics

@@ -5,7 +5,6 @@ from conftest import run_under
 
 from emotions import backend
 
-
 WARP = """
 import numpy as np
 from keras import ops

@@ -9,7 +9,8 @@ from sklearn.metrics import log_loss
 from synthetic_runs import make_predictions
 
 from emotions.evaluation import calibration
-from emotions.evaluation.metrics import Predictions, calibration_error
+from emotions.evaluation.metrics import calibration_error
+from emotions.runs import Predictions
 
 
 def drawn(n, temperature=1.0, seed=0):
@@ -18,11 +19,11 @@ def drawn(n, temperature=1.0, seed=0):
     probabilities = random.dirichlet((1, 1, 1, 1), n)
     labels = (probabilities.cumsum(axis=1) < random.random((n, 1))).sum(axis=1)
     run = Predictions(tuple("abcd"), np.arange(n).astype(str), labels, probabilities)
-    return calibration.temper(run, temperature)
+    return calibration.temperature_scale(run, temperature)
 
 
 def brute_force_ece(run, bins=15):
-    """Guo et al. 2017, equation 3, literally: a loop over bins and pictures."""
+    """Guo et al. 2017, equation 3, literally: a loop over bins and images."""
     total = 0
     for k in range(bins):
         inside = [
@@ -67,43 +68,43 @@ def test_a_confidence_of_one_falls_into_the_last_bin():
 
 
 @pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5])
-def test_the_temperature_of_a_distortion_is_found(temperature):
-    # Tempering by 1 / T after the distortion by T gives the calibrated probabilities back.
+def test_the_temperature_of_a_distortion_is_recovered(temperature):
+    # Scaling by 1 / T after the distortion by T gives the calibrated probabilities back.
     assert calibration.fit_temperature(drawn(20_000, temperature)) == pytest.approx(1 / temperature, rel=0.04)
 
 
 def test_the_temperature_is_that_of_least_log_loss():
     run = make_predictions(500, skill=3)
-    found = calibration.fit_temperature(run)
-    tried = (found, *np.geomspace(0.1, 10, 400))
-    losses = {t: log_loss(run.labels, calibration.temper(run, t).probabilities) for t in tried}
-    assert losses[found] <= min(losses.values()) + 1e-9
+    result = calibration.fit_temperature(run)
+    tried = (result, *np.geomspace(0.1, 10, 80))
+    losses = {t: log_loss(run.labels, calibration.temperature_scale(run, t).probabilities) for t in tried}
+    assert losses[result] <= min(losses.values()) + 1e-9
 
 
-def test_tempering_keeps_what_is_predicted_and_ends_where_it_should():
+def test_temperature_scaling_keeps_what_is_predicted_and_ends_where_it_should():
     run = make_predictions()
     for temperature in (0.1, 3):
-        changed = calibration.temper(run, temperature)
+        changed = calibration.temperature_scale(run, temperature)
         np.testing.assert_array_equal(changed.predicted, run.predicted)
         np.testing.assert_allclose(changed.probabilities.sum(axis=1), 1)
-    np.testing.assert_allclose(calibration.temper(run, 1).probabilities, run.probabilities, atol=1e-12)
-    np.testing.assert_allclose(calibration.temper(run, 1e9).probabilities, 1 / 3, atol=1e-6)
+    np.testing.assert_allclose(calibration.temperature_scale(run, 1).probabilities, run.probabilities, atol=1e-12)
+    np.testing.assert_allclose(calibration.temperature_scale(run, 1e9).probabilities, 1 / 3, atol=1e-6)
     with pytest.raises(ValueError, match="must be positive"):
-        calibration.temper(run, 0)
+        calibration.temperature_scale(run, 0)
 
 
 def test_a_probability_of_zero_is_no_trouble():
     run = Predictions(("a", "b"), np.array(["1", "2", "3"]), np.array([0, 1, 0]), np.array([[1.0, 0]] * 3))
-    found = calibration.calibrate(run, run)
-    assert all(np.isfinite(value) for value in found.values())
-    assert found["temperature"] > 1
+    result = calibration.calibrate(run, run)
+    assert all(np.isfinite(value) for value in result.values())
+    assert result["temperature"] > 1
 
 
-def test_scaling_helps_on_pictures_it_was_not_fitted_on():
-    found = calibration.calibrate(drawn(5000, 0.4, seed=1), drawn(5000, 0.4, seed=2))
-    assert found["ece_before"] > 0.1
-    assert found["ece_after"] < 0.03
-    assert found["log_loss_after"] < found["log_loss_before"] - 0.1
+def test_scaling_helps_on_images_it_was_not_fitted_on():
+    result = calibration.calibrate(drawn(5000, 0.4, seed=1), drawn(5000, 0.4, seed=2))
+    assert result["ece_before"] > 0.1
+    assert result["ece_after"] < 0.03
+    assert result["log_loss_after"] < result["log_loss_before"] - 0.1
 
 
 def test_accuracy_against_coverage_by_hand():

@@ -11,9 +11,10 @@ from sklearn.metrics import accuracy_score, f1_score
 from statsmodels.stats.contingency_tables import mcnemar as their_mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
-from synthetic_runs import make_predictions, write_run
+from synthetic_runs import make_predictions
 
 from emotions.evaluation import comparison
+from emotions.evaluation.metrics import resampled
 
 
 def test_mcnemar_agrees_with_statsmodels_and_with_counting():
@@ -28,11 +29,11 @@ def test_mcnemar_agrees_with_statsmodels_and_with_counting():
         assert p == pytest.approx(by_hand, abs=1e-12)
 
 
-def test_models_that_agree_on_every_picture_do_not_differ():
+def test_models_that_agree_on_every_image_do_not_differ():
     run = make_predictions()
     found = comparison.compare(run, run)
     assert found["accuracy_difference"] == found["accuracy_low"] == found["accuracy_high"] == 0
-    assert found["accuracy_p"] == found["macro_f1_p"] == found["mcnemar_p"] == 1
+    assert found["accuracy_p"] == found["macro_f1_p"] == found["p"] == 1
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ def test_holm_agrees_with_statsmodels(p_values):
 
 def test_resampling_is_paired_and_measures_what_scikit_learn_measures():
     run, other = make_predictions(80), make_predictions(80, seed=1)
-    found, again, others = (comparison.resampled(p, resamples=20) for p in (run, run, other))
+    found, again, others = (resampled(p, resamples=20) for p in (run, run, other))
     random = np.random.default_rng(0)
     for k in range(20):
         chosen = random.integers(80, size=80)
@@ -76,29 +77,29 @@ def test_intervals_of_differences_agree_with_scipys_bootstrap():
 
     data = (first.labels, first.predicted, second.predicted)
     theirs = bootstrap(
-        data, difference, paired=True, vectorized=False, method="percentile", n_resamples=500, random_state=0
+        data, difference, paired=True, vectorized=False, method="percentile", n_resamples=200, random_state=0
     ).confidence_interval
     ours = comparison.compare(first, second)
     width = theirs.high - theirs.low
-    assert ours["macro_f1_low"] == pytest.approx(theirs.low, abs=0.15 * width)
-    assert ours["macro_f1_high"] == pytest.approx(theirs.high, abs=0.15 * width)
+    assert ours["macro_f1_low"] == pytest.approx(theirs.low, abs=0.25 * width)
+    assert ours["macro_f1_high"] == pytest.approx(theirs.high, abs=0.25 * width)
 
 
 def test_p_values_are_uniform_where_there_is_nothing_to_find():
     """Two models of the same skill: 5% of tests may say otherwise, and the sign is even."""
     found = []
-    for k in range(60):
+    for k in range(40):
         first, second = (make_predictions(200, seed=2 * k + model, pictures=k) for model in (0, 1))
-        found.append(comparison.compare(first, second, resamples=200))
-    assert sum(row["accuracy_p"] < 0.05 for row in found) <= 9
-    assert sum(row["mcnemar_p"] < 0.05 for row in found) <= 9
-    assert 15 <= sum(row["accuracy_difference"] > 0 for row in found) <= 45
+        found.append(comparison.compare(first, second, resamples=100))
+    assert sum(row["accuracy_p"] < 0.05 for row in found) <= 7
+    assert sum(row["p"] < 0.05 for row in found) <= 7
+    assert 9 <= sum(row["accuracy_difference"] > 0 for row in found) <= 31
 
 
-def test_a_better_model_is_found_better():
+def test_a_better_model_is_significantly_better():
     found = comparison.compare(make_predictions(800, skill=3), make_predictions(800, skill=1, seed=1))
     assert 0 < found["accuracy_low"] < found["accuracy_difference"] < found["accuracy_high"]
-    assert found["mcnemar_p"] < 1e-6
+    assert found["p"] < 1e-6
     assert found["accuracy_p"] == found["macro_f1_p"] == pytest.approx(2 / 2001)
     assert found["only_first"] > found["only_second"]
 
@@ -110,7 +111,7 @@ def test_matrix_of_all_pairs():
     }
     pairs = comparison.compare_all(runs, resamples=200)
     assert len(pairs) == 3
-    np.testing.assert_allclose(pairs["mcnemar_p_holm"], multipletests(pairs["mcnemar_p"], method="holm")[1])
+    np.testing.assert_allclose(pairs["p_holm"], multipletests(pairs["p"], method="holm")[1])
     table = comparison.matrix(pairs, "accuracy_difference")
     assert list(table.index) == list(table.columns) == list("abc")
     assert table.loc["a", "b"] == -table.loc["b", "a"] > 0
@@ -119,7 +120,7 @@ def test_matrix_of_all_pairs():
     assert np.isnan(np.diag(p_values)).all()
 
 
-def test_pictures_in_another_order_are_the_same_pictures():
+def test_images_in_another_order_are_the_same_images():
     first, second = make_predictions(seed=1), make_predictions(seed=2)
     shuffled = second.take(np.random.default_rng(0).permutation(len(second)))
     assert comparison.compare(first, shuffled) == comparison.compare(first, second)
@@ -139,10 +140,10 @@ def broken(change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("fewer", "one and two predict different pictures: 300 and 200, of which 200 are the same"),
-        ("others", "300 and 300, of which 0 are the same"),
-        ("twice", "two predicts the picture test_0 twice"),
-        ("labels", "different labels to 1 pictures, as test_7"),
+        ("fewer", "one and two predict different images, 300 and 200"),
+        ("others", "different images, 300 and 300"),
+        ("twice", "or one twice"),
+        ("labels", "one and two differ in 1 labels"),
         ("classes", "different classes"),
     ],
 )
@@ -156,27 +157,15 @@ def test_one_run_is_no_comparison():
         comparison.compare_all({"one": make_predictions()})
 
 
-def test_runs_are_read_from_their_folders(tmp_path):
-    write_run(tmp_path / "lenet")
-    write_run(tmp_path / "resnet34", seed=1, flip=False)
-    (tmp_path / "half-trained").mkdir()
-    assert list(comparison.read(tmp_path)) == ["lenet", "resnet34"]
-    assert list(comparison.read(tmp_path, file="predictions_tta.csv")) == ["lenet"]
-    with pytest.raises(FileNotFoundError, match=r"no vgg16/predictions\.csv; there are lenet, resnet34"):
-        comparison.read(tmp_path, ["lenet", "vgg16"])
-
-
 def test_mean_and_deviation_over_seeds():
-    scores = {"a-s0": 0.5, "a-s1": 0.6, "a-s2": 0.7, "a": 0.1, "b": 0.3, "b-s1": 0.5, "c-s0": 0.9, "d": 0.4}
-    table = pd.DataFrame({"accuracy": scores})
-    found = comparison.over_seeds(table, ["accuracy"])
-    # "a" has an a-s0, so it is something else; "b" has no b-s0, so it is that; one run has no spread.
-    assert list(found.index) == ["a", "b"]
-    assert list(found["seeds"]) == [3, 2]
-    assert found.loc["a", "accuracy_mean"] == pytest.approx(0.6)
-    assert found.loc["a", "accuracy_sd"] == pytest.approx(0.1)
-    assert found.loc["b", "accuracy_mean"] == pytest.approx(0.4)
-    assert comparison.over_seeds(table.loc[["c-s0", "d"]], ["accuracy"]).empty
+    table = pd.DataFrame({"accuracy": {"a": 0.5, "a-s1": 0.6, "a-s2": 0.7, "b-all": 0.3, "b-all-s1": 0.5, "b": 0.9}})
+    result = comparison.over_seeds(table, ["accuracy"])
+    assert list(result.index) == ["a", "b-all"]  # one run has no spread
+    assert list(result["seeds"]) == [3, 2]
+    assert result.loc["a", "accuracy_mean"] == pytest.approx(0.6)
+    assert result.loc["a", "accuracy_sd"] == pytest.approx(0.1)
+    assert result.loc["b-all", "accuracy_mean"] == pytest.approx(0.4)
+    assert comparison.over_seeds(table.loc[["b"]], ["accuracy"]).empty
 
 
 def test_wilson_agrees_with_statsmodels():
@@ -214,3 +203,25 @@ def test_accuracy_in_groups_agrees_with_statsmodels():
         right = (run.predicted == run.labels)[groups == group]
         low, high = proportion_confint(right.sum(), len(right), method="wilson")
         assert (row["accuracy"], row["low"], row["high"]) == pytest.approx((right.mean(), low, high))
+
+
+def test_a_difference_is_called_significant_below_5_percent():
+    assert comparison.verdict(0.0321) == "significant (p = 0.032)"
+    assert comparison.verdict(0.051) == "not statistically significant (p = 0.051)"
+    assert comparison.verdict(1e-9) == "significant (p < 0.001)"
+
+
+def test_images_of_one_photo_are_one_observation():
+    """Each image four times: without photos the interval is half as wide as it should be, and p too small."""
+    once = [make_predictions(250, skill, seed) for seed, skill in enumerate((1.7, 1.5))]
+    four = [run.take(np.repeat(np.arange(250), 4)) for run in once]
+    four = [replace(run, ids=np.arange(1000).astype(str)) for run in four]
+    honest, expected = comparison.compare(*four, photos=np.repeat(np.arange(250), 4)), comparison.compare(*once)
+    naive = comparison.compare(*four)
+
+    def width(result):
+        return result["accuracy_high"] - result["accuracy_low"]
+
+    assert width(honest) == pytest.approx(width(expected)) == pytest.approx(2 * width(naive), rel=0.15)
+    assert honest["p"] == honest["accuracy_p"] == pytest.approx(expected["accuracy_p"])
+    assert naive["p"] < honest["p"]

@@ -1,218 +1,208 @@
-"""Leaderboards: computed from predictions, the same every time, and never typed."""
+"""The leaderboard: computed from predictions, in order, and honest about what it does not know."""
 
-import io
 import json
 import shutil
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
-from synthetic_runs import make_predictions, write_run
+from synthetic_runs import CLASSES, TRAINING, make_predictions, write_run
 
-from emotions import cli, runs
+from emotions import cli
 from emotions.data.variants import CLEANED, COPIES_KEPT
 from emotions.evaluation import comparison, leaderboard, published
 from emotions.evaluation import metrics as evaluation
-from emotions.evaluation.metrics import Predictions
+from emotions.runs import Predictions, Run
+
+DATASET = "fer2013-3"
+README = f"# Title\n<!-- leaderboard:{DATASET} -->\nold\n<!-- /leaderboard:{DATASET} -->\nend\n"
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    root = tmp_path_factory.mktemp("repository")
-    results = root / "results" / "fer2013-3"
-    write_run(results / "lenet", skill=1.5)
+    home = tmp_path_factory.mktemp("home")
+    results = home / "results" / DATASET
+    write_run(results / "lenet", skill=1.5, architecture="lenet")
     write_run(results / "lenet-s1", skill=1.6, seed=1, architecture="lenet", suffix="-s1", variants=[])
-    write_run(results / "champion-all", skill=3, seed=2, hardware="NVIDIA H200")
-    untimed = {"training_seconds": None, "seconds_per_picture": None}
+    write_run(results / "champion-all", skill=3, seed=2, variants=[COPIES_KEPT], suffix="-all",
+              title="Champion, copies kept")  # fmt: skip
+    write_run(results / "vgg16", skill=2.5, seed=4, training=TRAINING | {"recipe_epochs": 30})
+    write_run(results / "theirs", skill=2.8, seed=5, training={}, trained_by="others")
+    untimed = {"training_seconds": None, "seconds_per_picture": None, "training": {}}
     write_run(results / "logistic-regression", skill=0.5, seed=3, flip=False, **untimed)
     (results / "untested").mkdir()
-    (root / "models").mkdir()
-    (root / "models" / "lenet-fer2013-3.keras").write_bytes(bytes(2_500_000))
-    return root
+    (home / "models").mkdir()
+    return home
 
 
 @pytest.fixture
-def root(made, tmp_path):
-    return Path(shutil.copytree(made, tmp_path / "repository"))
+def home(made, tmp_path):
+    return Path(shutil.copytree(made, tmp_path / "home"))
 
 
 @pytest.fixture(scope="module")
-def table(made):
-    return board(made)
+def board(made):
+    return read(made)
 
 
-def board(root):
-    return leaderboard.table(leaderboard.read(root / "results" / "fer2013-3"), root / "models")
+def read(home):
+    return leaderboard.table(leaderboard.read(DATASET, home)[0], home)
 
 
-def test_one_row_per_run_with_the_best_first(table):
-    assert set(table.index) == {"champion-all", "lenet", "lenet-s1", "logistic-regression"}
-    assert table.index[0] == "champion-all"
-    assert table.index[-1] == "logistic-regression"
-    assert table["accuracy"].is_monotonic_decreasing
-    assert (table["accuracy_low"] < table["accuracy"]).all()
-    assert (table["accuracy"] < table["accuracy_high"]).all()
+@pytest.fixture(scope="module")
+def page(made):
+    return leaderboard.contents(made, {})[made / "results" / DATASET / "leaderboard.md"]
 
 
-def test_figures_are_computed_from_predictions_and_facts_are_read(root, table):
-    row = table.loc["lenet"]
-    run = Predictions.read(root / "results/fer2013-3/lenet/predictions.csv")
-    right = run.predicted == run.labels
-    copied = np.arange(300) % 10 == 0
-    flipped = Predictions.read(root / "results/fer2013-3/lenet/predictions_tta.csv")
-    assert row["accuracy"] == right.mean()
-    assert row["leak_free_accuracy"] == right[~copied].mean()
-    assert row["copies_accuracy"] == pytest.approx(right[copied].mean())
-    assert row["flip_averaged_accuracy"] == (flipped.predicted == flipped.labels).mean()
+def test_one_row_per_run_with_the_best_first(board):
+    names = ["champion-all", "lenet", "lenet-s1", "logistic-regression", "theirs", "vgg16"]
+    assert sorted(board.index) == names
+    assert board.index[0] == "champion-all" and board.index[-1] == "logistic-regression"
+    assert board["accuracy"].is_monotonic_decreasing
+    assert ((board["accuracy_low"] < board["accuracy"]) & (board["accuracy"] < board["accuracy_high"])).all()
+
+
+def test_figures_are_computed_from_predictions_and_facts_are_read(made, board):
+    row, folder = board.loc["lenet"], made / "results" / DATASET / "lenet"
+    predictions, augmented = (Predictions.read(folder / f"predictions{end}.csv") for end in ("", "_tta"))
+    correct, copied = predictions.predicted == predictions.labels, np.arange(300) % 10 == 0
+    assert row["accuracy"] == correct.mean()
+    assert row["leak_free_accuracy"] == correct[~copied].mean()
+    assert row["copies_accuracy"] == pytest.approx(correct[copied].mean())
+    assert row["flip_averaged_accuracy"] == (augmented.predicted == augmented.labels).mean()
     assert (row["n"], row["n_leak_free"]) == (300, 270)
-    assert row["megabytes"] == 2.5
     assert row["milliseconds"] == pytest.approx(12.3)
     assert row["training_minutes"] == 1.5
     assert (row["training_pictures"], row["input_size"], row["epochs"]) == (1000, 64, 7)
 
 
-def test_the_first_place_is_tested_on_the_leak_free_part(root, table):
-    first, second = table.index[:2]
-    folder = root / "results/fer2013-3"
-    clean = {name: evaluation.leak_free(run, folder) for name, run in comparison.read(folder, [first, second]).items()}
-    found = comparison.compare(clean[first], clean[second])
-    sentence = leaderboard.first_place(folder, table)
-    assert f"`{first}` minus `{second}`, leak-free, {100 * found['accuracy_difference']:+.1f} points" in sentence
-    assert sentence.endswith("within what chance does." if found["mcnemar_p"] >= 0.05 else "more than chance.")
-    alike = table.loc[["lenet", "lenet"]]  # a network is never ahead of itself
-    assert "+0.0 points [+0.0, +0.0]" in leaderboard.first_place(folder, alike)
-    files = leaderboard.contents(root, "fer2013-3")
-    assert sentence in files[folder / "leaderboard.md"]
+def test_the_first_two_are_compared_on_the_leak_free_part(made, page):
+    folder = made / "results" / DATASET
+    pair = [Run(DATASET, name, home=made).predictions for name in ("champion-all", "lenet")]
+    result = comparison.compare(*(evaluation.leak_free(predictions, folder) for predictions in pair))
+    assert f"`champion-all` minus `lenet`, leak-free: {100 * result['accuracy_difference']:+.1f} points" in page
+    assert f", {comparison.verdict(result['p'])}.\n" in page
 
 
-def test_figures_in_metrics_json_are_not_trusted(root, table):
-    file = root / "results/fer2013-3/lenet/metrics.json"
-    saved = json.loads(file.read_text())
-    saved["test"]["accuracy"] = saved["test_tta"]["accuracy"] = saved["test_leak_free"]["accuracy"] = 0.99
-    file.write_text(json.dumps(saved))
-    assert leaderboard.to_csv(board(root)) == leaderboard.to_csv(table)
-
-
-def test_published_figures_stand_beside_the_same_system_only(table):
-    assert table.loc["lenet", "published_accuracy"] == table.loc["lenet-s1", "published_accuracy"] == 0.787
-    assert "Human Emotions" in table.loc["lenet", "published_protocol"]
-    assert table.loc[["champion-all", "logistic-regression"], "published_accuracy"].isna().all()
+def test_published_figures_stand_beside_the_same_system_only(board):
+    assert board.loc["lenet", "published_accuracy"] == board.loc["lenet-s1", "published_accuracy"] == 0.787
+    assert "Human Emotions" in board.loc["lenet", "published_protocol"]
+    assert board.loc[["champion-all", "logistic-regression"], "published_accuracy"].isna().all()
 
     def figure(dataset, architecture, suffix="", variants=()):
         run = {"dataset": dataset, "architecture": architecture, "suffix": suffix, "variants": variants, "seed": 0}
-        return published.of(run)
+        return published.of(run).get("accuracy")
 
-    assert figure("fer2013", "resnet50v2", "-all-s0", [COPIES_KEPT]).accuracy == 0.6708
+    assert figure("fer2013", "resnet50v2", "-all-s0", [COPIES_KEPT]) == 0.6708
     assert figure("fer2013", "resnet50v2", "-clean", [CLEANED]) is None
     assert figure("fer2013", "resnet50v2", "-wide") is None
     assert figure("fer2013", "lenet") is None
-    assert figure("fer2013-3", "lenet-unweighted") is None
-    pair = {"dataset": "fer2013-3", "model": "ensemble-resnet34-efficientnetb4", "seed": None}
-    assert published.of(pair).accuracy == 0.84
+    pair = {"dataset": DATASET, "model": "ensemble-resnet34-efficientnetb4", "seed": None}
+    assert published.of(pair)["accuracy"] == 0.84
 
 
-def test_markdown_is_a_table_that_says_what_it_is(root):
-    text = leaderboard.contents(root)[root / "results/fer2013-3/leaderboard.md"]
-    rows = [line for line in text.splitlines() if line.startswith("|")]
-    assert len(rows) == 2 + 4
-    assert len({row.count("|") for row in rows}) == 1
-    assert "300 pictures; leak-free: the 270 of them" in text
+def test_finished_runs_third_party_models_and_unfinished_runs_stand_apart(page):
+    ours, third_party, unfinished = (
+        [line.split("`")[1] for line in part.splitlines() if line.startswith("|") and "`" in line]
+        for part in page.replace("**Third-party", "#").replace("**Unfinished", "#").split("#")
+    )
+    assert sorted(ours) == ["champion-all", "lenet", "lenet-s1", "logistic-regression"]
+    assert (third_party, unfinished) == (["theirs"], ["vgg16"])
+    assert "7 of 30 epochs" in page
+
+
+def test_the_page_is_made_of_tables_that_name_their_numbers(made, page):
     labels = make_predictions().labels
-    assert f"Always saying “{['angry', 'happy', 'sad'][np.bincount(labels).argmax()]}” would give " in text
-    lenet = next(row for row in rows if "(`lenet`)" in row)
-    trained = "1,000 pictures, 64 px, 7 of 30 epochs, 2 min"
-    assert f"| 1.23 | 2.5 | 12.3 | {trained} | 0.787 Human Emotions, validation |" in lenet
-    champion = next(row for row in rows if "champion-all" in row)
-    assert "| - | - | 1,000" in champion  # no model file here, and its time was not taken on a CPU
-    assert "`lenet`, 2 seeds, mean ± sd: accuracy 0." in text
-    assert "baseline" not in text
+    assert "300 images. Leak-free: the 270 of them" in page
+    assert f"Majority-class baseline (*{CLASSES[np.bincount(labels).argmax()]}*): " in page
+    lenet = next(line for line in page.splitlines() if "(`lenet`)" in line)
+    test = json.loads((made / f"results/{DATASET}/lenet/metrics.json").read_text())["test"]
+    low, high = (100 * end for end in test["accuracy_interval"])
+    assert f"| {100 * test['accuracy']:.1f} % [{low:.1f}, {high:.1f}] |" in lenet
+    assert lenet.endswith(f"| {100 * test['macro_f1']:.1f} % | 1.23 M | 1,000 images, 64 px, 7 epochs |")
+    assert "| Champion, with duplicates (`champion-all`) |" in page
+    assert "`lenet`, 2 seeds, mean ± standard deviation: accuracy " in page
 
 
-def test_a_missing_baseline_is_noted(root):
-    for file in (root / "results/fer2013-3/logistic-regression").iterdir():
-        file.unlink()
-    text = leaderboard.contents(root)[root / "results/fer2013-3/leaderboard.md"]
-    assert f"`{runs.BASELINE}`, has not been run on this data set yet" in text
+def test_an_ensemble_of_an_unfinished_run_is_unfinished(home):
+    for name in ("theirs", "champion-all", "logistic-regression"):
+        shutil.rmtree(home / "results" / DATASET / name)
+    for name, members in (("ensemble-a", ["lenet", "vgg16"]), ("ensemble-b", ["lenet", "lenet-s1"])):
+        write_run(home / "results" / DATASET / name, training={}, members=dict.fromkeys(members, 0.5))
+    assert read(home)["unfinished"][["ensemble-a", "ensemble-b"]].tolist() == [True, False]
 
 
-def test_csv_reads_back(table):
-    read = pd.read_csv(io.StringIO(leaderboard.to_csv(table)), index_col="model")
-    np.testing.assert_allclose(read["log_loss"], table["log_loss"], rtol=1e-5)
-    assert read.loc["lenet", "parameters"] == 1_234_567
-    assert ",1000,64,7," in leaderboard.to_csv(table)  # whole numbers stay whole, whatever is missing elsewhere
+def test_what_is_missing_is_named(home):
+    (home / f"results/{DATASET}/copied_in_training.csv").unlink()
+    with pytest.raises(FileNotFoundError, match=r"copied_in_training\.csv is missing"):
+        leaderboard.read(DATASET, home)
 
 
-def test_what_is_missing_is_named(root):
-    (root / "results/fer2013-3/lenet/metrics.json").unlink()
-    with pytest.raises(FileNotFoundError, match=r"lenet has predictions but no metrics\.json"):
-        leaderboard.contents(root)
-    (root / "results/fer2013-3/copied_in_training.csv").unlink()
-    with pytest.raises(FileNotFoundError, match=r"no copied_in_training\.csv"):
-        leaderboard.contents(root)
+def test_runs_on_other_images_do_not_stand_in_one_table(home):
+    make_predictions(200).save(home / f"results/{DATASET}/lenet/predictions.csv")
+    with pytest.raises(ValueError, match="champion-all and lenet predict different images"):
+        leaderboard.read(DATASET, home)
 
 
-def test_runs_on_other_pictures_do_not_stand_in_one_table(root):
-    make_predictions(200).save(root / "results/fer2013-3/lenet/predictions.csv")
-    with pytest.raises(ValueError, match="champion-all and lenet predict different pictures"):
-        leaderboard.contents(root)
-
-
-README = "# Title\n<!-- leaderboard:fer2013-3 -->\nold\n<!-- /leaderboard:fer2013-3 -->\nend\n"
-
-
-def test_tables_are_put_between_their_markers():
-    filled = leaderboard.fill(README, {"fer2013-3": "new\n", "other": "unused\n"})
+def test_generated_parts_are_put_between_their_markers():
+    filled = leaderboard.fill(README, {f"leaderboard:{DATASET}": "new\n", "other": "unused\n"})
     assert filled == README.replace("old", "new")
-    assert leaderboard.fill(README, {}) == README
-    assert leaderboard.fill(filled, {"fer2013-3": "new\n"}) == filled
+    assert leaderboard.fill(filled, {f"leaderboard:{DATASET}": "new\n"}) == filled
+    with pytest.raises(ValueError, match="There is a place for leaderboard:fer2013-3"):
+        leaderboard.fill(README, {"other": ""})
     for wrong in (README.replace("/leaderboard:fer", "/leaderboard:far"), README.replace("<!-- /leaderboard", "<!-- ")):
         with pytest.raises(ValueError, match="do not pair up"):
-            leaderboard.fill(wrong, {})
+            leaderboard.fill(wrong, {f"leaderboard:{DATASET}": "new\n"})
 
 
-def test_the_command_writes_what_its_check_then_finds_up_to_date(tmp_path, monkeypatch, capsys):
-    root = tmp_path
-    write_run(root / "results/fer2013-3/champion-all", n=100, flip=False)
-    monkeypatch.setattr(runs, "root", lambda profile="full": root)
-    (root / "README.md").write_text(README)
+def test_the_command_writes_what_its_check_then_accepts(tmp_path, monkeypatch):
+    monkeypatch.setenv("EMOTIONS_HOME", str(tmp_path))
+    assert cli.main(["leaderboard"]) == 2
+    folder = tmp_path / f"results/{DATASET}"
+    write_run(folder / "lenet", n=100, flip=False)
+    write_run(folder / "vgg16", n=100, flip=False, seed=1)
+    (tmp_path / "README.md").write_text(README)
     assert cli.main(["leaderboard", "--check"]) == 1
-    assert capsys.readouterr().err.count("is out of date") == 3
-    assert cli.main(["leaderboard", "--data", "fer2013-3"]) == 0
-    assert "Champion-all (`champion-all`)" in capsys.readouterr().out
-    assert "Champion-all (`champion-all`)" in (root / "README.md").read_text()
+    assert not (folder / "leaderboard.csv").exists()
+    assert cli.main(["leaderboard"]) == 0
+    assert "Lenet (`lenet`)" in (tmp_path / "README.md").read_text()
+    assert (folder / "leaderboard.png").exists() and (folder / "ensemble-plain/metrics.json").exists()
     assert cli.main(["leaderboard", "--check"]) == 0
-    (figure := root / "results/fer2013-3/leaderboard.png").unlink()
-    assert cli.main(["leaderboard"]) == 0 and figure.exists()
-
-    make_predictions(100, skill=2.9, seed=2).save(root / "results/fer2013-3/champion-all/predictions.csv")
-    assert cli.main(["leaderboard", "--check"]) == 1
-    assert cli.main(["leaderboard", "--data", "fer2013"]) == 2
-    assert "has no run on fer2013; there are runs on fer2013-3" in capsys.readouterr().err
-    (root / "README.md").write_text(README.replace("fer2013-3", "fer2031"))
-    assert cli.main(["leaderboard", "--check"]) == 2
-    assert "a place for the leaderboard of fer2031" in capsys.readouterr().err
+    metrics = Run(DATASET, "lenet").metrics
+    (folder / "lenet/metrics.json").write_text(json.dumps(metrics | {"title": "Another"}))
+    outdated = [path.name for path in leaderboard.refresh(check=True)]
+    assert outdated == ["leaderboard.csv", "leaderboard.md", "README.md"]
 
 
 def test_some_runs_stand_side_by_side_in_the_order_given(made):
-    found = {run["model"]: run for run in leaderboard.read(made / "results" / "fer2013-3")}
-    chosen = [found["logistic-regression"], found["champion-all"]]
-    shown = leaderboard.side_by_side(chosen, ("Model", "Accuracy", "Trained on"))
+    chosen = [Run(DATASET, name, home=made) for name in ("logistic-regression", "champion-all")]
+    shown = leaderboard.side_by_side(chosen)
     assert [name.split("`")[1] for name in shown.index] == ["logistic-regression", "champion-all"]
-    assert list(shown.columns) == ["Accuracy", "Trained on"]
-    assert shown["Accuracy"].iloc[1].startswith(f"{found['champion-all']['test']['accuracy']:.3f} [")
+    assert shown["Accuracy"].iloc[1].startswith(f"{100 * chosen[1].metrics['test']['accuracy']:.1f} % [")
 
 
-def test_the_best_network_of_ours_is_named_by_its_validation_accuracy(table):
-    table = table.copy()
-    table["leak_free_accuracy"] = [0.9, 0.8, 0.7, 0.6]  # what is reported does not choose
-    table.loc["lenet", ["validation_accuracy", "leak_free_accuracy"]] = 0.5, 0.8
-    table.loc["lenet-s1", ["validation_accuracy", "members"]] = 0.9, "lenet + champion-all"
-    table.loc["champion-all", ["validation_accuracy", "variants"]] = 0.95, "copies kept"  # validation's too
-    table.loc["logistic-regression", ["validation_accuracy", "trained_by"]] = 0.96, "others"
-    table["leak_free_guessing"] = 0.452
-    assert leaderboard.best("human-emotions-as-distributed", table).startswith("No network of ours"), "its cut leaks"
-    text = leaderboard.best("fer2013-3", table)
-    assert "**Lenet, 0.800 [" in text and "270 leak-free" in text and "7 of 30 epochs" in text and "0.452" in text
-    place = "<!-- leaderboard:x/best -->\n<!-- /leaderboard:x/best -->"
-    assert text in leaderboard.fill(place, {"x/best": text})
+def test_the_best_network_is_chosen_on_validation_and_is_finished_and_ours(board):
+    board = board.copy()
+    board["leak_free_accuracy"] = 0.9  # what is reported does not choose
+    board.loc["lenet", ["validation_accuracy", "leak_free_accuracy"]] = 0.5, 0.8
+    board.loc["lenet-s1", ["validation_accuracy", "members"]] = 0.9, "lenet + champion-all"
+    board.loc[["champion-all", "logistic-regression", "vgg16", "theirs"], "validation_accuracy"] = 0.95
+    text = leaderboard.best(DATASET, board)
+    assert "**Lenet, 80.0 % [" in text and "270 leak-free" in text and "7 epochs" in text
+    board["with_duplicates"] = True
+    assert leaderboard.best(DATASET, board).startswith("No network of ours")
+
+
+def test_the_list_of_models_begins_with_the_default(home, monkeypatch):
+    saved = {}
+    for name in ("vgg16", "lenet"):
+        file = home / "models" / f"{name}-{DATASET}.keras"
+        file.write_bytes(bytes(2_500_000))
+        saved[file] = {"dataset": DATASET, "model": name, "class_names": CLASSES, "guessing": 0.4,
+                       "abstention": [{"accuracy": 0.9}]}  # fmt: skip
+    lines = leaderboard.model_list(home, saved).splitlines()
+    assert lines[2].startswith("| [`vgg16-fer2013-3`](models/vgg16-fer2013-3.md) (unfinished) | `fer2013-3` | angry, ")
+    assert lines[2].endswith(" | 40.0 % | 90.0 % | 2.5 |")
+    monkeypatch.setattr(leaderboard, "DEFAULT", "lenet-fer2013-3")
+    first = leaderboard.model_list(home, saved).splitlines()[2]
+    assert first.startswith("| [`lenet-fer2013-3`](models/lenet-fer2013-3.md) (default) | ")

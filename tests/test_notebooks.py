@@ -162,7 +162,9 @@ def write_notebook(home, *sources, name="01_small.ipynb"):
     return path
 
 
-SHOW = "import os\nfrom pathlib import Path\nprint(DATASET, SEED, os.environ.get('EMOTIONS_HOME', 'here'), Path.cwd().name)"
+SHOW = """import os
+from pathlib import Path
+print(DATASET, SEED, os.environ.get('EMOTIONS_HOME', 'here'), Path.cwd().name)"""
 
 
 def test_a_notebook_runs_with_parameters_and_its_source_stays_as_it_is(home, capsys):

@@ -1,92 +1,86 @@
 """Committed results do not drift: every figure in them follows from the committed predictions."""
 
-import json
-from functools import cache
-
 import numpy as np
-import pandas as pd
 import pytest
 
-from emotions import runs
+from emotions import files, runs
 from emotions.data import synthetic
 from emotions.evaluation import cards, ensembles, leaderboard
-from emotions.models import registry as models
+from emotions.evaluation.metrics import measure_folder
+from emotions.models.files import read_card
 
-RUNS = sorted(path.parent for path in (runs.root() / "results").glob("*/*/predictions.csv"))
-if not RUNS:
-    pytest.skip("results/ holds no evaluated run yet, so nothing can have drifted", allow_module_level=True)
-
-
-@cache
-def measured(folder, read=leaderboard.read):  # as it was before a test put this in its place
-    return {run["model"]: run for run in read(folder)}
+HOME = files.REPOSITORY
+RUNS = [run for dataset in leaderboard.datasets(HOME) for run in runs.all_of(dataset, HOME).values()]
+MODELS = sorted((HOME / "models").glob("*.keras"))
+by_run = pytest.mark.parametrize("run", RUNS, ids=lambda run: f"{run.dataset}/{run.name}")
 
 
-def assert_same(found, saved, where):
+def assert_same(computed, saved, where):
     if isinstance(saved, dict):
-        assert sorted(found) == sorted(saved), where
+        assert sorted(computed) == sorted(saved), where
         for key, value in saved.items():
-            assert_same(found[key], value, f"{where}: {key}")
+            assert_same(computed[key], value, f"{where}: {key}")
     elif isinstance(saved, list):
-        assert len(found) == len(saved), where
+        assert len(computed) == len(saved), where
         for k, value in enumerate(saved):
-            assert_same(found[k], value, f"{where}[{k}]")
+            assert_same(computed[k], value, f"{where}[{k}]")
     elif isinstance(saved, float):
-        assert found == pytest.approx(saved, rel=1e-9, abs=1e-9), where
+        assert computed == pytest.approx(saved, rel=1e-9, abs=1e-9), where
     else:
-        assert found == saved, where
+        assert computed == saved, where
 
 
-@pytest.mark.parametrize("folder", RUNS, ids=lambda folder: f"{folder.parent.name}/{folder.name}")
-def test_metrics_follow_from_the_predictions(folder):
-    saved = json.loads((folder / "metrics.json").read_text())
-    assert (saved["dataset"], saved["model"]) == (folder.parent.name, folder.name)
-    assert_same(measured(folder.parent)[folder.name], saved, f"{folder / 'metrics.json'}")
+def test_there_are_results():
+    assert len(RUNS) >= 30 and len(MODELS) >= 5
+
+
+@by_run
+def test_metrics_follow_from_the_predictions(run):
+    saved = run.metrics
+    assert (saved["dataset"], saved["model"]) == (run.dataset, run.name)
+    figures = {key: value for key, value in saved.items() if key.split("_")[0] in ("validation", "test")}
+    assert_same(measure_folder(run.folder), figures, run.folder)
     assert all(saved["split_sizes"][split] == saved[split]["n"] for split in ("validation", "test"))
 
 
-@pytest.mark.parametrize("folder", RUNS, ids=lambda folder: f"{folder.parent.name}/{folder.name}")
-def test_what_is_told_of_the_training_is_what_was_recorded(folder):
-    """Baselines, ensembles and the models of others have no record, and so tell nothing."""
-    files = [folder / name for name in ("training.json", "history.csv")]
-    told = json.loads((folder / "metrics.json").read_text())["training"]
-    if not any(file.exists() for file in files):
-        assert told == {}
+@by_run
+def test_the_record_of_the_training_is_what_metrics_hold(run):
+    """Baselines, ensembles and third-party models have none."""
+    recorded, command = run.metrics["training"], run.command
+    assert command, "every run has the command that made it"
+    if not recorded:
+        assert not (run.folder / "training.json").exists() and not (run.folder / "history.csv").exists()
         return
-    assert told == json.loads(files[0].read_text())
-    history = pd.read_csv(files[1])
-    assert history["epoch"].tolist() == list(range(1, told["epochs_trained"] + 1))
-    assert told["best_epoch"] == history["epoch"][history["val_accuracy"].idxmax()]
+    assert recorded == run.training
+    assert run.history["epoch"].tolist() == list(range(1, recorded["epochs_trained"] + 1))
+    assert recorded["best_epoch"] == run.history["epoch"][run.history["val_accuracy"].idxmax()]
 
 
-@pytest.mark.parametrize("file", sorted((runs.root() / "models").glob("*.keras")), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", MODELS, ids=lambda file: file.stem)
 def test_a_committed_model_is_the_one_that_was_measured(file):
-    card = models.read_card(file)
-    run = runs.saved(card["dataset"])[card["model"]]
+    card = read_card(file)
+    run = runs.Run(card["dataset"], card["model"], home=HOME)
     assert run.file == file and run.digest == run.metrics["digest"], "its weights are those that were measured"
     assert run.load().count_params() == run.metrics["parameters"]
 
 
-def test_the_model_of_drawn_faces_gives_the_predictions_that_are_kept():
-    """Of it alone the pictures can be made again anywhere."""
-    run, count = runs.saved("synthetic")["compact"], 24
-    kept = run.predictions.take(slice(0, count))
+def test_the_model_of_drawn_faces_gives_the_saved_predictions():
+    """Of it alone the images can be made again anywhere."""
+    run, count = runs.Run("synthetic", "compact", home=HOME), 24
+    saved = run.predictions.take(slice(0, count))
     test = synthetic.load().test
-    assert test.ids[:count].tolist() == kept.ids.tolist()
-    np.testing.assert_allclose(run.load().predict(test.images[:count], verbose=0), kept.probabilities, atol=1e-3)
+    assert test.ids[:count].tolist() == saved.ids.tolist()
+    np.testing.assert_allclose(run.load().predict(test.images[:count], verbose=0), saved.probabilities, atol=1e-3)
 
 
-@pytest.mark.parametrize("folder", sorted({run.parent for run in RUNS}), ids=lambda folder: folder.name)
-def test_ensembles_were_chosen_from_all_runs(folder):
-    assert not ensembles.outdated(folder), "a run has come since: run python -m emotions leaderboard"
+@pytest.mark.parametrize("dataset", leaderboard.datasets(HOME))
+def test_ensembles_were_chosen_from_all_runs(dataset):
+    assert not ensembles.build_all(dataset, HOME, check=True), "run python -m emotions leaderboard"
 
 
-def test_model_cards_follow_from_the_runs():
-    outdated = cards.stale(cards.contents(runs.root()))
-    assert not outdated, f"out of date, run python -m emotions cards: {', '.join(map(str, outdated))}"
-
-
-def test_leaderboards_and_readme_follow_from_the_predictions(monkeypatch):
-    monkeypatch.setattr(leaderboard, "read", lambda folder: list(measured(folder).values()))
-    outdated = leaderboard.stale(leaderboard.contents(runs.root()))
-    assert not outdated, f"out of date, run python -m emotions leaderboard: {', '.join(map(str, outdated))}"
+def test_cards_leaderboards_and_readme_follow_from_the_records():
+    saved = cards.contents(HOME)
+    assert not cards.stale(saved), "run python -m emotions leaderboard"
+    texts = leaderboard.contents(HOME, saved)
+    outdated = [path for path, text in texts.items() if path.read_text(encoding="utf-8") != text]
+    assert not outdated, "run python -m emotions leaderboard"

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import REPOSITORY, blobs, easy_faces, run_under, small_net
+from conftest import REPOSITORY, blobs, easy_faces, run_under, small_net  # noqa: F401  easy_faces: programs below
 from keras import layers
 
 from emotions import runs, training
@@ -181,7 +181,7 @@ def test_early_stopping_ends_the_training_and_is_recorded(home, easy_dataset):
 
 
 def test_a_saved_run_shows_its_log_and_trains_nothing(home, easy_dataset, capsys):
-    model, history = train(plain, "a", easy_dataset, epochs=2)
+    _, history = train(plain, "a", easy_dataset, epochs=2)
     run = runs.Run("easy", "a")
     run.finish({"title": "A"})
     capsys.readouterr()
