@@ -52,7 +52,7 @@ def parameters(path: Path) -> dict:
 
 
 def chosen(path: Path, settings: dict, quick: bool) -> dict:
-    """Return the parameters to set in a notebook: its QUICK values, if wanted, and those of the command line.
+    """Return the parameters to set in a notebook: for a quick run its QUICK values, trained anew; and `settings`.
 
     Raises:
         ValueError: the notebook has no such parameter; names the nearest.
@@ -63,7 +63,8 @@ def chosen(path: Path, settings: dict, quick: bool) -> dict:
             nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)
             hint = f"; did you mean {nearest[0]}?" if nearest else "."
             raise ValueError(f"{path.name} has no parameter {name}{hint} It has {', '.join(known)}.")
-    return (known.get("QUICK", {}) if quick else {}) | settings
+    usual = known.get("QUICK", {}) | ({"TRAIN": True} if "TRAIN" in known else {}) if quick else {}
+    return usual | settings
 
 
 def environment(quick: bool) -> dict[str, str]:
