@@ -29,20 +29,15 @@ def temperature_scale(predictions: Predictions, temperature: float) -> Predictio
 
 def fit_temperature(validation: Predictions) -> float:
     """Return the temperature of least log loss on validation (Guo et al. 2017, section 4.2)."""
-    result = minimize_scalar(
-        lambda x: _loss(temperature_scale(validation, np.exp(x))),
-        bounds=np.log(TEMPERATURES),
-        method="bounded",
-        options={"xatol": 1e-6},
-    )
-    return float(np.exp(result.x))
+
+    def loss(logarithm: float) -> float:
+        return _loss(temperature_scale(validation, np.exp(logarithm)))
+
+    return float(np.exp(minimize_scalar(loss, bounds=np.log(TEMPERATURES), options={"xatol": 1e-6}).x))
 
 
 def calibrate(validation: Predictions, test: Predictions, temperature: float | None = None) -> dict[str, float]:
-    """Measure what temperature scaling, fitted on validation, does on test.
-
-    Args:
-        temperature: that of `fit_temperature`, where it is known.
+    """Measure what temperature scaling, fitted on validation unless it is given, does on test.
 
     Returns:
         temperature (above 1: the model was overconfident); ece and log_loss on test, each with `_before` and `_after`.
@@ -96,7 +91,7 @@ def aurc(predictions: Predictions) -> float:
 
 
 def accuracy_at(predictions: Predictions, share: float) -> float:
-    """Return the accuracy at a coverage: on the most confident images, of which at least `share` (0 to 1) are answered."""
+    """Return the accuracy at a coverage: on the most confident images, at least a `share` (0 to 1) of all."""
     if not 0 < share <= 1:
         raise ValueError(f"The coverage is {share}, and must be above 0 and at most 1.")
     curve = coverage(predictions)

@@ -14,8 +14,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from emotions import files
 from emotions.data.variants import learned_copies
 from emotions.evaluation import calibration
-from emotions.evaluation.metrics import (PHOTOS, beats_majority_class, leak_free, majority_class, percent, shown,
-                                         summary)  # fmt: skip
+from emotions.evaluation.metrics import PHOTOS, beats_majority_class, leak_free, majority_class, percent, shown, summary
 from emotions.models.files import add_card, read_card
 from emotions.runs import Predictions, Run
 
@@ -25,7 +24,8 @@ EXPLANATIONS = {
     "input": "RGB images of faces, N x H x W x 3, any size, values 0-255",
     "calibration": "The model's own probabilities p are not calibrated; softmax(log(p) / temperature) are, with "
     "the temperature fitted on validation. The figures here are of the model's own.",
-    "limits": "Posed and web-scraped faces, many disputed labels, none of who is shown: not for decisions about people.",
+    "limits": "Posed and web-scraped faces, many disputed labels, none of who is shown: "
+    "not for decisions about people.",
 }
 
 
@@ -81,16 +81,12 @@ def reliance(validation: Predictions, test: Predictions) -> dict:
 
 
 def for_people(run: Run, card: dict) -> str:
-    """Return the card as Markdown, with the metadata of a Hugging Face model card in front.
-
-    Args:
-        card: from `for_programs`.
-    """
+    """Return the card as Markdown, from that of `for_programs`, with the metadata of a Hugging Face card in front."""
     metrics, split = run.metrics, counted(run.metrics)
     results = [EvalResult("image-classification", run.dataset, run.dataset, "accuracy", card[name]["accuracy"],
                           dataset_split=name) for name in ("test", "test_leak_free")]  # fmt: skip
     data = ModelCardData(license="mit", library_name="keras", pipeline_tag="image-classification",
-                         tags=["facial-emotion-recognition"], model_name=run.file.stem, eval_results=results)  # fmt: skip
+                         tags=["emotion-recognition"], model_name=run.file.stem, eval_results=results)  # fmt: skip
     text = ModelCard.from_template(
         data,
         template_path=str(TEMPLATE),
@@ -118,13 +114,13 @@ def display_title(metrics: dict) -> str:
 
 
 def unfinished(training: dict) -> bool:
-    """Tell from a `training.json` whether a training was cut short: neither its planned end nor EarlyStopping reached."""
+    """Tell from a `training.json` whether a training was cut short: before its planned end, not by EarlyStopping."""
     trained, planned = training.get("epochs_trained", 0), training.get("recipe_epochs") or 0
     return trained < planned and not training.get("stopped_early")
 
 
 def markdown_table(table: pd.DataFrame) -> str:
-    """Return a table of text as Markdown, its index as the first column; columns with digits are aligned to the right."""
+    """Return a table of text as Markdown, its index as the first column; numbers are aligned to the right."""
     right = [table[name].str.contains(r"^[\d.]+(?: [%M]|$)").any() for name in table.columns]
     rows = [[table.index.name, *table.columns], ["---", *("---:" if numbers else "---" for numbers in right)]]
     rows += [[str(name), *row] for name, row in zip(table.index, table.to_numpy().tolist(), strict=True)]

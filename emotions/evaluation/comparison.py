@@ -33,19 +33,12 @@ def align(runs: Mapping[str, Predictions]) -> dict[str, Predictions]:
         one, first = next(iter(aligned.items()), (name, run))
         if run.class_names != first.class_names:
             raise ValueError(f"{one} and {name} have different classes, {first.class_names} and {run.class_names}.")
-        positions = pd.Index(run.ids)
-        if not positions.is_unique:
-            raise ValueError(f"{name} predicts the image {positions[positions.duplicated()][0]} twice.")
-        shared = set(run.ids) & set(first.ids)
-        if not len(shared) == len(run) == len(first):
-            raise ValueError(
-                f"{one} and {name} predict different images: {len(first):,} and {len(run):,}, of which "
-                f"{len(shared):,} are the same. Compare runs on one split of one data set."
-            )
-        run = run.take(positions.get_indexer(first.ids))
-        if (differs := run.labels != first.labels).any():
-            raise ValueError(f"{one} and {name} differ in {differs.sum():,} labels, such as that of {run.ids[differs][0]}.")
-        aligned[name] = run
+        if len(set(run.ids)) < len(run) or set(run.ids) != set(first.ids):
+            sizes = f"{len(first):,} and {len(run):,}"
+            raise ValueError(f"{one} and {name} predict different images, {sizes}, or one twice.")
+        aligned[name] = run.take(pd.Index(run.ids).get_indexer(first.ids))
+        if (differs := aligned[name].labels != first.labels).any():
+            raise ValueError(f"{one} and {name} differ in {differs.sum():,} labels.")
     return aligned
 
 
@@ -79,7 +72,7 @@ def compare(first: Predictions, second: Predictions, resamples: int = RESAMPLES,
     return pair.drop([name for name in pair.index if name in ("first", "second") or name.endswith("_holm")]).to_dict()
 
 
-def compare_all(runs: Mapping[str, Predictions], resamples: int = RESAMPLES, seed: int = 0, photos=None) -> pd.DataFrame:
+def compare_all(runs: Mapping[str, Predictions], resamples=RESAMPLES, seed: int = 0, photos=None) -> pd.DataFrame:
     """Compare every two models.
 
     Returns:
@@ -105,7 +98,8 @@ def compare_all(runs: Mapping[str, Predictions], resamples: int = RESAMPLES, see
 
 
 def _figures(run: Predictions) -> dict[str, float]:
-    macro_f1 = f1_score(run.labels, run.predicted, labels=range(len(run.class_names)), average="macro", zero_division=0)
+    classes = range(len(run.class_names))
+    macro_f1 = f1_score(run.labels, run.predicted, labels=classes, average="macro", zero_division=0)
     return {"accuracy": accuracy_score(run.labels, run.predicted), "macro_f1": macro_f1}
 
 
@@ -146,22 +140,16 @@ def verdict(p: float) -> str:
 
 def holm(p_values) -> np.ndarray:
     """Correct p-values for their number by Holm's step-down method (Holm 1979)."""
-    p_values = np.asarray(p_values, float)
-    order = np.argsort(p_values)
-    steps = np.arange(len(order), 0, -1)
-    corrected = np.empty_like(p_values)
-    corrected[order] = np.minimum(np.maximum.accumulate(p_values[order] * steps), 1)
-    return corrected
+    ordered = np.sort(p_values)
+    corrected = np.minimum(np.maximum.accumulate(ordered * np.arange(len(ordered), 0, -1)), 1)
+    return corrected[np.argsort(np.argsort(p_values))]
 
 
 def matrix(pairs: pd.DataFrame, value: str = "p_holm") -> pd.DataFrame:
     """Return a column of `compare_all` as a square table, empty on the diagonal; differences are row minus column."""
     names = pd.unique(pairs[["first", "second"]].to_numpy().ravel())
-    table = pd.DataFrame(np.nan, index=names, columns=names)
-    for first, second, number in pairs[["first", "second", value]].itertuples(index=False):
-        table.loc[first, second] = number
-        table.loc[second, first] = -number if value.endswith("_difference") else number
-    return table
+    upper = pairs.pivot(index="first", columns="second", values=value).reindex(index=names, columns=names)
+    return upper.fillna(-upper.T if value.endswith("_difference") else upper.T).rename_axis(index=None, columns=None)
 
 
 def over_seeds(table: pd.DataFrame, figures: Iterable[str] = ("accuracy", "macro_f1", "log_loss")) -> pd.DataFrame:
@@ -174,8 +162,8 @@ def over_seeds(table: pd.DataFrame, figures: Iterable[str] = ("accuracy", "macro
     Returns:
         one row per model with two seeds or more: seeds (their number), `<figure>_mean` and `<figure>_sd`.
     """
-    figures = list(figures)
-    groups = table[figures].astype(float).groupby([re.sub(r"-s\d+$", "", name) for name in table.index], sort=False)
+    models = [re.sub(r"-s\d+$", "", name) for name in table.index]
+    groups = table[list(figures)].astype(float).groupby(models, sort=False)
     counts = groups.size().rename("seeds")
     columns = [groups[name].agg(["mean", "std"]).set_axis([f"{name}_mean", f"{name}_sd"], axis=1) for name in figures]
     return pd.concat([counts, *columns], axis=1)[counts > 1]
@@ -187,11 +175,8 @@ def wilson(hits, n) -> tuple[np.ndarray, np.ndarray]:
     Args:
         hits, n: how many of how many; numbers or arrays. A share times its n is rounded to the whole number it was.
     """
-
-    def ends(hits, n):
-        return tuple(binomtest(round(hits), round(n)).proportion_ci(0.95, method="wilson"))
-
-    low, high = np.vectorize(ends, otypes=[float, float])(hits, n)
+    one = np.vectorize(lambda hits, n: tuple(binomtest(round(hits), round(n)).proportion_ci(0.95, "wilson")), "dd")
+    low, high = one(hits, n)
     return low[()], high[()]  # of numbers, numbers
 
 
@@ -204,6 +189,7 @@ def accuracy_by(run: Predictions, groups) -> pd.DataFrame:
     Returns:
         one row per group, sorted: n, accuracy, low, high.
     """
-    table = pd.Series(run.predicted == run.labels).groupby(np.asarray(groups)).agg(n="size", hits="sum", accuracy="mean")
+    correct = pd.Series(run.predicted == run.labels).groupby(np.asarray(groups))
+    table = correct.agg(n="size", hits="sum", accuracy="mean")
     table["low"], table["high"] = wilson(table["hits"], table["n"])
     return table.drop(columns="hits")

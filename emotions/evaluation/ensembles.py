@@ -69,7 +69,7 @@ def select(validation: Mapping[str, Predictions], rounds: int = ROUNDS) -> dict[
 
 
 def best_average(validation: Mapping[str, Predictions]) -> list[str]:
-    """Return the members of the best plain average on validation: the k runs of least log loss, with the best k >= 2."""
+    """Return the members of the best plain average on validation: the best k runs by log loss, with the best k > 1."""
 
     def loss(predictions: Predictions) -> float:
         classes = range(len(predictions.class_names))
@@ -86,56 +86,52 @@ def candidates(dataset: str, home: Path | None = None) -> dict[str, Run]:
     Left out are ensembles, third-party models, which may have been chosen by these very images, and what
     was trained on copies of validation images.
     """
-
-    def suitable(metrics: dict) -> bool:
-        return not ({"members", "trained_by"} & set(metrics) or learned_copies(metrics))
-
-    return {name: run for name, run in runs.all_of(dataset, home).items() if suitable(run.metrics)}
+    records = {name: (run, run.metrics) for name, run in runs.all_of(dataset, home).items()}
+    return {name: run for name, (run, metrics) in records.items()
+            if not ({"members", "trained_by"} & set(metrics) or learned_copies(metrics))}  # fmt: skip
 
 
-def choices(dataset: str, home: Path | None = None) -> dict[str, dict]:
-    """Return the arguments of `build` for each ensemble that the runs of a data set allow, by name.
+def build_all(dataset: str, home: Path | None = None, check: bool = False) -> dict[str, Run]:
+    """Build the ensembles that the runs of a data set allow, where they are out of date.
 
     These are `PAIR`; those built before of members that somebody named; and of all `candidates`, where there are two
     or more, the best plain average and the weighted one, unless all the weight is on one run.
+
+    Args:
+        check: build nothing.
+
+    Returns:
+        all ensembles, by name; with `check` those that are out of date.
     """
     finished = runs.all_of(dataset, home)
     chosen = {PAIR: {"members": list(PAIR_MEMBERS)}}
     chosen |= {name: run.metrics["told"] for name, run in finished.items() if "told" in run.metrics}
-    chosen = {name: told for name, told in chosen.items() if name not in CHOSEN and set(told["members"]) <= set(finished)}
+    possible = {name for name, told in chosen.items() if set(told["members"]) <= set(finished)}
+    chosen = {name: chosen[name] for name in chosen if name in possible - set(CHOSEN)}
     validation = {name: run.validation for name, run in candidates(dataset, home).items()}
     if len(validation) > 1:
         chosen[PLAIN] = {"members": best_average(validation)}
         if len(select(validation)) > 1:
             chosen[WEIGHTED] = {"members": list(validation), "weighted": True}
-    return chosen
-
-
-def outdated(dataset: str, home: Path | None = None) -> list[str]:
-    """Return the names of ensembles that are not, or no longer, as `choices` and their members' predictions say."""
-    finished, chosen = runs.all_of(dataset, home), choices(dataset, home)
-
-    def current(name: str, members: Sequence[str], weighted: bool = False, title: str | None = None) -> bool:
-        if name not in finished:
-            return False
-        metrics, weights = finished[name].metrics, _weights([finished[member] for member in members], weighted)
-        return metrics["members"] == weights and all(
-            finished[member].metrics["evaluated"] <= metrics["evaluated"] for member in weights
-        )
-
-    gone = [name for name in CHOSEN if name in finished and name not in chosen]
-    return gone + [name for name, told in chosen.items() if not current(name, **told)]
-
-
-def build_all(dataset: str, home: Path | None = None) -> dict[str, Run]:
-    """Build the ensembles that are `outdated`, remove those that `choices` no longer has; return all ensembles."""
-    chosen = choices(dataset, home)
-    for name in outdated(dataset, home):
+    outdated = {name: Run(dataset, name, home=home or files.home()) for name in (*CHOSEN, *chosen)
+                if not _current(finished.get(name), chosen.get(name), finished)}  # fmt: skip
+    for name, run in {} if check else outdated.items():
         if name in chosen:
             build(dataset, name, **chosen[name], home=home)
         else:
-            shutil.rmtree((home or files.home()) / "results" / dataset / name)
-    return {name: run for name, run in runs.all_of(dataset, home).items() if "members" in run.metrics}
+            shutil.rmtree(run.folder)
+    return outdated if check else {name: run for name, run in runs.all_of(dataset, home).items()
+                                   if "members" in run.metrics}  # fmt: skip
+
+
+def _current(run: Run | None, told: dict | None, finished: dict[str, Run]) -> bool:
+    """Tell whether an ensemble exists exactly if it should, with the weights and the members' predictions of today."""
+    if run is None or told is None:
+        return run is told
+    metrics, weights = run.metrics, _weights([finished[name] for name in told["members"]], told.get("weighted", False))
+    return metrics["members"] == weights and all(
+        finished[name].metrics["evaluated"] <= metrics["evaluated"] for name in weights
+    )
 
 
 def build(dataset: str, name: str, members: Sequence[str], *, weighted: bool = False, title: str | None = None,

@@ -12,7 +12,7 @@ import pandas as pd
 from emotions import backend, files
 from emotions.data.dataset import Dataset, Split
 from emotions.evaluation import cards
-from emotions.evaluation.metrics import measure_folder
+from emotions.evaluation.metrics import COPIED, PHOTOS, measure_folder
 from emotions.models.files import add_card, light_copy
 from emotions.runs import Predictions, Run, digest_of
 
@@ -104,13 +104,17 @@ def report(run: Run, faces: Dataset, **facts) -> dict:
     """Return the content of `metrics.json`, computed from the predictions in the run's folder.
 
     The ids of test images that have a copy in training are kept beside the run folders, in
-    `copied_in_training.csv`, so that the leak-free part can be measured without the data set.
+    `copied_in_training.csv`, so that the leak-free part can be measured without the data set; in `photos.csv` so is
+    from which photo each image was made, where there are several of one, which intervals need.
 
     Args:
         facts: on the model, beside what `runs.start` was told.
     """
     copied = pd.DataFrame({"id": sorted(faces.copied)})
-    files.write(run.folder.parent / "copied_in_training.csv", copied.to_csv(index=False, lineterminator="\n"))
+    files.write(run.folder.parent / COPIED, copied.to_csv(index=False, lineterminator="\n"))
+    if faces.name.startswith("human-emotions"):  # several images of each photo
+        splits = [pd.DataFrame({"id": split.ids, "photo": split.groups}) for split in (faces.validation, faces.test)]
+        files.write(run.folder.parent / PHOTOS, pd.concat(splits).to_csv(index=False, lineterminator="\n"))
     training = run.training if (run.folder / "training.json").exists() else {}
     told = {name: value for name, value in run.facts.items() if name not in ("seed", "command")}
     return {

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from cleanlab.count import compute_confident_joint, estimate_joint
+from cleanlab.count import estimate_joint
+from cleanlab.filter import find_label_issues
 from cleanlab.rank import get_label_quality_scores
 from scipy.stats import binomtest
 
@@ -41,19 +42,11 @@ def suspicious(predictions: Predictions, score: str = MARGIN) -> pd.DataFrame:
     rows, names = np.arange(len(predictions)), np.array(predictions.class_names)
     others = predictions.probabilities.copy()
     others[rows, predictions.labels] = -1
-    _, confident = compute_confident_joint(
-        predictions.labels, predictions.probabilities, return_indices_off_diagonal=True
-    )
-    table = pd.DataFrame(
-        {
-            "id": predictions.ids,
-            "label": names[predictions.labels],
-            "suggested": names[others.argmax(axis=1)],
-            "score": scores(predictions, score),
-            "confident": np.isin(rows, confident),
-        }
-    )
-    return table.iloc[rank(predictions, score)].reset_index(drop=True)
+    given = (predictions.labels, predictions.probabilities)
+    confident = find_label_issues(*given, filter_by="confident_learning", n_jobs=1)
+    columns = {"id": predictions.ids, "label": names[predictions.labels], "suggested": names[others.argmax(axis=1)],
+               "score": scores(predictions, score), "confident": confident}  # fmt: skip
+    return pd.DataFrame(columns).iloc[rank(predictions, score)].reset_index(drop=True)
 
 
 def joint(predictions: Predictions) -> pd.DataFrame:
@@ -98,10 +91,5 @@ def precision_at(k: int, ranking: np.ndarray, truth: np.ndarray) -> dict:
         raise ValueError(f"k is {k}, for a ranking of {len(ranking):,} and the truth on {len(truth):,} images.")
     wrong = int(truth[ranking[:k]].sum())
     interval = binomtest(wrong, k).proportion_ci(0.95)
-    return {
-        "k": k,
-        "wrong": wrong,
-        "precision": wrong / k,
-        "interval": [float(interval.low), float(interval.high)],
-        "base_rate": float(truth.mean()),
-    }
+    return {"k": k, "wrong": wrong, "precision": wrong / k, "interval": [float(end) for end in interval],
+            "base_rate": float(truth.mean())}  # fmt: skip

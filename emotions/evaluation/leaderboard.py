@@ -1,4 +1,4 @@
-"""Which model is best, and is the difference significant? The leaderboard of a data set, from its runs' predictions.
+"""Which model is best, and is the difference significant? The leaderboard of a data set, from its runs' records.
 
 `refresh` writes `results/<dataset>/leaderboard.csv` with every column, `leaderboard.md` and README with the main ones,
 the figure and the model cards; `side_by_side` shows some runs in a notebook.
@@ -19,33 +19,22 @@ from emotions import files, runs
 from emotions.data.variants import learned_copies
 from emotions.evaluation import cards, comparison, ensembles, published
 from emotions.evaluation.baseline import NAME as BASELINE
-from emotions.evaluation.metrics import majority_class, measure, percent, photos_of, read_splits, shown
+from emotions.evaluation.metrics import leak_free, majority_class, percent, photos_of, shown
 from emotions.models.files import DEFAULT
 from emotions.runs import Predictions, Run
 
-TEMPLATE = Path(__file__).with_name("leaderboard_template.md")
 WHOLE = ("parameters", "training_pictures", "input_size", "epochs", "recipe_epochs", "seed")  # integers, with gaps
-INTERVALS = ("macro_f1", "mcc", "log_loss", "ece")  # figures that have one, beside accuracy
 
 
 def read(dataset: str, home: Path) -> tuple[list[dict], dict[str, Predictions]]:
-    """Read the predictions of all runs on a data set, each file once, and measure them.
-
-    Returns:
-        the content of each `metrics.json`, with every figure computed anew; the leak-free predictions, by run.
+    """Read the runs on a data set: the content of each `metrics.json`; the leak-free test predictions, by run.
 
     Raises:
         ValueError: the runs were not tested on the same images.
     """
-    records, tests, clean = [], {}, {}
-    for name, run in runs.all_of(dataset, home).items():
-        splits = read_splits(run.folder)
-        figures = {split: measure(part, photos=photos_of(part, run.folder.parent)) for split, part in splits.items()}
-        facts = {key: value for key, value in run.metrics.items() if key.split("_")[0] not in ("validation", "test")}
-        records.append(facts | figures)
-        tests[name], clean[name] = splits["test"], splits["test_leak_free"]
-    comparison.align(tests)
-    return records, clean
+    finished = runs.all_of(dataset, home)
+    clean = {name: leak_free(run.predictions, run.folder.parent) for name, run in finished.items()}
+    return [run.metrics for run in finished.values()], comparison.align(clean)
 
 
 def table(records: Iterable[dict], home: Path | None = None) -> pd.DataFrame:
@@ -75,8 +64,8 @@ def _row(metrics: dict, home: Path) -> dict:
     unrecorded = metrics["split_sizes"]["train"] if metrics["model"] == BASELINE else None
 
     def with_interval(figure: str, measured: dict = test, prefix: str = "") -> dict:
-        low, high = measured[f"{figure}_interval"]
-        return {f"{prefix}{figure}": measured[figure], f"{prefix}{figure}_low": low, f"{prefix}{figure}_high": high}
+        ends = zip(("", "_low", "_high"), (measured[figure], *measured[f"{figure}_interval"]), strict=True)
+        return {f"{prefix}{figure}{end}": value for end, value in ends}
 
     row = {
         "model": metrics["model"],
@@ -93,7 +82,7 @@ def _row(metrics: dict, home: Path) -> dict:
         "flip_averaged_leak_free_accuracy": metrics.get("test_leak_free_tta", {}).get("accuracy"),
         "validation_accuracy": metrics["validation"]["accuracy"],
     }
-    for figure in INTERVALS:
+    for figure in ("macro_f1", "mcc", "log_loss", "ece"):
         row |= with_interval(figure)
     return row | {
         **{figure: test.get(figure) for figure in ("top_2", "top_3", "roc_auc")},
@@ -148,6 +137,11 @@ def side_by_side(chosen: Sequence[Run]) -> pd.DataFrame:
     return _display(table(run.metrics for run in chosen).loc[[run.name for run in chosen]])
 
 
+def _render(name: str, **values) -> str:
+    template = jinja2.Template(Path(__file__).with_name(f"{name}_template.md").read_text(encoding="utf-8"))
+    return template.render(percent=percent, shown=shown, **values).rstrip("\n") + "\n"
+
+
 def to_markdown(dataset: str, board: pd.DataFrame, first: dict | None = None, with_unfinished: bool = True) -> str:
     """Return the main columns: our finished runs, third-party models and, on request, unfinished runs.
 
@@ -155,20 +149,21 @@ def to_markdown(dataset: str, board: pd.DataFrame, first: dict | None = None, wi
         board: from `table`.
         first: from `first_place`.
     """
-    elsewhere = published.on(dataset)
-    return jinja2.Template(TEMPLATE.read_text(encoding="utf-8")).render(
+    ours, elsewhere = _ours(board), published.on(dataset)
+    return _render(
+        "leaderboard",
         dataset=dataset,
         top=board.iloc[0],
-        ours=_ours(board),
+        ours=ours,
         third_party=board[board["trained_by"].notna()],
         unfinished=board[board["unfinished"] & with_unfinished],
         first=first,
-        seeds=comparison.over_seeds(_ours(board), ["accuracy", "leak_free_accuracy", "macro_f1"]),
+        seeds=comparison.over_seeds(ours, ["accuracy", "leak_free_accuracy", "macro_f1"]),
         published=elsewhere[elsewhere["models"] == ""].to_dict("records"),
         table=lambda rows: cards.markdown_table(_display(rows)),
-        percent=percent,
+        points=comparison.points,
         verdict=comparison.verdict,
-    ) + "\n"  # fmt: skip
+    )
 
 
 def _ours(board: pd.DataFrame) -> pd.DataFrame:
@@ -176,12 +171,7 @@ def _ours(board: pd.DataFrame) -> pd.DataFrame:
 
 
 def first_place(board: pd.DataFrame, clean: dict[str, Predictions], folder: Path) -> dict | None:
-    """Compare the first of our finished runs with the second, leak-free; None where there are not two.
-
-    Args:
-        clean: from `read`.
-        folder: `results/<dataset>`.
-    """
+    """Compare the first of our finished runs with the second by `clean` of `read`; None where there are not two."""
     names = _ours(board).index[:2]
     if len(names) < 2:
         return None
@@ -195,14 +185,8 @@ def best(dataset: str, board: pd.DataFrame) -> str:
     trained with duplicates of validation images."""
     networks = _ours(board).drop(index=BASELINE, errors="ignore")
     networks = networks[networks["members"].isna() & ~networks["with_duplicates"]]
-    if networks.empty:
-        return f"No network of ours has been trained to its end on `{dataset}` yet.\n"
-    row = networks.loc[networks["validation_accuracy"].idxmax()]
-    return (
-        f"Best single network of ours, chosen on validation: **{row['title']}, {_interval(row, 'leak_free_accuracy')}** "
-        f"on the {row['n_leak_free']:,} leak-free test images of `{dataset}` ({row['parameters'] / 1e6:.2f} million "
-        f"parameters, {_trained_on(row)}); majority-class baseline: {percent(row['leak_free_guessing'])}.\n"
-    )
+    row = None if networks.empty else networks.loc[networks["validation_accuracy"].idxmax()]
+    return _render("best", dataset=dataset, row=row, interval=_interval, trained_on=_trained_on)
 
 
 def model_list(home: Path, saved: dict[Path, str | dict]) -> str:
@@ -211,23 +195,13 @@ def model_list(home: Path, saved: dict[Path, str | dict]) -> str:
     Args:
         saved: from `cards.contents`.
     """
-    rows = []
-    for file, card in ((file, card) for file, card in saved.items() if isinstance(card, dict)):
-        metrics = Run(card["dataset"], card["model"], home=home).metrics
-        test, drawn = metrics[cards.counted(metrics)], card["dataset"].startswith("synthetic")
-        notes = " (default)" * (file.stem == DEFAULT) + " (unfinished)" * cards.unfinished(metrics["training"])
-        rows.append({
-            "order": (file.stem != DEFAULT, card["dataset"], -test["accuracy"]),
-            "Model card": f"[`{file.stem}`](models/{file.stem}.md){notes}",
-            "Trained on": "drawn faces, not for photographs" if drawn else f"`{card['dataset']}`",
-            "Classes": ", ".join(card["class_names"]),
-            "Test accuracy": shown(test, "accuracy") + " (leak-free)" * ("counts" in card),
-            "Majority-class baseline": percent(card["guessing"]),
-            "Accuracy at 50 % coverage": percent(card["abstention"][-1]["accuracy"]),
-            "MB": f"{file.stat().st_size / 1e6:.1f}",
-        })  # fmt: skip
-    board = pd.DataFrame(rows).sort_values("order").drop(columns="order").set_index("Model card")
-    return cards.markdown_table(board) + "\n"
+    models = []
+    for file in (file for file in saved if file.suffix == ".keras"):
+        metrics = Run(saved[file]["dataset"], saved[file]["model"], home=home).metrics
+        models.append({"name": file.stem, "card": saved[file], "megabytes": file.stat().st_size / 1e6,
+                       "test": metrics[cards.counted(metrics)], "unfinished": cards.unfinished(metrics["training"])})
+    models.sort(key=lambda model: (model["name"] != DEFAULT, model["card"]["dataset"], -model["test"]["accuracy"]))
+    return _render("models", models=models, default=DEFAULT)
 
 
 def fill(text: str, parts: dict[str, str]) -> str:
@@ -246,7 +220,7 @@ def fill(text: str, parts: dict[str, str]) -> str:
 
 
 def contents(home: Path, saved: dict[Path, str | dict]) -> dict[Path, str]:
-    """Return what the leaderboards and README must hold, computed from the predictions, by file.
+    """Return what the leaderboards and README must hold, by file.
 
     Args:
         saved: from `cards.contents`.
@@ -272,7 +246,7 @@ def datasets(home: Path) -> list[str]:
 
 
 def refresh(home: Path | None = None, check: bool = False) -> list[Path]:
-    """Write ensembles, model cards, leaderboards, their figures and README's generated parts where they are out of date.
+    """Write ensembles, model cards, leaderboards, figures and README's generated parts where they are out of date.
 
     Args:
         home: the folder that holds `results/`, `models/` and perhaps README.md.
@@ -284,23 +258,26 @@ def refresh(home: Path | None = None, check: bool = False) -> list[Path]:
     home = home or files.home()
     if not (names := datasets(home)):
         raise FileNotFoundError(f"{home / 'results'} has no run yet: train a model first.")
-    outdated = [home / "results" / dataset / name for dataset in names for name in ensembles.outdated(dataset, home)]
+    outdated = [run.folder for dataset in names for run in ensembles.build_all(dataset, home, check=True).values()]
     for dataset in () if check else names:
         ensembles.build_all(dataset, home)
     saved = cards.contents(home)
     outdated += cards.stale(saved) if check else cards.write_all(saved)
     for path, text in contents(home, saved).items():
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            outdated.append(path)
-            if not check:
-                files.write(path, text)
-                if path.suffix == ".csv":
-                    draw(pd.read_csv(path), path.with_suffix(".png"), path.parent.name)
+        figure = path.with_suffix(".png") if path.suffix == ".csv" else path
+        if figure.exists() and path.exists() and path.read_text(encoding="utf-8") == text:
+            continue
+        outdated.append(path)
+        if not check:
+            files.write(path, text)
+            if figure != path:
+                _draw(pd.read_csv(path), figure, path.parent.name)
     return outdated
 
 
-def draw(board: pd.DataFrame, path: Path, dataset: str) -> None:
-    """Draw the accuracies of a `leaderboard.csv` with their intervals, and the majority-class baseline, into a file."""
+def _draw(board: pd.DataFrame, path: Path, dataset: str) -> None:
+    """Draw the accuracies of finished runs with their intervals, and the majority-class baseline, into a file."""
+    board = board[~board["unfinished"]].reset_index(drop=True)
     figure, axis = plt.subplots(figsize=(9, 1.6 + 0.4 * len(board)), layout="constrained")
     series = {"": ("all test images", "#0072B2"), "leak_free_": ("leak-free: no copy in training", "#D55E00")}
     for k, (prefix, (label, color)) in enumerate(series.items()):
@@ -310,8 +287,7 @@ def draw(board: pd.DataFrame, path: Path, dataset: str) -> None:
         axis.axvline(100 * board[f"{prefix}guessing"][0], color=color, linestyle=":", zorder=0)
     titles = board["title"] + np.where(board["title"].duplicated(keep=False), " (" + board["model"] + ")", "")
     axis.set(xlabel="accuracy (%), with 95 % intervals", title=f"{dataset}, test, n = {board['n'][0]:,}",
-             yticks=range(len(board)), yticklabels=titles + np.where(board["unfinished"], " – unfinished", ""),
-             ylim=(len(board) - 0.5, -0.5))  # fmt: skip
+             yticks=range(len(board)), yticklabels=titles, ylim=(len(board) - 0.5, -0.5))  # fmt: skip
     axis.grid(axis="x", alpha=0.3)
     axis.legend(title=f"dotted: majority-class baseline ({board['most_frequent'][0]})", title_fontsize=9, fontsize=9)
     figure.savefig(path, dpi=110)

@@ -34,38 +34,32 @@ def measure(predictions: Predictions, resamples: int = RESAMPLES, seed: int = 0,
     """
     if not len(predictions):
         raise ValueError("There are no predictions to measure.")
-    labels, probabilities = predictions.labels, predictions.probabilities
+    labels, predicted, probabilities = predictions.labels, predictions.predicted, predictions.probabilities
     names, classes = predictions.class_names, range(len(predictions.class_names))
-    precision, recall, f1, support = sk.precision_recall_fscore_support(
-        labels, predictions.predicted, labels=classes, zero_division=0
+    report = sk.classification_report(
+        labels, predicted, labels=classes, target_names=names, output_dict=True, zero_division=0
     )
     auc = [_roc_auc(labels == k, probabilities[:, k]) for k in classes]
     defined = [value for value in auc if value is not None]
-    top = {f"top_{k}": float(sk.top_k_accuracy_score(labels, probabilities, k=k, labels=classes))
-           for k in (2, 3) if k < len(names)}  # fmt: skip
+    tops = [k for k in (2, 3) if k < len(names)]
     figures = {
         "n": len(predictions),
-        "accuracy": float(sk.accuracy_score(labels, predictions.predicted)),
-        **top,
-        "macro_f1": float(f1.mean()),
-        "mcc": float(sk.matthews_corrcoef(labels, predictions.predicted)),
+        "accuracy": float(sk.accuracy_score(labels, predicted)),
+        **{f"top_{k}": float(sk.top_k_accuracy_score(labels, probabilities, k=k, labels=classes)) for k in tops},
+        "macro_f1": float(report["macro avg"]["f1-score"]),
+        "mcc": float(sk.matthews_corrcoef(labels, predicted)),
         "log_loss": float(sk.log_loss(labels, probabilities, labels=classes)),
         "roc_auc": float(np.mean(defined)) if defined else None,
         "ece": calibration_error(labels, probabilities),
     }
     for name, values in resampled(predictions, resamples, seed, photos).items():
         figures[f"{name}_interval"] = np.percentile(values, [2.5, 97.5]).tolist()
-    figures["per_class"] = {
-        name: {
-            "precision": float(precision[k]),
-            "recall": float(recall[k]),
-            "f1": float(f1[k]),
-            "roc_auc": auc[k],
-            "support": int(support[k]),
-        }
-        for k, name in enumerate(names)
-    }
-    figures["confusion"] = sk.confusion_matrix(labels, predictions.predicted, labels=classes).tolist()
+    figures["per_class"] = {}
+    for name, area in zip(names, auc, strict=True):
+        precision, recall, f1, support = report[name].values()
+        figures["per_class"][name] = {"precision": precision, "recall": recall, "f1": f1, "roc_auc": area,
+                                      "support": int(support)}  # fmt: skip
+    figures["confusion"] = sk.confusion_matrix(labels, predicted, labels=classes).tolist()
     return figures
 
 
@@ -154,27 +148,20 @@ def resampled(predictions: Predictions, resamples: int = RESAMPLES, seed: int = 
 
 
 def measure_folder(folder: str | Path) -> dict[str, dict]:
-    """Compute every figure of a run folder from its predictions alone; see `read_splits` and `measure`."""
-    folder = Path(folder)
-    splits = read_splits(folder)
-    return {name: measure(split, photos=photos_of(split, folder.parent)) for name, split in splits.items()}
-
-
-def read_splits(folder: str | Path) -> dict[str, Predictions]:
-    """Read the predictions of a run folder, each file once.
+    """Compute every figure of a run folder from its predictions alone.
 
     Returns:
         `validation`, `test` and `test_leak_free` (the test images without a copy in training), and the
         same with the suffix `_tta` where there is test-time augmentation.
     """
-    folder, splits = Path(folder), {}
-    for end in ("", "_tta"):
-        if (folder / f"predictions{end}.csv").exists():
-            test = Predictions.read(folder / f"predictions{end}.csv")
-            splits[f"validation{end}"] = Predictions.read(folder / f"predictions_validation{end}.csv")
-            splits[f"test{end}"] = test
-            splits[f"test_leak_free{end}"] = leak_free(test, folder.parent)
-    return splits
+    folder, figures = Path(folder), {}
+    for end in (end for end in ("", "_tta") if (folder / f"predictions{end}.csv").exists()):
+        test = Predictions.read(folder / f"predictions{end}.csv")
+        validation = Predictions.read(folder / f"predictions_validation{end}.csv")
+        clean = leak_free(test, folder.parent)
+        for name, split in {"validation": validation, "test": test, "test_leak_free": clean}.items():
+            figures[f"{name}{end}"] = measure(split, photos=photos_of(split, folder.parent))
+    return figures
 
 
 def leak_free(test: Predictions, folder: str | Path) -> Predictions:
@@ -189,7 +176,7 @@ def leak_free(test: Predictions, folder: str | Path) -> Predictions:
         raise FileNotFoundError(f"{file} is missing, which lists the copies: evaluate a run of this data set again.")
     clean = test.take(~np.isin(test.ids, pd.read_csv(file, dtype=str)["id"].to_list()))
     if not len(clean):
-        raise ValueError(f"Each of the {len(test):,} test images in {folder} has a copy in training: no leak-free part.")
+        raise ValueError(f"Each of the {len(test):,} test images of {folder} has a copy in training: none is left.")
     return clean
 
 

@@ -36,7 +36,7 @@ def adapt(network: keras.Model) -> keras.Model:
     """Put a network behind the interface of our models: RGB images of any size in, classes in alphabetical order out.
 
     Args:
-        network: takes square grey images, N x side x side x 1, values -1 to 1; its outputs are in the order of `OUTPUTS`.
+        network: takes square grey images, N x side x side x 1, values -1 to 1; its outputs are `OUTPUTS` in order.
     """
     inputs = keras.Input((None, None, 3))
     x = ops.image.rgb_to_grayscale(resize(network.input_shape[1])(inputs))
@@ -54,10 +54,6 @@ def measure(folder: str | Path, faces: Dataset) -> list[Run]:
 
     Returns:
         the runs; `trained_by` in their metrics says that they are none of our own.
-
-    Raises:
-        FileNotFoundError: a file is missing.
-        ValueError: the data set has other classes.
     """
     for _, file in MODELS.values():
         if not (Path(folder) / file).is_file():
