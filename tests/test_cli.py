@@ -65,7 +65,7 @@ def test_the_program_starts_quickly_and_lists_its_commands():
         assert re.search(rf"^    {command}\b", run.stdout, re.MULTILINE)
 
 
-@pytest.mark.parametrize("arguments", [[], ["rnu"], ["evaluate"], ["predict", "a", "--unsure-below", "2"]], ids=" ".join)
+@pytest.mark.parametrize("arguments", [[], ["rnu"], ["evaluate"], ["predict", "a", "--unsure-below=2"]], ids=" ".join)
 def test_wrong_usage_ends_with_status_2(arguments, capsys):
     with pytest.raises(SystemExit, match=r"^2$"):
         cli.main(arguments)
