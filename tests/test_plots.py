@@ -60,19 +60,6 @@ def test_class_distribution_has_a_bar_per_class_and_split():
     assert same_color(figure.axes[0].patches[1].get_facecolor(), OTHER)
 
 
-def test_class_rates_count_each_class_and_leave_out_absent_ones():
-    hits, labels = np.array([1, 1, 1, 0, 0], bool), np.array([0, 0, 2, 2, 2])
-    figure = plots.class_rates(hits, labels, ("angry", "happy", "sad"), "faces detected (%)", "three of five")
-    assert_labelled(figure)
-    (axis,) = figure.axes
-    assert [bar.get_width() for bar in axis.patches] == pytest.approx([100, 100 / 3])
-    assert [text.get_text() for text in axis.get_yticklabels()] == ["angry (n = 2)", "sad (n = 3)"]
-    assert same_color(axis.patches[1].get_facecolor(), EMOTION_COLORS["sad"])
-    # Wilson (1927) for 2 of 2: from 1 / (1 + z²/n) to 1.
-    low, high = axis.collections[0].get_segments()[0][:, 0]
-    assert (low, high) == pytest.approx((100 / (1 + 1.96**2 / 2), 100), abs=0.01)
-
-
 def test_measure_histograms_count_all_but_constant_images():
     random = np.random.default_rng(0)
     images = pd.DataFrame({"brightness": random.uniform(80, 120, 40), "sharpness": random.uniform(10, 20, 40)})

@@ -89,7 +89,7 @@ def test_names_that_people_know_have_a_run_of_ours():
                                            "EfficientNetEmotionModelBest.keras", "best_emotion_model.h5"}
     for _, number, run in rows:
         (path,) = notebooks.find([number])
-        assert run.rsplit("-", 1)[0] in "\n".join(source for _, source in notebooks.code_cells(path))
+        assert run.rsplit("-", 1)[0] in "\n".join(source.lower() for _, source in notebooks.code_cells(path))
     assert {"human-emotions", "fer2013"} <= set(data.NAMES)
 
 

@@ -2,7 +2,7 @@
 
 # ruff: noqa: F401
 from emotions.colors import colors
-from emotions.plots.data import class_distribution, class_rates, measure_histograms
+from emotions.plots.data import class_distribution, measure_histograms
 from emotions.plots.diagrams import encoder_block, residual_block, two_phases
 from emotions.plots.evaluation import confusion_matrix, curves, intervals, pairs, recalls, reliability, roc_curves
 from emotions.plots.explanations import activation_by_part, attention_distances, attention_heads, heat_maps, mosaics

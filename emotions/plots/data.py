@@ -5,7 +5,6 @@ import numpy as np
 import pandas as pd
 
 from emotions.colors import colors
-from emotions.evaluation import comparison
 from emotions.plots.style import SERIES, grid
 
 
@@ -22,20 +21,6 @@ def class_distribution(dataset) -> plt.Figure:
     axes[0, 0].invert_yaxis()
     axes[0, 0].set_ylabel("class")
     figure.suptitle(f"Classes of {dataset.name}")
-    return figure
-
-
-def class_rates(hits, labels, class_names, xlabel: str, title: str = "") -> plt.Figure:
-    """Plot the share of hits (bool, N) in each class that is present, with 95 % Wilson intervals."""
-    by_class = pd.Series(hits).groupby(np.asarray(labels)).agg(["sum", "count"])
-    shares = 100 * by_class["sum"] / by_class["count"]
-    limits = 100 * np.array(comparison.wilson(by_class["sum"], by_class["count"]))
-    names = [f"{class_names[k]} (n = {n:,})" for k, n in by_class["count"].items()]
-    figure, ((axis,),) = grid(1, 1, (8, 1.4 + 0.38 * len(names)))
-    axis.barh(names, shares, xerr=np.abs(limits - shares.to_numpy()), capsize=3,
-              color=colors(class_names[k] for k in by_class.index))
-    axis.set(xlabel=xlabel, ylabel="class", title=title, xlim=(0, 100))
-    axis.invert_yaxis()
     return figure
 
 
