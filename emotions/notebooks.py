@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 from emotions import files
+from emotions.notebook import native_messages_off
 
 KEPT_METADATA = ("kernelspec", "language_info")
 QUICK_HOME = files.REPOSITORY / "build" / "quick"
@@ -102,7 +103,7 @@ def execute(path: Path, values: dict, quick: bool = False, in_place: bool = Fals
 
     output = files.REPOSITORY / "build" / "notebooks" / path.name
     output.parent.mkdir(parents=True, exist_ok=True)
-    with environment_variables(environment(quick)):
+    with environment_variables(environment(quick)), native_messages_off():  # what kernels print as they start
         try:
             # In the notebook's own folder, as Jupyter does.
             papermill.execute_notebook(

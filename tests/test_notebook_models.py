@@ -2,13 +2,14 @@
 
 import ast
 import json
+import re
 
 import keras
 import pytest
 from conftest import REPOSITORY
 
 from emotions.models import compact, vit
-from emotions.notebooks import code_cells
+from emotions.notebooks import code_cells, parameters
 
 # The notebook, its function, the arguments; and what the package builds.
 WRITTEN_OUT = {
@@ -55,3 +56,24 @@ def test_it_has_the_configuration_of_the_packages_model(name):
     for ours, theirs in zip(written["layers"], built["layers"], strict=True):
         assert ours == theirs
     assert written == built
+
+
+COUNTED = [
+    "02_lenet_baseline", "03_resnet34", pytest.param("04_efficientnetb4_transfer", marks=pytest.mark.slow),
+    "05_vgg16_feature_maps", "06_resnet50v2_two_phase", "07_efficientnet_fer2013", "08_custom_vit",
+    "09_hugging_face_vit", "10_compact_champion",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("notebook", COUNTED)
+def test_the_published_parameter_counts_hold(notebook):
+    """Execute the cells that assert them: another width of a layer is seen here."""
+    path = REPOSITORY / "notebooks" / f"{notebook}.ipynb"
+    keras.utils.clear_session()
+    namespace = definitions(notebook)
+    namespace |= parameters(path)
+    cells = [source for _, source in code_cells(path) if re.search(r"assert .*count_params\(\) ==", source)]
+    assert cells
+    for source in cells:
+        statements = [node for node in ast.parse(source).body if not isinstance(node, ast.Expr)]  # no summaries
+        exec(compile(ast.Module(statements, type_ignores=[]), str(path), "exec"), namespace)

@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 import time
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 
@@ -96,7 +97,7 @@ def fit(
             verbose=2 if "EMOTIONS_COMMAND" in os.environ else "auto",
         )  # fmt: skip
         best.save()
-    model.load_weights(state.best)
+    load_best(model, state.best)
     return state.finish()
 
 
@@ -189,7 +190,7 @@ class State:
             graph.optimizer.build(graph.trainable_variables)
             graph.load_weights(self.weights(self.epoch))
         elif self.phase > 1:
-            model.load_weights(self.best)
+            load_best(model, self.best)
 
     def save(self, model: keras.Model, ended: bool) -> None:
         """Write weights and optimizer, then name them in `state.json`; only then remove those before."""
@@ -228,6 +229,13 @@ def save_weights(model: keras.Model, path: Path) -> None:
     temporary = path.with_name("writing.weights.h5")
     model.save_weights(temporary)
     temporary.replace(path)
+
+
+def load_best(model: keras.Model, path: Path) -> None:
+    """Load weights without the optimizer saved beside them: a new phase has another, of which Keras would warn."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        model.load_weights(path)
 
 
 class Best(keras.callbacks.Callback):
