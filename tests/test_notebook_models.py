@@ -1,6 +1,7 @@
 """A model that a notebook writes out is the one that the package builds for later notebooks."""
 
 import ast
+import builtins
 import json
 import re
 
@@ -30,12 +31,17 @@ WRITTEN_OUT = {
 
 
 def definitions(notebook: str) -> dict:
-    """Execute the imports and the functions in the training cells of a notebook, and nothing else."""
+    """Execute the imports, the functions and what follows from the parameters alone in a notebook's training cells."""
     path = REPOSITORY / "notebooks" / f"{notebook}.ipynb"
-    kinds = (ast.Import, ast.ImportFrom, ast.FunctionDef)
-    cells = [ast.parse(source) for tags, source in code_cells(path) if "train" in tags]
-    chosen = [statement for cell in cells for statement in cell.body if isinstance(statement, kinds)]
-    namespace = {}
+    namespace, chosen = parameters(path), []
+    known = {*namespace, *vars(builtins)}
+    for node in (node for tags, source in code_cells(path) if "train" in tags for node in ast.parse(source).body):
+        used = {name.id for name in ast.walk(node) if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Load)}
+        if isinstance(node, ast.Assign) and used <= known:
+            known |= {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}
+            chosen.append(node)
+        elif isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef):
+            chosen.append(node)
     exec(compile(ast.Module(chosen, type_ignores=[]), str(path), "exec"), namespace)
     return namespace
 
@@ -71,7 +77,6 @@ def test_the_published_parameter_counts_hold(notebook):
     path = REPOSITORY / "notebooks" / f"{notebook}.ipynb"
     keras.utils.clear_session()
     namespace = definitions(notebook)
-    namespace |= parameters(path)
     cells = [source for _, source in code_cells(path) if re.search(r"assert .*count_params\(\) ==", source)]
     assert cells
     for source in cells:
