@@ -20,6 +20,7 @@ from emotions.data.human_emotions import HUMAN_EMOTIONS_CLASSES, HUMAN_EMOTIONS_
 from emotions.data.images import fit_all
 from emotions.data.places import HELP, candidates, places
 from emotions.data.reading import Contents, NotThisOne, Source
+from emotions.data.twins import exchange
 
 FER2013 = Source(read_fer2013, FER2013_FILES, kaggle="msambare/fer2013", votes=True,
                  published={"train": 28709, "validation": 3589, "test": 3589})
@@ -34,6 +35,8 @@ SOURCES = {
     "fer2013-recut": Source(read_recut, RECUT_FILES, kaggle="jonathanoheix/face-expression-recognition-dataset",
                             folds=8, published={"train": 28821, "test": 7066}),
     "human-emotions": replace(HUMAN_EMOTIONS, pool=True),
+    "human-emotions-with-copies": replace(HUMAN_EMOTIONS, pool=True, finish=partial(exchange, with_copies=True)),
+    "human-emotions-without-copies": replace(HUMAN_EMOTIONS, pool=True, finish=partial(exchange, with_copies=False)),
     "human-emotions-as-distributed": replace(HUMAN_EMOTIONS, grouped=False, published={"train": 6799, "test": 2278}),
 }
 NAMES = tuple(SOURCES)
@@ -87,6 +90,8 @@ def load(name: str = "synthetic", path: str | Path | None = None, *, keep_copies
         dataset = splits.clean(dataset, not_faces)
     if soft_labels:
         dataset = replace(dataset, variants=(*dataset.variants, variants.SOFT_LABELS))
+    if source.finish:
+        dataset = source.finish(dataset)
     return select(dataset, source.classes) if source.classes else dataset
 
 

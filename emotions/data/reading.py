@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from emotions.data import audit
+from emotions.data.dataset import Dataset
 from emotions.data.images import Store, Streamed, common_size, decode, in_colour, in_threads, is_grey, progress
 
 
@@ -57,6 +58,7 @@ class Source:
         grouped: keep copies on one side of a split that is drawn here, and out of training where they are in the
             distributor's validation or test split.
         published: how many images each of the distributor's splits should hold.
+        finish: makes the data set of what was split; by default it is that.
     """
 
     read: Callable[..., Contents]
@@ -68,6 +70,7 @@ class Source:
     pool: bool = False
     grouped: bool = True
     published: dict[str, int] = field(default_factory=dict)
+    finish: Callable[[Dataset], Dataset] | None = None
 
 
 def read_images(store: Store, listing: pd.DataFrame, size=None, memory_limit: float = 4e9) -> Contents:

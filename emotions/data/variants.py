@@ -22,7 +22,7 @@ def suffix(variants: Iterable[str]) -> str:
 
 def learned_copies(record: dict) -> bool:
     """Tell from a `metrics.json` whether copies of test images were trained on: only leak-free metrics count."""
-    return COPIES_KEPT in record.get("variants", ()) or record["dataset"].endswith("-as-distributed")
+    return COPIES_KEPT in record.get("variants", ()) or record["dataset"].endswith(("-as-distributed", "-with-copies"))
 
 
 def own_word(record: dict) -> str:
