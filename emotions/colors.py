@@ -5,6 +5,7 @@ from __future__ import annotations
 # Okabe and Ito's palette: distinguishable with every kind of colour vision.
 EMOTION_COLORS = {
     "angry": "#D55E00",
+    "contempt": "#F0E442",
     "disgust": "#009E73",
     "fear": "#CC79A7",
     "happy": "#E69F00",

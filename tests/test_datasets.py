@@ -15,7 +15,7 @@ from PIL import Image
 from emotions.data import load, reading, synthetic
 from emotions.data.dataset import Split, limit, select, take
 from emotions.data.fer2013 import FER2013_CLASSES, FER2013_PARTS
-from emotions.data.ferplus import FERPLUS_VOTES, ferplus_votes
+from emotions.data.ferplus import FERPLUS_VOTES, ferplus_votes, majority, plurality
 from emotions.data.human_emotions import source_photo
 from emotions.data.images import Streamed
 
@@ -251,7 +251,7 @@ def test_soft_labels_are_refused_where_votes_cannot_be_joined(fer2013, tmp_path)
     with pytest.raises(ValueError, match="images in folders have other names"):
         load("fer2013", folders, soft_labels=True)
     assert load("fer2013", folders, clean=True).variants == ("cleaned",)
-    for other in ("fer2013-3", "synthetic"):
+    for other in ("fer2013-3", "synthetic", "ferplus"):
         with pytest.raises(ValueError, match=f"soft labels for fer2013 only, not for {other}"):
             load(other, soft_labels=True)
 
@@ -294,6 +294,72 @@ def test_votes_are_found_by_the_ids_of_images_alone(fer2013, tmp_path, monkeypat
     (tmp_path / "fer2013new.csv").unlink()
     with pytest.raises(FileNotFoundError, match=r"get it from https://github\.com/microsoft/FERPlus"):
         ferplus_votes(["PrivateTest_00001"])
+
+
+@pytest.mark.parametrize("votes, winner, plural", [
+    ({"happy": 6, "sad": 4}, "happy", True),
+    ({"happy": 5, "sad": 5}, "", False),  # exactly half is no majority
+    ({"happy": 4, "sad": 2, "NF": 2, "fear": 1, "angry": 1}, "", True),  # nor after single votes have gone
+    ({"happy": 3, "sad": 2, "fear": 1, "angry": 1, "neutral": 1, "disgust": 1, "NF": 1}, "happy", True),  # 3 of 5
+    ({"happy": 4, "unknown": 4, "fear": 2}, "", False),
+    ({"contempt": 6, "NF": 4}, "contempt", True),
+    ({"unknown": 6, "happy": 4}, "unknown", False),
+    ({"NF": 9, "happy": 1}, "NF", False),
+    ({"happy": 1, "sad": 1}, "", False),
+])
+def test_a_majority_is_more_than_half_of_the_votes_without_single_ones(votes, winner, plural):
+    columns = [*FERPLUS_VOTES.values(), "contempt", "unknown", "NF"]
+    table = pd.DataFrame([votes], columns=columns).fillna(0).astype(int)
+    assert majority(table).tolist() == [winner] and plurality(table).tolist() == [plural]
+
+
+@pytest.fixture
+def voted(fer2013, tmp_path):
+    """FER2013 with votes; one image of each split shows contempt, one of each has no majority."""
+    votes = ferplus(fer2013)
+    neutral = (fer2013["emotion"] == 6) & (votes["NF"] == 0)
+    for usage in FER2013_PARTS:
+        contempt, undecided, *_ = np.flatnonzero(neutral & (fer2013["Usage"] == usage))
+        votes.loc[contempt, ["neutral", "contempt"]] = 0, 6
+        votes.loc[undecided, ["neutral", "happiness", "unknown"]] = 4, 4, 0
+    fer2013.to_csv(tmp_path / "fer2013.csv", index=False)
+    votes.to_csv(tmp_path / "fer2013new.csv", index=False)
+    return votes
+
+
+def test_ferplus_takes_its_labels_and_soft_labels_from_the_votes(voted, tmp_path):
+    dataset = load("ferplus", tmp_path)
+    assert dataset.class_names == ("angry", "contempt", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+    assert [len(split) for split in dataset.splits().values()] == [42 - 2 - 2, 14 - 1, 14 - 2]
+    assert dataset.describe()["contempt"].tolist() == [1, 1, 1] and dataset.variants == ()
+    counts = voted.rename(columns=FERPLUS_VOTES)[list(dataset.class_names)].to_numpy()
+    for split in dataset.splits().values():
+        rows = [int(name.split("_")[1]) for name in split.ids]
+        assert split.targets.dtype == np.float32
+        assert np.allclose(split.targets, counts[rows] / counts[rows].sum(axis=1, keepdims=True))
+        assert (split.targets.argmax(axis=1) == split.labels).all()
+    gone = {reason: len(ids) for reason, ids in dataset.dropped.items()}
+    assert gone == {"no majority of FER+'s votes": 3, "the majority of FER+'s votes says not a face": 2,
+                    "copy of a validation or test image": 2}
+    assert any("40 training, 13 validation and 12 test images have a label" in note for note in dataset.notes)
+
+
+def test_ferplus_does_not_train_on_copies_of_test_images_unless_asked(voted, tmp_path):
+    dataset, kept = load("ferplus", tmp_path), load("ferplus", tmp_path, keep_copies=True)
+    for split in (dataset.validation, dataset.test):
+        assert not set(split.groups) & set(dataset.train.groups) and set(split.groups) & set(kept.train.groups)
+    assert len(dataset.copied) == 1 and dataset.copied == kept.copied <= set(dataset.test.ids)
+    assert kept.variants == ("copies kept",)
+    clean = load("ferplus", tmp_path, clean=True)
+    assert clean.variants == ("cleaned",) and len(clean.test) == len(dataset.test)
+
+
+def test_ferplus_needs_the_votes_and_the_csv(voted, fer2013, tmp_path):
+    with pytest.raises(ValueError, match="images in folders have other names"):
+        load("ferplus", as_folders(fer2013, tmp_path / "folders"))
+    (tmp_path / "fer2013new.csv").unlink()
+    with pytest.raises(FileNotFoundError, match=r"FER\+'s fer2013new.csv was not found"):
+        load("ferplus", tmp_path)
 
 
 def test_cleaning_lists_what_it_drops_and_touches_training_only(fer2013, tmp_path):

@@ -50,7 +50,7 @@ def predictions_of(said, labels, names=("angry", "happy", "sad")) -> Predictions
 
 
 def test_class_distribution_has_a_bar_per_class_and_split():
-    counts = pd.DataFrame({"happy": [30, 10], "contempt": [10, 10]}, ["train", "test"])
+    counts = pd.DataFrame({"happy": [30, 10], "boredom": [10, 10]}, ["train", "test"])
     figure = plots.class_distribution(SimpleNamespace(name="small", describe=lambda: counts))
     assert_labelled(figure)
     assert titles(figure) == ["train, n = 40", "test, n = 20"]

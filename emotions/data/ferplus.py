@@ -11,6 +11,8 @@ from emotions.data.places import HELP, candidates, places
 FERPLUS_CSV = "fer2013new.csv"
 FERPLUS_VOTES = {"anger": "angry", "disgust": "disgust", "fear": "fear", "happiness": "happy", "neutral": "neutral",
                  "sadness": "sad", "surprise": "surprise"}
+NO_MAJORITY = {"": "no majority of FER+'s votes", "unknown": "the majority of FER+'s votes says unknown",
+               "NF": "the majority of FER+'s votes says not a face"}  # by `majority`'s answer
 
 
 def ferplus_file(path: str | Path | None = None) -> Path | None:
@@ -47,3 +49,18 @@ def ferplus_votes(ids, path: str | Path | None = None) -> pd.DataFrame:
         raise ValueError(f"These ids do not name rows of {file}: FER+'s votes follow the rows of FER2013's CSV in "
                          "their original order, and images in folders have other names.")
     return votes.iloc[rows.astype(int)].drop(columns=["Usage", "Image name"]).reset_index(drop=True)
+
+
+def majority(votes: pd.DataFrame) -> pd.Series:
+    """Return the winner of each vote, as Barsoum et al. (2016) count: a column's name, "" without a majority.
+
+    An answer with a single vote counts as none. The winner has more than half of the votes that remain.
+    """
+    counted = votes.where(votes > 1, 0)
+    return counted.idxmax(axis=1).where(counted.max(axis=1) > counted.sum(axis=1) / 2, "")
+
+
+def plurality(votes: pd.DataFrame) -> pd.Series:
+    """Mark the votes (bool) in which one emotion alone has the most."""
+    most = votes.eq(votes.max(axis=1), axis=0)
+    return (most.sum(axis=1) == 1) & ~most[["unknown", "NF"]].any(axis=1)

@@ -22,15 +22,16 @@ from emotions.data.places import HELP, candidates, places
 from emotions.data.reading import Contents, NotThisOne, Source
 from emotions.data.twins import exchange
 
-FER2013 = Source(read_fer2013, FER2013_FILES, kaggle="msambare/fer2013", votes=True,
+FER2013 = Source(read_fer2013, FER2013_FILES, kaggle="msambare/fer2013",
                  published={"train": 28709, "validation": 3589, "test": 3589})
 HUMAN_EMOTIONS = Source(read_human_emotions, HUMAN_EMOTIONS_FILES,
                         kaggle="muhammadhananasghar/human-emotions-datasethes")
 SOURCES = {
     "synthetic": Source(synthetic.contents),
     "synthetic-quick": Source(partial(synthetic.contents, **synthetic.QUICK)),
-    "fer2013": FER2013,
+    "fer2013": replace(FER2013, votes=True),
     "fer2013-3": replace(FER2013, classes=HUMAN_EMOTIONS_CLASSES),
+    "ferplus": replace(FER2013, kaggle="", majority=True),  # the votes follow the CSV; Kaggle's are folders
     # 1/8 of its training images is about what FER2013's own validation split holds.
     "fer2013-recut": Source(read_recut, RECUT_FILES, kaggle="jonathanoheix/face-expression-recognition-dataset",
                             folds=8, published={"train": 28821, "test": 7066}),
@@ -57,7 +58,8 @@ def load(name: str = "synthetic", path: str | Path | None = None, *, keep_copies
         keep_copies: keep the training images of which an exact copy is in validation or test, as most published
             results do. They are dropped by default. Only a note where there are none: on Human Emotions, which is
             split either way under two names, and on drawn faces.
-        soft_labels: fill `Split.targets` with the shares of FER+'s votes ("fer2013" only, from its CSV).
+        soft_labels: fill `Split.targets` with the shares of FER+'s votes ("fer2013" only, from its CSV; "ferplus"
+            always has them).
         clean: leave suspect images out of training (`audit.suspects`, and by FER+'s votes "not a face" where they
             are at hand). `dropped` lists them. Validation and test are never cleaned.
         size: height and width to resize to, antialiased. By default images keep their size if they all share one of
@@ -76,15 +78,15 @@ def load(name: str = "synthetic", path: str | Path | None = None, *, keep_copies
     name, own = place_of(name)
     path = own or path
     source = SOURCES.get(name) or _own_folder(name, path)
-    if soft_labels and (not source.votes or source.classes):
-        raise ValueError(f"There are soft labels for fer2013 only, not for {name}.")
+    if soft_labels and not source.votes:
+        raise ValueError(f"You can choose soft labels for fer2013 only, not for {name}; ferplus always has them.")
     contents = _read(name, source, path, size, memory_limit, seed)
     if size and contents.images.shape[1:3] != size:
         contents.images = fit_all(contents.images, size)
-    votes, ids = None, contents.table["id"]
-    if soft_labels or (clean and "row" in contents.table and ferplus_file(path)):
+    votes, ids, voted = None, contents.table["id"], soft_labels or source.majority
+    if voted or (clean and "row" in contents.table and ferplus_file(path)):
         votes = ferplus_votes(ids, path)
-    dataset = splits.assemble(name, source, contents, votes if soft_labels else None, keep_copies, seed)
+    dataset = splits.assemble(name, source, contents, votes if voted else None, keep_copies, seed)
     if clean:
         not_faces = None if votes is None else frozenset(ids[votes["NF"] >= votes.sum(axis=1).clip(lower=1) / 2])
         dataset = splits.clean(dataset, not_faces)

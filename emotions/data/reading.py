@@ -30,13 +30,14 @@ class Contents:
     notes: list[str] = field(default_factory=list)
     dropped: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def leave_out(self, mask: np.ndarray, reason: str) -> None:
-        """Leave those of the images (bool, N) out that are in training."""
-        mask = mask & (self.table["part"] == "train").to_numpy()
+    def leave_out(self, mask: np.ndarray, reason: str, splits: tuple[str, ...] = ("train",)) -> None:
+        """Leave those of the images (bool, N) out that are in one of the splits."""
+        mask = mask & self.table["part"].isin(splits).to_numpy()
         if mask.any():
             self.table.loc[mask, "part"] = "dropped"
             self.dropped[reason] = tuple(self.table["id"][mask])
-            self.notes.append(f"{mask.sum()} training images were left out: {reason}.")
+            which = "training images" if splits == ("train",) else f"images of {', '.join(splits)}"
+            self.notes.append(f"{mask.sum()} {which} were left out: {reason}.")
 
 
 class NotThisOne(LookupError):
@@ -52,7 +53,8 @@ class Source:
         patterns: names of its files and folders, the best first; none for drawn faces.
         kaggle: its handle there.
         classes: keep these only, after everything else.
-        votes: FER+ voted on its images.
+        votes: FER+ voted on its images: these votes can be chosen for soft labels.
+        majority: FER+'s votes are its soft labels, and their majority is its label.
         folds: one part in so many is held out of training where a split is missing.
         pool: ignore the distributor's splits.
         grouped: keep copies on one side of a split that is drawn here, and out of training where they are in the
@@ -66,6 +68,7 @@ class Source:
     kaggle: str = ""
     classes: tuple[str, ...] = ()
     votes: bool = False
+    majority: bool = False
     folds: int = 5
     pool: bool = False
     grouped: bool = True

@@ -9,8 +9,10 @@ import pandas as pd
 
 from emotions.data import audit, variants
 from emotions.data.dataset import Dataset, Split
+from emotions.data.ferplus import NO_MAJORITY, majority, plurality
 from emotions.data.reading import Contents, Source
 
+SPLITS = ("train", "validation", "test")
 NO_COPIES = "Keeping copies changes nothing: none would be left out of these training images."
 
 
@@ -19,15 +21,18 @@ def assemble(name: str, source: Source, contents: Contents, votes: pd.DataFrame 
     """Split as distributed where there are splits, draw the others, and keep copies on one side.
 
     Args:
-        votes: counts of FER+'s votes, N rows in the order of the contents: they become `Split.targets`.
+        votes: counts of FER+'s votes, N rows in the order of the contents: they become `Split.targets`, and
+            where the source says so, their majority becomes the label.
 
     Raises:
         ValueError: there are no training images, or a class has too few to split.
     """
     table = contents.table
+    drawn = _distributed(name, contents, source)
+    if source.majority:
+        _by_majority(contents, votes)
     class_names = tuple(sorted(table["label"].unique()))
     labels, groups = np.searchsorted(class_names, table["label"]), pd.factorize(table["group"])[0]
-    drawn = _distributed(name, contents, source)
     part = table["part"].to_numpy(str)
     copied = (part == "test") & np.isin(groups, groups[part == "train"])
     kept = _part_copies(contents, groups, source.grouped, keep_copies)
@@ -42,7 +47,7 @@ def assemble(name: str, source: Source, contents: Contents, votes: pd.DataFrame 
         targets, voteless = soft_labels(votes, labels, class_names)
         contents.leave_out(voteless, "no FER+ vote for one of the classes")
     whole = Split(contents.images, labels, table["id"].to_numpy(str), targets, groups)
-    splits = {split: whole.take((table["part"] == split).to_numpy()) for split in ("train", "validation", "test")}
+    splits = {split: whole.take((table["part"] == split).to_numpy()) for split in SPLITS}
     return Dataset(name, class_names, **splits, copied=frozenset(whole.ids[copied]), notes=tuple(contents.notes),
                    dropped=contents.dropped, variants=(variants.COPIES_KEPT,) if kept else ())
 
@@ -65,7 +70,7 @@ def _distributed(name: str, contents: Contents, source: Source) -> list[str]:
 def _part_copies(contents: Contents, groups: np.ndarray, grouped: bool, keep_copies: bool) -> bool:
     """Leave copies of validation and test images out of training; return whether some were kept on request."""
     part, notes = contents.table["part"].to_numpy(str), contents.notes
-    leaked = (part == "train") & np.isin(groups, groups[part != "train"])
+    leaked = (part == "train") & np.isin(groups, groups[np.isin(part, SPLITS[1:])])
     kept = bool(keep_copies and grouped and leaked.any())
     if keep_copies and not kept:
         notes.append(NO_COPIES)
@@ -76,6 +81,18 @@ def _part_copies(contents: Contents, groups: np.ndarray, grouped: bool, keep_cop
     if between := ((part == "test") & np.isin(groups, groups[part == "validation"])).sum():
         notes.append(f"{between} test images are also in validation; neither is changed.")
     return kept
+
+
+def _by_majority(contents: Contents, votes: pd.DataFrame) -> None:
+    """Label all splits by FER+'s majority, and leave out images without one."""
+    table, winner = contents.table, majority(votes).to_numpy(str)
+    table["label"] = np.where(np.isin(winner, list(NO_MAJORITY)), table["label"], winner)
+    plural = (plurality(votes).to_numpy() & (table["part"] == "test")).sum()
+    for answer, reason in NO_MAJORITY.items():
+        contents.leave_out(winner == answer, reason, SPLITS)
+    train, validation, test = ((table["part"] == split).sum() for split in SPLITS)
+    contents.notes.append(f"By FER+'s majority vote {train} training, {validation} validation and {test} test images have "
+                          f"a label; by plurality, one emotion alone with the most votes, {plural} test images would.")
 
 
 def hold_out(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int, class_names) -> np.ndarray:

@@ -56,7 +56,7 @@ def on_drawn_faces(run: runs.Run, count: int = FACES) -> pd.DataFrame:
 
 def activation_by_part(run: runs.Run, count: int = FACES) -> pd.DataFrame:
     """Return `filters.by_part` on drawn faces; grey ones for a net that was trained on FER2013."""
-    grey = run.dataset.startswith("fer2013")
+    grey = run.dataset.startswith(("fer2013", "ferplus"))
 
     def compute():
         images, _, masks = drawn_faces(run.metrics["class_names"], count)
