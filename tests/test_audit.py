@@ -5,11 +5,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pandas as pd
 import pytest
 
 from emotions.data import Dataset, Split, audit, load
-from emotions.data.images import Store, Streamed
 
 REAL = next((Path(place) for place in os.environ.get("EMOTIONS_DATA", "").split(os.pathsep)
              if place and (Path(place) / "fer2013.csv.xz").is_file()), None)
@@ -140,19 +138,6 @@ def test_conflicts_are_counted_by_group_of_identical_images():
 def test_tiny_images_are_reported():
     report = audit.audit(dataset(faces(8, side=24), faces(4, 1, side=24), faces(4, 2, side=24)))
     assert report.findings()["images under 32 pixels"] == 16
-
-
-def test_a_streamed_set_is_audited_like_one_in_memory(tmp_path):
-    images = faces(12)
-    images[9] = images[1]
-    for index, image in enumerate(images):
-        cv2.imwrite(str(tmp_path / f"{index:02d}.png"), image[..., ::-1])
-    store = Store(tmp_path)
-    memory = dataset(images[:6], images[6:8], images[8:])
-    disk = dataset(*(Streamed(store, store.files[part], (48, 48)) for part in (slice(6), slice(6, 8), slice(8, 12))))
-    one, two = audit.audit(memory), audit.audit(disk)
-    pd.testing.assert_frame_equal(one.images, two.images)
-    assert two.copies.loc["test", "train"] == 1
 
 
 @pytest.mark.slow

@@ -17,7 +17,6 @@ from emotions.data.dataset import Split, limit, select, take
 from emotions.data.fer2013 import FER2013_CLASSES, FER2013_PARTS
 from emotions.data.ferplus import FERPLUS_VOTES, ferplus_votes, majority, plurality
 from emotions.data.human_emotions import source_photo
-from emotions.data.images import Streamed
 
 
 @pytest.fixture(autouse=True)
@@ -559,24 +558,6 @@ def test_mixed_sizes_come_out_as_one(tmp_path):
     assert any("3 sizes" in note for note in dataset.notes) and any("1 images are tiny" in n for n in dataset.notes)
     assert load(f"folder:{root}", size=24).test.images.shape[1:] == (24, 24, 3)
     assert load(f"folder:{root}", size=(24, 30)).test.images.shape[1:] == (24, 30, 3)
-
-
-def test_a_folder_larger_than_the_limit_is_streamed_and_reads_the_same(tmp_path):
-    root = class_folders(tmp_path / "mine", count=12)
-    write(root / "calm" / "bad.png", face(1))
-    (root / "calm" / "bad.png").write_bytes(b"not a image")
-    memory, disk = load(f"folder:{root}"), load(f"folder:{root}", memory_limit=1000)
-    assert any("streamed" in note for note in disk.notes)
-    for one, two in zip(memory.splits().values(), disk.splits().values(), strict=True):
-        assert isinstance(two.images, Streamed) and two.images.shape == one.images.shape
-        assert two.images.dtype == np.uint8 and len(two.images) == len(one.images)
-        assert np.array_equal(one.ids, two.ids) and np.array_equal(one.images, np.asarray(two.images))
-        mask = two.labels == 0
-        for index in (0, slice(1, 3), [2, 0], mask, np.array([], int)):
-            assert np.array_equal(one.images[index], two.images[index])
-        assert isinstance(two.take(mask).images, Streamed)
-        assert np.array_equal(one.take(mask).images, two.take(mask).images[:])
-    assert isinstance(select(disk, ("cross",)).train.images, Streamed)
 
 
 # Wrong input: one clear sentence, nothing lost

@@ -10,13 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import blobs, easy_faces
-from PIL import Image
 from sklearn import metrics as sk
 from synthetic_runs import make_predictions
 
 from emotions import backend, files, runs
-from emotions.data.dataset import Split
-from emotions.data.images import Store, Streamed
 from emotions.evaluation import metrics as evaluation
 from emotions.evaluation.evaluate import evaluate, predict, report
 from emotions.models.files import read_card
@@ -302,18 +299,6 @@ def test_each_prediction_stands_beside_its_own_image(model):
     mirrored = predict(model, split, ("angry", "happy", "sad"), mirrored=True).probabilities
     assert np.abs(mirrored - expected).max() > 0.05
     np.testing.assert_allclose(mirrored, one_by_one(model, np.array(split.images)[:, :, ::-1]), atol=1e-5)
-
-
-def test_streamed_images_are_predicted_like_those_in_memory(model, tmp_path):
-    split = blobs(21, 3, 24, seed=3)
-    names = [f"{name}.png" for name in split.ids]
-    for name, image in zip(names, split.images, strict=True):
-        Image.fromarray(np.ascontiguousarray(image)).save(tmp_path / name)
-    streamed = Split(Streamed(Store(tmp_path), names, (24, 24)), split.labels, split.ids)
-    for mirrored in (False, True):
-        pair = [predict(model, each, ("angry", "happy", "sad"), mirrored).probabilities
-                for each in (streamed, split)]  # fmt: skip
-        np.testing.assert_allclose(*pair, atol=1e-6)
 
 
 def test_a_model_of_another_number_of_classes_is_refused(model):

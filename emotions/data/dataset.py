@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from emotions.data.images import Streamed
 
 
 @dataclass(frozen=True)
@@ -16,14 +15,13 @@ class Split:
 
     Attributes:
         images: uint8, N x H x W x 3, RGB, 0-255. A grey set is a broadcast view: three channels, one copy.
-            A set larger than memory is a `Streamed`: it decodes what is indexed.
         labels: int64, N: positions in the data set's `class_names`.
         ids: str, N: stable names of the images, unique within the split.
         targets: float32, N x classes: soft labels where the data set has them, otherwise None.
         groups: int64, N: equal for copies, in Human Emotions for all images of one photo; None where unknown.
     """
 
-    images: np.ndarray | Streamed
+    images: np.ndarray
     labels: np.ndarray
     ids: np.ndarray
     targets: np.ndarray | None = None
@@ -74,9 +72,7 @@ class Dataset:
 
 
 def take(images, indices):
-    """Return `images[indices]`; a grey set's broadcast view stays a view, and a streamed set streamed."""
-    if isinstance(images, Streamed):
-        return images.take(indices)
+    """Return `images[indices]`; a grey set's broadcast view stays a view."""
     if images.ndim == 4 and images.strides[-1] == 0:
         chosen = images[..., :1][indices]
         return np.broadcast_to(chosen, (*chosen.shape[:-1], 3))

@@ -19,7 +19,7 @@ RECUT_FILES = ("fer2013-recut*", "face-expression-recognition*", "archive.zip")
 SIDE = 48  # pixels
 
 
-def read_fer2013(path: Path, size=None, memory_limit: float = 4e9) -> Contents:
+def read_fer2013(path: Path, size=None) -> Contents:
     """Read FER2013 from its CSV (plain or compressed), Kaggle's folders, or a zip of either."""
     if path.name.endswith(".csv.zip") or (path.is_file() and not zipfile.is_zipfile(path)):
         if ".csv" not in path.suffixes:
@@ -36,7 +36,7 @@ def read_fer2013(path: Path, size=None, memory_limit: float = 4e9) -> Contents:
     if listing.empty:
         raise NotThisOne("no fer2013.csv and no train|test/<class>/Training_*, PublicTest_*, PrivateTest_* in it")
     listing["part"] = listing["part"].map(FER2013_PARTS)
-    contents = read_images(store, listing, size, memory_limit)
+    contents = read_images(store, listing, size)
     contents.table["id"] = [Path(file).stem for file in contents.table["id"]]
     return contents
 
@@ -68,7 +68,7 @@ def _read_csv(file) -> Contents:
     return Contents(images, table)
 
 
-def read_recut(path: Path, size=None, memory_limit: float = 4e9) -> Contents:
+def read_recut(path: Path, size=None) -> Contents:
     """Read the re-cut of FER2013, `train|validation/<class>`: its `validation` is the test split."""
     store = Store(path)
     pattern = rf"^(?P<file>(?:.*/)?(?P<part>train|validation)/(?P<label>{'|'.join(FER2013_CLASSES)})/[^/]+)$"
@@ -78,6 +78,6 @@ def read_recut(path: Path, size=None, memory_limit: float = 4e9) -> Contents:
     if listing["file"].str.contains("/images/images/").any():  # Kaggle's archive holds all of it twice
         listing = listing[~listing["file"].str.contains("/images/images/")]
     listing["part"] = listing["part"].replace("validation", "test")
-    contents = read_images(store, listing, size, memory_limit)
+    contents = read_images(store, listing, size)
     contents.notes.append("The re-cut's validation folder is the test split; validation is held out of its training.")
     return contents

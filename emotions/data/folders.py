@@ -13,7 +13,7 @@ PARTS = {"train": "train", "training": "train", "val": "validation", "valid": "v
          "validation": "validation", "test": "test", "testing": "test"}
 
 
-def read_folder(path: Path, size=None, memory_limit: float = 4e9) -> Contents:
+def read_folder(path: Path, size=None) -> Contents:
     """Read `class/image` or `train|validation|test/class/image` from a folder or zip.
 
     Raises:
@@ -26,7 +26,7 @@ def read_folder(path: Path, size=None, memory_limit: float = 4e9) -> Contents:
                          "images of each class into a sub-folder named like the class.")
     if len(classes) == 1:
         raise ValueError(f'{path} holds one class only, "{classes[0]}": add a folder for at least one other.')
-    contents = read_images(store, listing, size, memory_limit)
+    contents = read_images(store, listing, size)
     if empty := sorted(set(classes) - set(contents.table["label"])):
         raise ValueError(f'The class folder "{empty[0]}" in {path} holds no readable image: add some, or remove it.')
     if outside:

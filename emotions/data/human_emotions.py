@@ -16,7 +16,7 @@ HUMAN_EMOTIONS_CLASSES = ("angry", "happy", "sad")
 HUMAN_EMOTIONS_FILES = ("human-emotions*", "Emotions Dataset*", "EmotionsDataset*", "archive.zip")
 
 
-def read_human_emotions(path: Path, size=None, memory_limit: float = 4e9) -> Contents:
+def read_human_emotions(path: Path, size=None) -> Contents:
     """Read Human Emotions, `train|test/angry|happy|sad` and no other class, wherever in the folder or zip that is.
 
     The download holds more than one copy of the set; they are never pooled. Images made from the same photo form a
@@ -25,7 +25,7 @@ def read_human_emotions(path: Path, size=None, memory_limit: float = 4e9) -> Con
     """
     store = Store(path)
     listing, others = _listing(store)
-    contents = read_images(store, listing, size, memory_limit)
+    contents = read_images(store, listing, size)
     if others:
         names = ", ".join(f'"{root}"' for root in others)
         contents.notes.append(f"{path} also holds {names}, which was not read: to use that, give its path.")

@@ -54,47 +54,6 @@ class Store:
             return upright_shape(image)
 
 
-class Streamed:
-    """Images on disk that look like one array: what is indexed is decoded.
-
-    Attributes:
-        shape: (N, H, W, 3).
-        dtype: uint8.
-    """
-
-    dtype = np.dtype(np.uint8)
-    ndim = 4
-
-    def __init__(self, store: Store, files, size: tuple[int, int]):
-        self.store, self.files, self.size = store, np.asarray(files, str), tuple(size)
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        return (len(self.files), *self.size, 3)
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def take(self, indices) -> Streamed:
-        return Streamed(self.store, self.files[indices], self.size)
-
-    def __getitem__(self, indices) -> np.ndarray:
-        """Decode the images at an integer, a slice, integers or a mask."""
-        files = self.files[indices]
-        if files.ndim == 0:
-            return decode(self.store.read(str(files)), self.size)
-        images = np.empty((len(files), *self.size, 3), np.uint8)
-        decoded = in_threads(lambda file: decode(self.store.read(file), self.size), files)
-        for row, image in enumerate(decoded):
-            if isinstance(image, Exception):  # it decoded when the set was loaded
-                raise image
-            images[row] = image
-        return images
-
-    def __array__(self, dtype=None, copy=None) -> np.ndarray:
-        return np.asarray(self[:], dtype)
-
-
 def in_threads(task, items):
     """Yield `task` of each item in order, or the exception it raised, a thousand at a time.
 

@@ -45,7 +45,7 @@ NAMES = tuple(SOURCES)
 
 def load(name: str = "synthetic", path: str | Path | None = None, *, keep_copies: bool = False,
          soft_labels: bool = False, clean: bool = False, size: int | tuple[int, int] | None = None,
-         memory_limit: float = 4e9, seed: int = 0) -> Dataset:
+         seed: int = 0) -> Dataset:
     """Load a data set by name.
 
     Looked for in this order: `path`; the folders in the environment variable EMOTIONS_DATA; data/ of the repository
@@ -64,7 +64,6 @@ def load(name: str = "synthetic", path: str | Path | None = None, *, keep_copies
             are at hand). `dropped` lists them. Validation and test are never cleaned.
         size: height and width to resize to, antialiased. By default images keep their size if they all share one of
             at most 256 pixels, and otherwise become squares of the median of their shorter sides, at most 256.
-        memory_limit: bytes; folders that need more are streamed from disk.
         seed: of the splits that are drawn here, and of drawn faces.
 
     Returns:
@@ -80,7 +79,7 @@ def load(name: str = "synthetic", path: str | Path | None = None, *, keep_copies
     source = SOURCES.get(name) or _own_folder(name, path)
     if soft_labels and not source.votes:
         raise ValueError(f"You can choose soft labels for fer2013 only, not for {name}; ferplus always has them.")
-    contents = _read(name, source, path, size, memory_limit, seed)
+    contents = _read(name, source, path, size, seed)
     if size and contents.images.shape[1:3] != size:
         contents.images = fit_all(contents.images, size)
     votes, ids, voted = None, contents.table["id"], soft_labels or source.majority
@@ -129,15 +128,15 @@ def _own_folder(name: str, path: str | Path | None) -> Source:
     return Source(read_folder, (name, f"{name}.zip"))
 
 
-def _read(name: str, source: Source, path, size, memory_limit: float, seed: int) -> Contents:
+def _read(name: str, source: Source, path, size, seed: int) -> Contents:
     """Draw the images, or read the first candidate that is this data set."""
     if not source.patterns:
         return cached(None, name, [size, seed], lambda: source.read(size, seed))
     label, tried = getattr(source.read, "__name__", name), []
     for candidate in _found(source, path, tried):
-        read = partial(source.read, candidate, size, memory_limit)
+        read = partial(source.read, candidate, size)
         try:
-            return cached(candidate, label, [size, memory_limit], read) if name in SOURCES else read()
+            return cached(candidate, label, [size], read) if name in SOURCES else read()
         except NotThisOne as reason:
             tried.append(f"{candidate} ({reason})")
     if path is not None:

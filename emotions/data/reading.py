@@ -11,7 +11,7 @@ import pandas as pd
 
 from emotions.data import audit
 from emotions.data.dataset import Dataset
-from emotions.data.images import Store, Streamed, common_size, decode, in_colour, in_threads, is_grey, progress
+from emotions.data.images import Store, common_size, decode, in_colour, in_threads, is_grey, progress
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Contents:
         notes, dropped: as in `Dataset`.
     """
 
-    images: np.ndarray | Streamed
+    images: np.ndarray
     table: pd.DataFrame
     notes: list[str] = field(default_factory=list)
     dropped: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class Source:
     """How a data set known by name is found, read and split.
 
     Attributes:
-        read: (path, size, memory limit) -> `Contents`; raises `NotThisOne`. Of drawn faces: (size, seed) -> `Contents`.
+        read: (path, size) -> `Contents`; raises `NotThisOne`. Of drawn faces: (size, seed) -> `Contents`.
         patterns: names of its files and folders, the best first; none for drawn faces.
         kaggle: its handle there.
         classes: keep these only, after everything else.
@@ -76,8 +76,8 @@ class Source:
     finish: Callable[[Dataset], Dataset] | None = None
 
 
-def read_images(store: Store, listing: pd.DataFrame, size=None, memory_limit: float = 4e9) -> Contents:
-    """Decode the files of a listing (`file`, `part`, `label`); or check them, to stream them later.
+def read_images(store: Store, listing: pd.DataFrame, size=None) -> Contents:
+    """Decode the files of a listing (`file`, `part`, `label`).
 
     Raises:
         ValueError: none of the files decodes.
@@ -90,37 +90,35 @@ def read_images(store: Store, listing: pd.DataFrame, size=None, memory_limit: fl
                          f"({shapes[0]}).")
     shapes = [shape for shape in shapes if isinstance(shape, tuple)]
     size = size or common_size(shapes)
-    stream = len(shapes) * size[0] * size[1] * 3 > memory_limit
-    images, digests = _decode(store, files[readable], size, keep=not stream)
+    images, digests = _decode(store, files[readable], size)
     readable[readable] = decoded = np.array([digest is not None for digest in digests], bool)
     table = listing.loc[readable, ["file", "part", "label"]].rename(columns={"file": "id"}).reset_index(drop=True)
     table["group"] = [digest for digest in digests if digest]
-    if not stream:
-        images = in_colour(images if decoded.all() else images[decoded])
-    contents = Contents(Streamed(store, files[readable], size) if stream else images, table)
-    _describe_reading(contents, store, files[~readable], shapes, stream)
+    contents = Contents(in_colour(images[: decoded.sum()]), table)
+    _describe_reading(contents, store, files[~readable], shapes)
     return contents
 
 
-def _decode(store: Store, files, size: tuple[int, int], keep: bool) -> tuple[np.ndarray, list[str | None]]:
+def _decode(store: Store, files, size: tuple[int, int]) -> tuple[np.ndarray, list[str | None]]:
     """Return the images, with one channel if none has colours, and their digests, None where a file is damaged."""
     def read(file):
         image = decode(store.read(file), size)
         return image, is_grey(image), audit.digest(image)
 
-    images = np.empty((len(files) if keep else 0, *size, 1), np.uint8)
-    digests = []
+    images = np.empty((len(files), *size, 1), np.uint8)
+    digests, count = [], 0
     for result in progress(in_threads(read, files), f"Reading {store.path.name}", len(files)):
         image, grey, digest = (None, True, None) if isinstance(result, Exception) else result
         if not grey and images.shape[-1] == 1:
             images = np.repeat(images, 3, axis=-1)
-        if keep and digest:
-            images[len(digests)] = image[..., :images.shape[-1]]
+        if digest:
+            images[count] = image[..., :images.shape[-1]]
+            count += 1
         digests.append(digest)
     return images, digests
 
 
-def _describe_reading(contents: Contents, store: Store, unreadable, shapes, stream: bool) -> None:
+def _describe_reading(contents: Contents, store: Store, unreadable, shapes) -> None:
     notes, size = contents.notes, contents.images.shape[1:3]
     if len(unreadable):
         contents.dropped["unreadable"] = tuple(unreadable)
@@ -133,6 +131,3 @@ def _describe_reading(contents: Contents, store: Store, unreadable, shapes, stre
                      f"{most}.")
     if tiny := sum(min(shape) < audit.TINY for shape in shapes):
         notes.append(f"{tiny} images are tiny: under {audit.TINY} pixels on their shorter side.")
-    if stream:
-        notes.append(f"{len(contents.table)} images of {size[0]} x {size[1]} exceed the memory limit: they are "
-                     "streamed from disk.")
