@@ -17,7 +17,7 @@ import pandas as pd
 
 from emotions import files, runs
 from emotions.data.variants import learned_copies
-from emotions.evaluation import cards, comparison, ensembles, published
+from emotions.evaluation import cards, comparison, ensembles, protocols, published
 from emotions.evaluation.baseline import NAME as BASELINE
 from emotions.evaluation.metrics import leak_free, majority_class, percent, photos_of, shown
 from emotions.models.files import DEFAULT
@@ -235,6 +235,8 @@ def contents(home: Path, saved: dict[Path, str | dict]) -> dict[Path, str]:
         texts[folder / "leaderboard.md"] = to_markdown(dataset, board, first)
         parts[f"leaderboard:{dataset}"] = to_markdown(dataset, board, first, with_unfinished=False)
         parts[f"leaderboard:{dataset}/best"] = best(dataset, board)
+    if set(protocols.DATASETS.values()) <= set(datasets(home)):
+        parts["leaderboard:human-emotions/protocols"] = protocols.markdown(home)
     if (readme := home / "README.md").exists():
         texts[readme] = fill(readme.read_text(encoding="utf-8"), parts)
     return texts

@@ -11,7 +11,8 @@ import pandas as pd
 
 from emotions.data.variants import COPIES_KEPT, own_word
 
-# system, accuracy (0-1), protocol, source; our data sets beside which it is shown; our models that are the same system.
+# system, accuracy (0-1), protocol, source; our data sets beside which it is shown; our models that are the same system,
+# and those that are smaller and stand in for it.
 FIGURES = pd.read_csv(Path(__file__).with_suffix(".csv"), keep_default_na=False)
 
 
@@ -29,4 +30,4 @@ def of(metrics: dict) -> dict:
     if set(metrics.get("variants", ())) - {COPIES_KEPT} or own_word(metrics):
         return {}
     system, rows = metrics.get("architecture") or metrics["model"], on(metrics["dataset"]).to_dict("records")
-    return next((row for row in rows if system in row["models"].split()), {})
+    return next((row for row in rows if system in f"{row['models']} {row['smaller']}".split()), {})

@@ -1,0 +1,61 @@
+"""What is a published accuracy worth without leaks? Human Emotions under both protocols, system by system."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jinja2
+import pandas as pd
+
+from emotions import runs
+from emotions.evaluation import cards, published
+from emotions.evaluation.baseline import NAME as BASELINE
+from emotions.evaluation.metrics import majority_class, percent, shown
+
+DATASETS = {"As distributed": "human-emotions-as-distributed", "Leak-free": "human-emotions"}
+TEMPLATE = Path(__file__).with_name("protocols_template.md")
+
+
+def table(home: Path) -> pd.DataFrame:
+    """Return one row of text per network whose training has ended under a protocol, seed 0.
+
+    Returns:
+        indexed by "System", the highest leak-free accuracy first: "Published" is what others report for the system,
+        or for the larger system that it stands in for, then with that one's name; "-" is what has no run.
+    """
+    records = pd.DataFrame(
+        [{"name": name, "protocol": protocol, "metrics": run.metrics}
+         for protocol, dataset in DATASETS.items() for name, run in runs.all_of(dataset, home).items()
+         if _is_network(run.metrics)]
+    ).pivot(index="name", columns="protocol", values="metrics").reindex(columns=list(DATASETS))
+    rows = {}
+    for name, row in records.iterrows():
+        metrics = row.dropna()
+        system = f"{cards.display_title(metrics.iloc[0])} (`{name}`)"
+        shares = {protocol: shown(each["test"], "accuracy") for protocol, each in metrics.items()}
+        rows[system] = {"Published": _published(metrics.iloc[0]), **dict.fromkeys(DATASETS, "-"), **shares}
+    board = pd.DataFrame.from_dict(rows, orient="index").rename_axis("System")
+    return board.sort_values("Leak-free", ascending=False, kind="stable")
+
+
+def _is_network(metrics: dict) -> bool:
+    whole = not cards.unfinished(metrics["training"]) and not metrics["seed"]
+    return whole and metrics["model"] != BASELINE and not {"members", "trained_by"} & set(metrics)
+
+
+def _published(metrics: dict) -> str:
+    row = published.of(metrics)
+    if not row:
+        return "-"
+    same = metrics["architecture"] in row["models"].split()
+    return percent(row["accuracy"]) + ("" if same else f" ({row['system']})")
+
+
+def markdown(home: Path) -> str:
+    """Return the table and what its columns are, for README."""
+    tests = {}
+    for protocol, dataset in DATASETS.items():
+        test = next(iter(runs.all_of(dataset, home).values())).metrics["test"]
+        tests[protocol] = (test["n"], *majority_class(test))
+    template = jinja2.Template(TEMPLATE.read_text(encoding="utf-8"))
+    return template.render(table=cards.markdown_table(table(home)), tests=tests, percent=percent) + "\n"
