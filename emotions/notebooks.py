@@ -65,7 +65,13 @@ def chosen(path: Path, settings: dict, quick: bool) -> dict:
             hint = f"; did you mean {nearest[0]}?" if nearest else "."
             raise ValueError(f"{path.name} has no parameter {name}{hint} It has {', '.join(known)}.")
     usual = known.get("QUICK", {}) | ({"TRAIN": True} if "TRAIN" in known else {}) if quick else {}
-    return usual | settings
+    return usual | {name: _absolute(value) for name, value in settings.items()}
+
+
+def _absolute(value):
+    """Return a path below the current folder as an absolute one: notebooks run in their own folder."""
+    is_path = isinstance(value, str) and "/" in value and Path(value).exists()
+    return str(Path(value).resolve()) if is_path else value
 
 
 def environment(quick: bool) -> dict[str, str]:

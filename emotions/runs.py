@@ -22,6 +22,7 @@ import pandas as pd
 
 from emotions import files
 from emotions.data import variants
+from emotions.models.start import ancestors
 
 
 @dataclass(frozen=True)
@@ -192,8 +193,10 @@ def start(name: str, faces, *, title: str | None = None, weights: str | Path | N
     """
     keras.utils.set_random_seed(seed)
     suffix = variants.suffix(faces.variants) + (f"-s{seed}" if seed else "")
+    base = {}
     if weights is not None and Path(weights).exists():
-        weights = Path(weights).name
+        chain = ancestors(weights)
+        base, weights = {"ancestors": chain} if chain else {}, Path(weights).name
     facts = {
         "title": ", ".join([title or name, *faces.variants]),
         "architecture": name,
@@ -202,6 +205,7 @@ def start(name: str, faces, *, title: str | None = None, weights: str | Path | N
         "weights": weights and str(weights),
         "seed": seed,
         "command": command(),
+        **base,
     }
     return Run(faces.name, name + suffix, facts, bool(train))
 

@@ -52,7 +52,7 @@ def load(name: str = "synthetic", path: str | Path | None = None, *, keep_copies
     and of the current directory; Kaggle. Zip archives are read as they are.
 
     Args:
-        name: one of `NAMES`; "folder:PATH" for any folder (or zip) of class sub-folders, with or without train,
+        name: one of `NAMES`; a path, or "folder:PATH", for any folder (or zip) of class sub-folders, with or without train,
             validation and test above them, not named like one of `NAMES`; or the name of such a folder in data/.
         path: file or folder that holds the data set, or lies directly above it.
         keep_copies: keep the training images of which an exact copy is in validation or test, as most published
@@ -97,13 +97,13 @@ def load(name: str = "synthetic", path: str | Path | None = None, *, keep_copies
 
 
 def place_of(name: str) -> tuple[str, Path | None]:
-    """Return the name that a data set goes by, and of "folder:PATH" also where it is.
+    """Return the name that a data set goes by, and of a path or "folder:PATH" also where it is.
 
     Raises:
         FileNotFoundError: there is no such folder.
         ValueError: the folder is named like a known data set, whose results its own would be mixed with.
     """
-    if not name.startswith("folder:"):
+    if not name.startswith("folder:") and "/" not in name:
         return name, None
     path = Path(name.removeprefix("folder:")).expanduser()
     if not path.exists():

@@ -38,7 +38,8 @@ def for_programs(run: Run, metrics: dict) -> dict:
     """
     split, training = counted(metrics), metrics["training"]
     figures = ("accuracy", "accuracy_interval", "macro_f1", "n")
-    card = {name: metrics[name] for name in ("class_names", "model", "title", "dataset", "split_sizes")}
+    names = ("class_names", "model", "title", "dataset", "split_sizes", "ancestors")
+    card = {name: metrics[name] for name in names if name in metrics}
     card |= {name: {figure: metrics[name][figure] for figure in figures}
              for name in ("validation", "test", "test_leak_free")}  # fmt: skip
     card["guessing"] = round(majority_class(metrics[split])[1], 4)

@@ -97,6 +97,7 @@ def _row(metrics: dict, home: Path) -> dict:
         "recipe_epochs": training.get("recipe_epochs"),
         "variants": ", ".join(metrics.get("variants", ())) or None,
         "members": " + ".join(metrics.get("members", ())) or None,
+        "started_from": ", ".join(each["dataset"] for each in metrics.get("ancestors", ())) or None,
         **{fact: metrics.get(fact) for fact in ("trained_by", "seed", "hardware", "backend")},
         **{f"published_{part}": elsewhere.get(part) for part in ("accuracy", "protocol", "source")},
         "unfinished": cards.unfinished(training),
@@ -115,7 +116,10 @@ def _trained_on(row: pd.Series) -> str:
         return f"trained by {row['trained_by'].replace('pictures', 'images')}"
     planned = f" of {row['recipe_epochs']}" if row["unfinished"] else ""
     forms = {"training_pictures": "{:,} images", "input_size": "{} px", "epochs": f"{{}}{planned} epochs"}
-    return ", ".join(form.format(row[name]) for name, form in forms.items() if pd.notna(row[name])) or "-"
+    facts = [form.format(row[name]) for name, form in forms.items() if pd.notna(row[name])]
+    if pd.notna(row["started_from"]):
+        facts.append(f"after {row['started_from']}")
+    return ", ".join(facts) or "-"
 
 
 COLUMNS = {

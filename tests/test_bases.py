@@ -1,0 +1,77 @@
+"""Starting from a saved model: its weights, its ancestors, and the guard against its photos in the new test part."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from emotions import models, runs, training
+from emotions.data import load
+from emotions.data.overlap import shared_photos
+from emotions.training import bases
+
+NAMES = ["angry", "happy", "sad"]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "base.keras"
+    card = {"class_names": NAMES, "model": "compact", "dataset": "synthetic-quick"}
+    models.save(models.compact(3, 32, (4, 8)), path, card)
+    return path
+
+
+@pytest.fixture(scope="module")
+def faces():
+    return load("synthetic-quick")
+
+
+def test_body_and_shared_rows_of_the_head_are_copied(base):
+    model = models.compact(4, 32, (4, 8))
+    fresh = model.layers[-1].get_weights()
+    shared = models.start_from(model, base, ["fear", "happy", "neutral", "sad"])
+    saved = keras.models.load_model(base)
+    assert shared == ["happy", "sad"]
+    for new, old in zip(model.layers[:-1], saved.layers[:-1], strict=True):
+        for ours, theirs in zip(new.get_weights(), old.get_weights(), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    kernel, old_kernel = model.layers[-1].get_weights()[0], saved.layers[-1].get_weights()[0]
+    np.testing.assert_array_equal(kernel[:, [1, 3]], old_kernel[:, [1, 2]])
+    np.testing.assert_array_equal(kernel[:, [0, 2]], fresh[0][:, [0, 2]])
+
+
+def test_another_network_is_refused(base):
+    with pytest.raises(ValueError, match="another network"):
+        models.start_from(models.compact(3, 32, (4, 16)), base, NAMES)
+
+
+def test_a_run_records_its_ancestors(base, faces):
+    run = runs.start("compact-from", faces, weights=base)
+    assert run.facts["ancestors"] == [{"model": "compact", "dataset": "synthetic-quick", "with_duplicates": False}]
+    assert run.facts["weights"] == "base.keras"
+    assert "ancestors" not in runs.start("compact", faces).facts
+
+
+def test_mirrored_and_resized_copies_are_found(faces):
+    test, train = faces.test.images[:20], np.array(faces.train.images[:50])
+    train[7], train[9] = test[3], test[5][:, ::-1]
+    large = train.repeat(2, axis=1).repeat(2, axis=2)
+    marked = shared_photos(test, large)
+    assert marked[3] and marked[5]
+    assert marked.sum() == 2 + shared_photos(test, faces.train.images[:50]).sum()
+
+
+def test_a_base_that_saw_test_images_is_refused(base, faces):
+    seen = dataclasses.replace(faces, test=faces.train.take(slice(0, 30)), name="mine")
+    with pytest.raises(ValueError, match=r"holds 30 of the 30 test images of mine: choose another base"):
+        training.check_base(base, seen)
+
+
+def test_a_base_whose_data_is_not_at_hand_is_named(base, faces, capsys, monkeypatch):
+    def missing(name, **options):
+        raise FileNotFoundError(name)
+
+    monkeypatch.setattr(bases, "load", missing)
+    training.check_base(base, faces)
+    assert "synthetic-quick, on which base.keras was trained, is not at hand" in capsys.readouterr().out
