@@ -88,11 +88,11 @@ def near_duplicates(images, measures: pd.DataFrame | None = None, distance: int 
     varied = np.flatnonzero(measures["contrast"])
     pairs = varied[close_pairs(measures["hash"].to_numpy()[varied], distance)]
     digests = measures["digest"].to_numpy()
-    alike = [digests[i] == digests[j] or correlation(to_grey(images[i]), to_grey(images[j])) >= correlation for i, j in pairs]
+    alike = [digests[i] == digests[j] or pixel_correlation(to_grey(images[i]), to_grey(images[j])) >= correlation for i, j in pairs]
     return pairs[np.array(alike, bool)]
 
 
-def correlation(one: np.ndarray, other: np.ndarray) -> float:
+def pixel_correlation(one: np.ndarray, other: np.ndarray) -> float:
     """Return the correlation of the pixels of two grey images of one size."""
     a, b = (image.ravel().astype(np.float32) for image in (one, other))
     a, b = a - a.mean(), b - b.mean()
