@@ -601,9 +601,33 @@ def test_one_class_only_is_an_error(tmp_path):
 def test_a_class_too_small_to_split_is_an_error(tmp_path):
     root = class_folders(tmp_path / "mine")
     for index in range(3):
-        write(root / "keen" / f"{index}.png", face(1, (40, 40)))
+        write(root / "keen" / f"{index}.png", face(999, (40, 40)))
     with pytest.raises(ValueError, match='class "keen" has only 1 distinct'):
         load(f"folder:{root}")
+
+
+def test_an_image_under_two_classes_is_named_and_left_out(tmp_path):
+    root = class_folders(tmp_path / "mine", count=12)
+    write(root / "cross" / "again.png", face(3, (40, 40)))  # calm/3.png
+    dataset = load(str(root))
+    (reason, ids), = dataset.dropped.items()
+    assert reason.startswith("the same image is in two classes") and set(ids) == {"calm/3.png", "cross/again.png"}
+    assert dataset.describe().to_numpy().sum() == 23
+    assert any("2 images were left out" in note for note in dataset.notes)
+
+
+def test_near_duplicates_stay_on_one_side_and_a_small_test_part_is_told(tmp_path):
+    root = class_folders(tmp_path / "mine", count=12)
+    for index in range(12):
+        darker = (face(index, (40, 40)) * 0.8).astype(np.uint8)
+        write(root / "calm" / f"darker{index}.png", darker)
+    dataset = load(str(root))
+    sides = {}
+    for split, part in dataset.splits().items():
+        for name in part.ids[np.char.startswith(part.ids, "calm")]:
+            sides.setdefault(name.replace("darker", ""), set()).add(split)
+    assert all(len(splits) == 1 for splits in sides.values())
+    assert any("95 % interval" in note for note in dataset.notes)
 
 
 def test_test_images_without_training_images_are_an_error(tmp_path):

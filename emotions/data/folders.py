@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from emotions.data import audit
 from emotions.data.images import SUFFIXES, Store
-from emotions.data.reading import Contents, read_images
+from emotions.data.reading import SPLITS, Contents, read_images
 
 PARTS = {"train": "train", "training": "train", "val": "validation", "valid": "validation",
          "validation": "validation", "test": "test", "testing": "test"}
@@ -31,7 +33,19 @@ def read_folder(path: Path, size=None) -> Contents:
         raise ValueError(f'The class folder "{empty[0]}" in {path} holds no readable image: add some, or remove it.')
     if outside:
         contents.notes.append(f"{outside} images in {path} lie outside the class folders and were left out.")
+    _group(contents)
     return contents
+
+
+def _group(contents: Contents) -> None:
+    """Keep near duplicates together, and leave out what lies in two class folders: its label is not known."""
+    table = contents.table
+    disputed = audit.conflicting(table["group"], table["label"])
+    links = [audit.linked(table["group"]), audit.near_duplicates(contents.images)]
+    table["group"] = audit.group(np.concatenate(links), len(table))
+    if disputed.any():
+        names = ", ".join(table["id"][disputed][:6])
+        contents.leave_out(disputed, f"the same image is in two classes, such as {names}", ("", *SPLITS))
 
 
 def _listing(store: Store) -> tuple[pd.DataFrame, list[str], int]:

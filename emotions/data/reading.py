@@ -13,6 +13,8 @@ from emotions.data import audit
 from emotions.data.dataset import Dataset
 from emotions.data.images import Store, common_size, decode, in_colour, in_threads, is_grey, progress
 
+SPLITS = ("train", "validation", "test")
+
 
 @dataclass
 class Contents:
@@ -36,7 +38,7 @@ class Contents:
         if mask.any():
             self.table.loc[mask, "part"] = "dropped"
             self.dropped[reason] = tuple(self.table["id"][mask])
-            which = "training images" if splits == ("train",) else f"images of {', '.join(splits)}"
+            which = "training images" if splits == ("train",) else "images"
             self.notes.append(f"{mask.sum()} {which} were left out: {reason}.")
 
 

@@ -10,9 +10,8 @@ import pandas as pd
 from emotions.data import audit, variants
 from emotions.data.dataset import Dataset, Split
 from emotions.data.ferplus import NO_MAJORITY, majority, plurality
-from emotions.data.reading import Contents, Source
+from emotions.data.reading import SPLITS, Contents, Source
 
-SPLITS = ("train", "validation", "test")
 NO_COPIES = "Keeping copies changes nothing: none would be left out of these training images."
 
 
@@ -104,6 +103,7 @@ def hold_out(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int, clas
     from sklearn.model_selection import StratifiedGroupKFold  # takes a second: not for those who only read images
 
     distinct = pd.DataFrame({"label": labels, "group": groups}).groupby("label")["group"].nunique()
+    distinct = distinct.reindex(range(len(class_names)), fill_value=0)
     if distinct.min() < folds:
         raise ValueError(f'The class "{class_names[distinct.idxmin()]}" has only {distinct.min()} distinct images to '
                          f"split, and needs at least {folds}: add some, or bring train, validation and test folders.")
