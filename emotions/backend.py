@@ -5,8 +5,6 @@ and explain the same models. Choose one with the environment variable KERAS_BACK
 import of Keras; TensorFlow is the default and the fastest of the three on a CPU.
 """
 
-from __future__ import annotations
-
 import os
 import platform
 

@@ -1,7 +1,5 @@
 """The command line, `python -m emotions …`, over the same functions as the notebooks."""
 
-from __future__ import annotations
-
 import argparse
 import ast
 import contextlib

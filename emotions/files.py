@@ -1,7 +1,5 @@
 """Where do results lie, and how are files written? Whole or not at all, the same on every system."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

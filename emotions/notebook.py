@@ -1,7 +1,5 @@
 """What do all notebooks share? How they begin, and the small table they end with."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import platform

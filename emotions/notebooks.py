@@ -1,7 +1,5 @@
 """Run the notebooks with parameters: in Jupyter's kernel, or their training cells as a plain script."""
 
-from __future__ import annotations
-
 import ast
 import base64
 import contextlib

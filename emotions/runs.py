@@ -6,8 +6,6 @@
 This module alone reads and writes these files.
 """
 
-from __future__ import annotations
-
 import os
 import shlex
 import shutil
@@ -47,11 +45,11 @@ class Predictions:
     def predicted(self) -> np.ndarray:
         return self.probabilities.argmax(axis=1)
 
-    def take(self, indices) -> Predictions:
+    def take(self, indices) -> "Predictions":
         """Return the predictions at `indices` (integers or a mask), in that order."""
         return Predictions(self.class_names, self.ids[indices], self.labels[indices], self.probabilities[indices])
 
-    def join(self, other: Predictions) -> Predictions:
+    def join(self, other: "Predictions") -> "Predictions":
         """Return these predictions followed by those on another split."""
         if self.class_names != other.class_names or set(self.ids) & set(other.ids):
             raise ValueError("Predictions of two splits are joined: of the same classes, on different images.")
@@ -66,7 +64,7 @@ class Predictions:
         files.write(Path(path), frame.to_csv(index=False, float_format="%.5g", lineterminator="\n"))
 
     @classmethod
-    def read(cls, path: str | Path) -> Predictions:
+    def read(cls, path: str | Path) -> "Predictions":
         """Read what `save` wrote."""
         frame = pd.read_csv(path, dtype={"id": str, "label": str}, keep_default_na=False)
         class_names = tuple(frame.columns[2:])

@@ -4,8 +4,6 @@
     print(report)
 """
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Keep what takes long to read or draw, until its files, options or this code change."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

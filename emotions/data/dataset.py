@@ -1,7 +1,5 @@
 """Images of faces with labels, in three splits."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -30,7 +28,7 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, indices) -> Split:
+    def take(self, indices) -> "Split":
         """Return the images at `indices` (integers, a slice or a mask), in that order."""
         targets, groups = (None if values is None else values[indices] for values in (self.targets, self.groups))
         return Split(take(self.images, indices), self.labels[indices], self.ids[indices], targets, groups)

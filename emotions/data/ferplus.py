@@ -1,7 +1,5 @@
 """FER+: how ten voters labelled the images of FER2013 (Barsoum et al. 2016)."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """Any folder or zip of class sub-folders."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

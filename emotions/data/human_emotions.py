@@ -1,7 +1,5 @@
 """Human Emotions: photos with rotated and darkened copies, grouped by photo."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Read images: any file to upright RGB, from a folder or zip archive; training and prediction read alike."""
 
-from __future__ import annotations
-
 import io
 import re
 import zipfile

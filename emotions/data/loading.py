@@ -1,7 +1,5 @@
 """Load a data set by name: find or download it, read it, split it."""
 
-from __future__ import annotations
-
 import difflib
 import os
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Where data sets lie: EMOTIONS_DATA, then data/ of the repository and of the current directory."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

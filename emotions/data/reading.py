@@ -1,7 +1,5 @@
 """What readers share: what they return, and decoding the files of a listing."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field

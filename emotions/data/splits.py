@@ -1,7 +1,5 @@
 """From what a reader returned to a data set: leak-free splits, soft labels, cleaning."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

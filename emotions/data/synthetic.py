@@ -7,8 +7,6 @@ Facial action units (Ekman & Friesen 1978, Facial Action Coding System) move the
 all faces of a batch at once; then OpenCV fills them, and light, blur and noise follow.
 """
 
-from __future__ import annotations
-
 from collections import namedtuple
 from types import SimpleNamespace
 

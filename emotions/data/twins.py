@@ -6,8 +6,6 @@ that photo is left out. Training takes either the one half or the other: the sam
 per class, and the same validation and test images.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

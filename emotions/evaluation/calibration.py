@@ -6,8 +6,6 @@ Fit on validation, report on test:
     calibrated = temperature_scale(test, temperature)
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -4,8 +4,6 @@ After Mitchell et al. 2019, "Model Cards for Model Reporting". `models/<run>-<da
 program needs goes into the `.keras` file itself. Neither is typed: both follow from the run's record.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

@@ -5,8 +5,6 @@
     matrix(pairs, "p_holm")
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping
 from itertools import combinations

@@ -5,8 +5,6 @@
 writes the record of an ordinary run. Nothing is trained and no model is loaded.
 """
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Measure a trained model once, and keep everything that was measured."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import replace
 

@@ -7,8 +7,6 @@ The probabilities must come from a model that did not see the images' labels: of
 cross-validation.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 from cleanlab.count import estimate_joint

@@ -4,8 +4,6 @@
 the figure and the model cards; `side_by_side` shows some runs in a notebook.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path

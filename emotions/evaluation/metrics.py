@@ -3,8 +3,6 @@
 `measure` turns predictions into figures with intervals; `measure_folder` does so for a run's folder.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 "fer2013-3" stands in for Human Emotions, so its systems are the same; the protocol says that the images are not.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

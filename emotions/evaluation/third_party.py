@@ -9,8 +9,6 @@ the first four fifths of FER2013's CSV, copies of test images included, and choo
 is validation and test together.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

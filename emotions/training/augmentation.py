@@ -6,8 +6,6 @@
 They are never saved with the model. Layers of `keras.layers` work as well; images have values 0-255.
 """
 
-from __future__ import annotations
-
 import math
 
 import keras

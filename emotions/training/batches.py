@@ -1,7 +1,5 @@
 """How are images fed to a model? In batches that an interrupted training meets again in the same order."""
 
-from __future__ import annotations
-
 import math
 
 import keras

@@ -7,8 +7,6 @@
 to `checkpoint/`; the same call goes on from there after an interruption.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import os

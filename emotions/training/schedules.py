@@ -1,7 +1,5 @@
 """Which learning rate when, and for which layer?"""
 
-from __future__ import annotations
-
 import keras
 
 

@@ -4,8 +4,6 @@ TensorBoard finds a run in `logs/`, `wandb sync` finds runs made under WANDB_MOD
 holds everything in any case.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import os
 
