@@ -112,7 +112,7 @@ def test_the_audit_finds_what_is_planted():
     test[6] = encoded(train[20], 70)        # a near duplicate
     planted = dataset(train, validation, test)
     report = audit.audit(planted)
-    assert report.distinct == 80 - 1 - 1 - 2 - 1 - 1
+    assert report.findings()["distinct images"] == 80 - 1 - 1 - 2 - 1 - 1
     assert report.copies.loc["test", "train"] == 2 and report.near.loc["test", "train"] == 3
     assert report.copies.loc["validation", "train"] == 1
     assert report.copies.loc["test", "validation"] == report.copies.loc["validation", "test"] == 1

@@ -72,8 +72,7 @@ def intervals(tables: dict[str, pd.DataFrame], xlabel: str, title: str = "", col
         tables: by legend entry, with the same rows; `column` and its ends, `<column>_low` and `<column>_high` or low
             and high, all 0-1 (drawn in per cent or points).
         marks: values published elsewhere, by row, 0-1; drawn as diamonds.
-        zero: draw a line at 0, for differences.
-    """
+        zero: draw a line at 0, for differences."""
     rows = list(next(iter(tables.values())).index)
     figure, ((axis,),) = grid(1, 1, (9, 1.6 + 0.4 * len(rows)))
     for k, ((name, table), color) in enumerate(zip(tables.items(), cycle(SERIES), strict=False)):
@@ -129,11 +128,8 @@ def reliability(tables: dict[str, pd.DataFrame], title: str = "") -> plt.Figure:
 def curves(lines: dict, xlabel: str, ylabel: str, title: str = "", chance: float | None = None) -> plt.Figure:
     """Plot shares against a quantity, with 95 % intervals where their n is known.
 
-    Args:
-        lines: by legend entry, a Series of shares, 0-1, indexed by the quantity; or a table with accuracy and n, as
-            of `comparison.accuracy_by`.
-        chance: 0-1, drawn as a dotted line.
-    """
+    Lines, by legend entry, are Series of shares, 0-1, indexed by the quantity, or tables with accuracy and n, as of
+    `comparison.accuracy_by`. `chance`, 0-1, is drawn as a dotted line."""
     figure, ((axis,),) = grid(1, 1, (8.5, 4.8))
     for (name, line), color in zip(lines.items(), cycle(SERIES), strict=False):
         shares = line["accuracy"] if isinstance(line, pd.DataFrame) else line

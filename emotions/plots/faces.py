@@ -121,11 +121,8 @@ def _similarity(warp) -> np.ndarray | None:
 def composites(groups: dict, caption: str = "", frames=None, columns: int = 7, most: int = MOST) -> plt.Figure:
     """Show a composite of each group of images, or an empty panel where there are too few.
 
-    Args:
-        groups: by title, a `Split`, whose `groups` say which images are of one photo, or uint8 images, N x H x W x 3.
-        frames: colours; by default those of the classes that the titles name.
-        most: images in a composite, the first of each group.
-    """
+    Groups are, by title, a `Split`, whose `groups` say which images are of one photo, or uint8 images, N x H x W x 3.
+    `frames` are colours, by default those of the classes that the titles name; `most` the images in a composite."""
     faces, titles = [], []
     for title, group in groups.items():
         face, used = _face(group, most)
@@ -187,11 +184,8 @@ def _cell(predictions, split: Split, true: int, predicted: int) -> Split:
 def image_grid(images, titles=None, frames=None, columns: int = 7, labels=None, caption: str = "") -> plt.Figure:
     """Show images in rows, such as composites, drawn faces, or feature maps by layer.
 
-    Args:
-        images: H x W x 3, RGB, 0-255, or H x W, drawn in colours from their lowest to their highest value.
-        titles, frames: a title and a colour for each.
-        labels: of the rows.
-    """
+    They are H x W x 3, RGB, 0-255, or H x W, drawn in colours from their lowest to their highest value. Each has a
+    title and the colour of its frame; `labels` are those of the rows."""
     columns = min(columns, len(images))
     rows, titles = -(-len(images) // columns), [""] * len(images) if titles is None else titles
     lines = 1 + max(title.count("\n") for title in titles)
