@@ -1,10 +1,6 @@
 """What is the record of a training? `results/<dataset>/<run>/` and `models/<run>-<dataset>.keras`.
 
-    run = Run("fer2013", "champion")
-    run.metrics["test"]["accuracy"], run.history, run.predictions
-
-This module alone reads and writes these files.
-"""
+This module alone reads and writes these files."""
 
 import os
 import shlex
@@ -30,8 +26,7 @@ class Predictions:
         class_names: alphabetical.
         ids: str, N.
         labels: int, N: positions in `class_names`.
-        probabilities: float, N x classes; rows sum to 1.
-    """
+        probabilities: float, N x classes; rows sum to 1."""
 
     class_names: tuple[str, ...]
     ids: np.ndarray
@@ -157,16 +152,11 @@ class Run:
         return metrics["training"].get("command") or metrics.get("command", "")
 
     def load(self) -> keras.Model:
-        """Load the saved model with stock Keras.
-
-        Raises:
-            FileNotFoundError: only the results are kept; names the command that makes the model again.
-        """
+        """Load the saved model with stock Keras; where only the results are kept, FileNotFoundError names the command
+        that makes the model again."""
         if not self.file.exists():
-            raise FileNotFoundError(
-                f"models/ has no {self.file.name}: only the results of this run are kept. "
-                f"This command makes the model again: {self.command}"
-            )
+            raise FileNotFoundError(f"models/ has no {self.file.name}: only the results of this run are kept. "
+                                    f"This command makes the model again: {self.command}")
         return keras.models.load_model(self.file, compile=False)
 
     def finish(self, metrics: dict) -> None:
@@ -177,17 +167,15 @@ class Run:
 
 def start(name: str, faces, *, title: str | None = None, weights: str | Path | None = None, seed: int = 0,
           train: bool = False) -> Run:  # fmt: skip
-    """Begin a run, or open the one that exists under the same name.
+    """Begin a run of a model such as "lenet", or open the one that exists under the same name.
 
     Args:
-        name: of the model, such as "lenet". The data's variants and a seed above 0 are added: "lenet-all-s1".
-        faces: the data set; see `data.Dataset`.
+        faces: the data set. Its variants and a seed above 0 are added to the name: "lenet-all-s1".
         title: for tables and figures.
         weights: pretrained weights that the model starts from; recorded by their name, without a path.
         seed: of the initial weights, the order of images and augmentation. It is set here: call this before the model
             is built.
-        train: train anew although a finished run exists.
-    """
+        train: train anew although a finished run exists."""
     keras.utils.set_random_seed(seed)
     suffix = variants.suffix(faces.variants) + (f"-s{seed}" if seed else "")
     if weights is not None and Path(weights).exists():
@@ -221,5 +209,3 @@ def all_of(dataset: str, home: Path | None = None) -> dict[str, Run]:
     home = home or files.home()
     names = sorted(path.parent.name for path in (home / "results" / dataset).glob("*/metrics.json"))
     return {name: run for name in names if (run := Run(dataset, name, home=home)).finished}
-
-

@@ -163,10 +163,6 @@ class Audit:
     near: pd.DataFrame
     size: tuple[int, int]
 
-    def ids(self, finding: str) -> list[str]:
-        """Return the ids of the images behind a finding, a bool column of `images`."""
-        return self.images.loc[self.images[finding], "id"].tolist()
-
     def findings(self) -> pd.Series:
         """Count what was found."""
         table = self.images
