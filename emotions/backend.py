@@ -1,11 +1,7 @@
-"""The one place that knows TensorFlow, JAX and PyTorch apart.
+"""The one place that knows TensorFlow, JAX and PyTorch apart: everything else is written with Keras 3 alone.
 
-Everything else in the package is written with Keras 3 alone, so that any of the three can train, load
-and explain the same models. Choose one with the environment variable KERAS_BACKEND before the first
-import of Keras; TensorFlow is the default and the fastest of the three on a CPU.
-"""
-
-from __future__ import annotations
+Choose one with the environment variable KERAS_BACKEND before the first import of Keras; TensorFlow is the default and
+the fastest of the three on a CPU."""
 
 import os
 import platform
@@ -26,13 +22,8 @@ def version() -> str:
 def accelerator() -> str | None:
     """Return the name of the GPU or TPU that the backend will use, or None on a CPU."""
     if name() == "tensorflow":
-        import tensorflow as tf
-
-        devices = tf.config.list_physical_devices("GPU")  # a TPU would need a strategy, which nothing here sets
-        if not devices:
-            return None
-        details = tf.config.experimental.get_device_details(devices[0])
-        return details.get("device_name", devices[0].device_type)
+        details = _tensorflow_gpu()  # a TPU would need a strategy, which nothing here sets
+        return None if details is None else details.get("device_name", "GPU")
     if name() == "jax":
         import jax
 
@@ -43,6 +34,14 @@ def accelerator() -> str | None:
     if torch.cuda.is_available():
         return torch.cuda.get_device_name(0)
     return "Apple GPU" if torch.backends.mps.is_available() else None
+
+
+def _tensorflow_gpu() -> dict | None:
+    """Return what TensorFlow knows of the first GPU, or None without one."""
+    import tensorflow as tf
+
+    devices = tf.config.list_physical_devices("GPU")
+    return tf.config.experimental.get_device_details(devices[0]) if devices else None
 
 
 def steps_per_execution() -> int:
@@ -61,10 +60,7 @@ def bfloat16() -> bool:
     if accelerator() is None:
         return False
     if name() == "tensorflow":
-        import tensorflow as tf
-
-        details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])
-        return details.get("compute_capability", (0, 0)) >= (8, 0)
+        return _tensorflow_gpu().get("compute_capability", (0, 0)) >= (8, 0)
     if name() == "jax":
         import jax
 
@@ -86,14 +82,10 @@ def hardware() -> str:
 
 
 def warp(images, transforms):
-    """Resample images bilinearly, reflecting at the edges, as `keras.ops.image.affine_transform` does.
+    """Resample images bilinearly, reflecting at the edges, as `keras.ops.image.affine_transform` does; images are N x H
+    x W x C, float, transforms N x 8.
 
-    Under PyTorch that goes image by image, in many small steps; this takes the whole batch at once.
-
-    Args:
-        images: N x H x W x C, float.
-        transforms: N x 8, in the layout of `affine_transform`.
-    """
+    Under PyTorch that goes image by image, in many small steps; this takes the whole batch at once."""
     if name() != "torch":
         return keras.ops.image.affine_transform(images, transforms, interpolation="bilinear", fill_mode="reflect")
     import torch
@@ -109,18 +101,11 @@ def warp(images, transforms):
 
 
 def compiled(function, model):
-    """Compile a function of tensors that calls layers of `model`; on PyTorch it stays as it is.
+    """Compile a function of tensors (or tuples and dicts of them) that calls layers of `model`; on PyTorch it stays as
+    it is.
 
-    The weights are read anew at every call, so a compiled function follows a model that goes on learning.
-    A new shape of an argument compiles once more: seconds for a deep net.
-
-    Args:
-        function: takes and returns tensors (or tuples and dicts of them); made of Keras operations.
-        model: whose weights `function` reads.
-
-    Returns:
-        The compiled function; it takes arrays too.
-    """
+    The weights are read anew at every call, so a compiled function follows a model that goes on learning. A new shape
+    of an argument compiles once more: seconds for a deep net. The compiled function takes arrays too."""
     if name() == "tensorflow":
         import tensorflow as tf
 
@@ -139,17 +124,13 @@ def compiled(function, model):
 
 
 def gradients(outputs_of, inputs):
-    """Return value and gradient of a scalar function, on any backend.
+    """Return value and gradient of a scalar function, on any backend: `(scalar, auxiliary, gradient)`.
 
     Args:
-        outputs_of: function of `inputs` that returns `(scalar, auxiliary)`; it must be made of
-            Keras operations. `auxiliary` is any tensor, or tuple or dict of tensors, and may be `()`.
-        inputs: the tensor or array to differentiate with respect to, or a tuple, list or dict of them.
-
-    Returns:
-        `(scalar, auxiliary, gradient)`; the gradient has the structure and shapes of `inputs`, and is 0
-        where the scalar does not depend on them.
-    """
+        outputs_of: function of `inputs`, made of Keras operations, that returns `(scalar, auxiliary)`; `auxiliary` is
+            any tensor, or tuple or dict of tensors, and may be `()`.
+        inputs: what to differentiate with respect to: a tensor or array, or a tuple, list or dict of them. The gradient
+            has their structure and shapes, and is 0 where the scalar does not depend on them."""
     inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, inputs)
     if name() == "tensorflow":
         import tensorflow as tf

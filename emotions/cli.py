@@ -1,7 +1,5 @@
 """The command line, `python -m emotions …`, over the same functions as the notebooks."""
 
-from __future__ import annotations
-
 import argparse
 import ast
 import contextlib
@@ -15,9 +13,8 @@ MODEL_HELP = "a name in models/, or a file"
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(
-        prog="python -m emotions", description="Facial emotion recognition: data, training, evaluation, prediction."
-    )
+    about = "Facial emotion recognition: data, training, evaluation, prediction."
+    top = argparse.ArgumentParser(prog="python -m emotions", description=about)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(function, help: str) -> argparse.ArgumentParser:
@@ -136,10 +133,8 @@ def evaluate(options: argparse.Namespace) -> None:
     own = classifier.card.get("dataset")
     faces = load_data(options.data or own or "synthetic")
     if tuple(classifier.class_names) != tuple(faces.class_names):
-        raise ValueError(
-            f"{options.model} has the classes {', '.join(classifier.class_names)}; "
-            f"{faces.name} has {', '.join(faces.class_names)}."
-        )
+        raise ValueError(f"{options.model} has the classes {', '.join(classifier.class_names)}; "
+                         f"{faces.name} has {', '.join(faces.class_names)}.")
     if own not in (None, faces.name):
         print(f"This model was trained on {own}: images of {faces.name} may have been among its training images.")
     metrics = evaluation.measure(predict_split(classifier.model, faces.test, faces.class_names))

@@ -1,7 +1,5 @@
 """One colour for each emotion, the same in every figure and on every annotated image."""
 
-from __future__ import annotations
-
 # Okabe and Ito's palette: distinguishable with every kind of colour vision.
 EMOTION_COLORS = {
     "angry": "#D55E00",

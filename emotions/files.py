@@ -1,7 +1,5 @@
 """Where do results lie, and how are files written? Whole or not at all, the same on every system."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
@@ -15,11 +13,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def home() -> Path:
-    """Return the folder that holds `results/` and `models/`.
-
-    The environment variable EMOTIONS_HOME names it; without it, it is the repository, or the current folder where
-    only the package is installed.
-    """
+    """Return the folder that holds `results/` and `models/`: EMOTIONS_HOME of the environment; otherwise the
+    repository, or the current folder where only the package is installed."""
     if named := os.environ.get("EMOTIONS_HOME"):
         return Path(named)
     return REPOSITORY if (REPOSITORY / "notebooks").is_dir() else Path.cwd()
@@ -41,13 +36,9 @@ def read_json(path: Path) -> dict:
 
 
 def cached(file: Path, key: dict | None, compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-    """Return a table that takes long to compute, from its file while its key stays the same.
+    """Return a table that takes long to compute, from its `.csv` file while its key stays the same.
 
-    Args:
-        file: a `.csv`; the `.json` beside it holds the key.
-        key: what the table depends on; None takes the table as it is.
-        compute: makes the table.
-    """
+    The key says what the table depends on, and is kept in the `.json` beside it; None takes the table as it is."""
     beside = file.with_suffix(".json")
     if not (file.exists() and beside.exists()) or key not in (None, read_json(beside)):
         table = compute()

@@ -1,7 +1,5 @@
 """What do all notebooks share? How they begin, and the small table they end with."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import platform
@@ -17,8 +15,7 @@ def begin() -> None:
     """Start Keras quietly; print the versions and the accelerator, or what its absence means.
 
     Training computes in bfloat16 where the accelerator has it, otherwise in float32; the environment variable
-    EMOTIONS_PRECISION ("float32" or "mixed_bfloat16") chooses.
-    """
+    EMOTIONS_PRECISION ("float32" or "mixed_bfloat16") chooses."""
     # Several kernels may share one GPU: none is to take all its memory at once.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
@@ -30,10 +27,8 @@ def begin() -> None:
 
     usual = "mixed_bfloat16" if backend.bfloat16() else "float32"
     keras.mixed_precision.set_global_policy(os.environ.get("EMOTIONS_PRECISION", usual))
-    print(
-        f"Python {platform.python_version()}, emotions {emotions.__version__}, "
-        f"Keras {keras.__version__} on {backend.version()}, {backend.hardware()}"
-    )
+    print(f"Python {platform.python_version()}, emotions {emotions.__version__}, "
+          f"Keras {keras.__version__} on {backend.version()}, {backend.hardware()}")
     if accelerator is None:
         print(NO_ACCELERATOR)
 
@@ -61,40 +56,29 @@ def native_messages_off():
 
 
 def results(*runs):
-    """Return a small table of runs on one data set: test figures with 95 % intervals, the majority class first.
-
-    Args:
-        runs: of `emotions.runs`, finished.
-    """
+    """Return a small table of finished runs on one data set: test figures with 95 % intervals, the majority class
+    first."""
     import pandas as pd
 
-    from emotions.evaluation import cards
+    from emotions.evaluation import cards, majority_class, percent
 
-    support = {name: figures["support"] for name, figures in runs[0].metrics["test"]["per_class"].items()}
-    majority = max(support, key=support.get)
-    share = support[majority] / sum(support.values())
-    rows = {f"majority class ({majority})": {"accuracy": f"{share:.1%}".replace("%", " %")}}
-    for run in runs:
-        metrics = run.metrics
+    majority, share = majority_class(runs[0].metrics["test"])
+    rows = {f"majority class ({majority})": {"accuracy": percent(share)}}
+    for metrics in (run.metrics for run in runs):
+        training = metrics["training"]
+        planned = f" of {training['recipe_epochs']}" if cards.unfinished(training) else ""
         rows[cards.display_title(metrics)] = {
             "accuracy": with_interval(metrics["test"]),
             "leak-free": with_interval(metrics["test_leak_free"]),
             "macro F1": f"{metrics['test']['macro_f1']:.3f}",
             "parameters": f"{metrics['parameters']:,}",
-            "epochs": _epochs(metrics["training"]),
+            "epochs": f"{training['epochs_trained']}{planned}" if training else "",
         }
     return pd.DataFrame.from_dict(rows, orient="index").fillna("")
 
 
-def with_interval(metrics: dict, figure: str = "accuracy") -> str:
-    """Return a share with its 95 % interval in per cent, such as `68.8 % [67.2, 70.3]`."""
-    low, high = metrics[f"{figure}_interval"]
-    return f"{100 * metrics[figure]:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+def with_interval(figures: dict) -> str:
+    """Return an accuracy with its 95 % interval in per cent, such as `68.8 % [67.2, 70.3]`."""
+    from emotions.evaluation import shown
 
-
-def _epochs(training: dict) -> str:
-    """Return the number of epochs, of a run that was cut short with the number its recipe has."""
-    if not training:
-        return ""
-    trained, planned = training["epochs_trained"], training.get("recipe_epochs") or training["epochs_trained"]
-    return f"{trained}" if trained >= planned or training.get("stopped_early") else f"{trained} of {planned}"
+    return shown(figures, "accuracy")

@@ -1,7 +1,5 @@
 """Run the notebooks with parameters: in Jupyter's kernel, or their training cells as a plain script."""
 
-from __future__ import annotations
-
 import ast
 import base64
 import contextlib
@@ -55,9 +53,7 @@ def parameters(path: Path) -> dict:
 def chosen(path: Path, settings: dict, quick: bool) -> dict:
     """Return the parameters to set in a notebook: for a quick run its QUICK values, trained anew; and `settings`.
 
-    Raises:
-        ValueError: the notebook has no such parameter; names the nearest.
-    """
+    Of a parameter that the notebook does not have, ValueError names the nearest."""
     known = parameters(path)
     for name in settings:
         if name not in known:
@@ -81,11 +77,8 @@ def environment(quick: bool) -> dict[str, str]:
 
 
 def as_script(path: Path, values: dict, quick: bool = False) -> None:
-    """Run the cells of a notebook that are tagged "train" as a plain Python script, without Jupyter.
-
-    Raises:
-        RuntimeError: the script failed.
-    """
+    """Run the cells of a notebook that are tagged "train" as a plain Python script, without Jupyter, or raise
+    RuntimeError."""
     parts = []
     for tags, source in code_cells(path):
         if tags & {"train", "parameters"}:
@@ -101,9 +94,7 @@ def as_script(path: Path, values: dict, quick: bool = False) -> None:
 def execute(path: Path, values: dict, quick: bool = False, in_place: bool = False) -> Path:
     """Execute a notebook with parameters; the copy lands in `build/notebooks/`, or replaces the notebook.
 
-    Raises:
-        RuntimeError: a cell failed; names the notebook, the cell and the error. What was executed is kept.
-    """
+    If a cell fails, RuntimeError names the notebook, the cell and the error. What was executed is kept."""
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
@@ -112,14 +103,11 @@ def execute(path: Path, values: dict, quick: bool = False, in_place: bool = Fals
     with environment_variables(environment(quick)), native_messages_off():  # what kernels print as they start
         try:
             # In the notebook's own folder, as Jupyter does.
-            papermill.execute_notebook(
-                str(path), str(output), parameters=values, cwd=str(path.parent), kernel_name="python3",
-                progress_bar=False,
-            )  # fmt: skip
+            papermill.execute_notebook(str(path), str(output), parameters=values, cwd=str(path.parent),
+                                       kernel_name="python3", progress_bar=False)
         except PapermillExecutionError as error:
-            raise RuntimeError(
-                f"{path.name} failed in cell {error.exec_count}: {error.ename}: {error.evalue} (see {output})"
-            ) from error
+            raise RuntimeError(f"{path.name} failed in cell {error.exec_count}: {error.ename}: {error.evalue} "
+                               f"(see {output})") from error
     tidy(output)
     if in_place:
         output.replace(path)
@@ -178,10 +166,8 @@ def tidy(path: Path) -> None:
 
 
 def without_progress(output: dict) -> dict | None:
-    """Return an output without the states of progress bars, which stand on standard error after carriage returns.
-
-    Nothing may be left: None.
-    """
+    """Return an output without the states of progress bars, which stand on standard error after carriage returns; None
+    if nothing is left."""
     if output.get("name") != "stderr":
         return output
     text = re.sub(r"\r[^\r\n]*(?=\r|\Z)", "", "".join(output["text"])).strip("\r")

@@ -1,12 +1,6 @@
 """What is the record of a training? `results/<dataset>/<run>/` and `models/<run>-<dataset>.keras`.
 
-    run = Run("fer2013", "champion")
-    run.metrics["test"]["accuracy"], run.history, run.predictions
-
-This module alone reads and writes these files.
-"""
-
-from __future__ import annotations
+This module alone reads and writes these files."""
 
 import os
 import shlex
@@ -33,8 +27,7 @@ class Predictions:
         class_names: alphabetical.
         ids: str, N.
         labels: int, N: positions in `class_names`.
-        probabilities: float, N x classes; rows sum to 1.
-    """
+        probabilities: float, N x classes; rows sum to 1."""
 
     class_names: tuple[str, ...]
     ids: np.ndarray
@@ -48,11 +41,11 @@ class Predictions:
     def predicted(self) -> np.ndarray:
         return self.probabilities.argmax(axis=1)
 
-    def take(self, indices) -> Predictions:
+    def take(self, indices) -> "Predictions":
         """Return the predictions at `indices` (integers or a mask), in that order."""
         return Predictions(self.class_names, self.ids[indices], self.labels[indices], self.probabilities[indices])
 
-    def join(self, other: Predictions) -> Predictions:
+    def join(self, other: "Predictions") -> "Predictions":
         """Return these predictions followed by those on another split."""
         if self.class_names != other.class_names or set(self.ids) & set(other.ids):
             raise ValueError("Predictions of two splits are joined: of the same classes, on different images.")
@@ -67,7 +60,7 @@ class Predictions:
         files.write(Path(path), frame.to_csv(index=False, float_format="%.5g", lineterminator="\n"))
 
     @classmethod
-    def read(cls, path: str | Path) -> Predictions:
+    def read(cls, path: str | Path) -> "Predictions":
         """Read what `save` wrote."""
         frame = pd.read_csv(path, dtype={"id": str, "label": str}, keep_default_na=False)
         class_names = tuple(frame.columns[2:])
@@ -160,16 +153,11 @@ class Run:
         return metrics["training"].get("command") or metrics.get("command", "")
 
     def load(self) -> keras.Model:
-        """Load the saved model with stock Keras.
-
-        Raises:
-            FileNotFoundError: only the results are kept; names the command that makes the model again.
-        """
+        """Load the saved model with stock Keras; where only the results are kept, FileNotFoundError names the command
+        that makes the model again."""
         if not self.file.exists():
-            raise FileNotFoundError(
-                f"models/ has no {self.file.name}: only the results of this run are kept. "
-                f"This command makes the model again: {self.command}"
-            )
+            raise FileNotFoundError(f"models/ has no {self.file.name}: only the results of this run are kept. "
+                                    f"This command makes the model again: {self.command}")
         return keras.models.load_model(self.file, compile=False)
 
     def finish(self, metrics: dict) -> None:
@@ -180,17 +168,15 @@ class Run:
 
 def start(name: str, faces, *, title: str | None = None, weights: str | Path | None = None, seed: int = 0,
           train: bool = False) -> Run:  # fmt: skip
-    """Begin a run, or open the one that exists under the same name.
+    """Begin a run of a model such as "lenet", or open the one that exists under the same name.
 
     Args:
-        name: of the model, such as "lenet". The data's variants and a seed above 0 are added: "lenet-all-s1".
-        faces: the data set; see `data.Dataset`.
+        faces: the data set. Its variants and a seed above 0 are added to the name: "lenet-all-s1".
         title: for tables and figures.
         weights: pretrained weights that the model starts from; recorded by their name, without a path.
         seed: of the initial weights, the order of images and augmentation. It is set here: call this before the model
             is built.
-        train: train anew although a finished run exists.
-    """
+        train: train anew although a finished run exists."""
     keras.utils.set_random_seed(seed)
     suffix = variants.suffix(faces.variants) + (f"-s{seed}" if seed else "")
     base = {}
@@ -227,5 +213,3 @@ def all_of(dataset: str, home: Path | None = None) -> dict[str, Run]:
     home = home or files.home()
     names = sorted(path.parent.name for path in (home / "results" / dataset).glob("*/metrics.json"))
     return {name: run for name in names if (run := Run(dataset, name, home=home)).finished}
-
-

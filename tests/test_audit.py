@@ -112,13 +112,14 @@ def test_the_audit_finds_what_is_planted():
     test[6] = encoded(train[20], 70)        # a near duplicate
     planted = dataset(train, validation, test)
     report = audit.audit(planted)
-    assert report.distinct == 80 - 1 - 1 - 2 - 1 - 1
+    assert report.findings()["distinct images"] == 80 - 1 - 1 - 2 - 1 - 1
     assert report.copies.loc["test", "train"] == 2 and report.near.loc["test", "train"] == 3
     assert report.copies.loc["validation", "train"] == 1
     assert report.copies.loc["test", "validation"] == report.copies.loc["validation", "test"] == 1
     assert report.copies.loc["train", "train"] == 2  # one of each pair could go
-    assert report.ids("constant") == ["train7", "train9"]
-    assert {"train4", "train5"} <= set(report.ids("copies with conflicting labels"))
+    ids = report.images.set_index("id")
+    assert ids.index[ids["constant"]].tolist() == ["train7", "train9"]
+    assert ids.loc[["train4", "train5"], "copies with conflicting labels"].all()
     findings = report.findings()
     assert findings["test images also in training"] == 2
     assert findings["images under 32 pixels"] == 0

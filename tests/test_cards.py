@@ -47,9 +47,6 @@ def test_what_is_written_is_up_to_date_until_the_run_changes(home, run):
     assert {path.name for path in contents} == names
     assert cards.write_all(contents) == list(contents)
     assert cards.stale(cards.contents(home)) == []
-    run.file.with_suffix(".md").unlink()
-    cards.write(run)
-    assert cards.stale(cards.contents(home)) == []
     make_predictions(skill=0.2, prefix="validation").save(run.folder / "predictions_validation.csv")
     assert [path.name for path in cards.stale(cards.contents(home))] == ["lenet-fer2013-3.keras", "lenet-fer2013-3.md"]
 

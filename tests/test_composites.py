@@ -36,33 +36,20 @@ def is_empty(image) -> bool:
 def test_a_composite_needs_eight_different_photos(drawn):
     image, used = plots.composite(drawn.images[:12])
     assert image.shape == (SIDE, SIDE, 3) and image.dtype == np.uint8 and 8 <= used <= 12
-    with pytest.raises(ValueError, match=r"8 different photos.*7\.0"):
+    with pytest.raises(ValueError, match=r"8 different photos.* 7"):
         plots.composite(drawn.images[:7])
-    with pytest.raises(TooFewPhotos, match=r"1\.0"):
+    with pytest.raises(TooFewPhotos, match="has 1"):
         plots.composite(np.repeat(drawn.images[:1], 12, axis=0))  # identical images count once
-    with pytest.raises(TooFewPhotos, match=r"6\.0"):
+    with pytest.raises(TooFewPhotos, match="has 6"):
         plots.composite(drawn.images[:12], photos=np.arange(12) // 2)  # two images of each photo
-    with pytest.raises(TooFewPhotos, match=r"0\.0"):
+    with pytest.raises(TooFewPhotos, match="has 0"):
         plots.composite(drawn.images[:0])
 
 
 def test_other_crops_of_one_photo_count_once(drawn):
     crops = np.stack([np.roll(drawn.images[0], (x, y), axis=(0, 1)) for x in (-1, 0, 1) for y in (-1, 0, 1)])
-    with pytest.raises(TooFewPhotos, match=r"1\.0"):
+    with pytest.raises(TooFewPhotos, match="has 1"):
         plots.composite(crops)
-
-
-def test_a_weighted_composite_needs_an_effective_number_of_eight(drawn):
-    weights = np.ones(12)
-    plots.composite(drawn.images[:12], weights)
-    weights[0] = 10  # (10 + 11)² / (100 + 11) = 3.97
-    with pytest.raises(TooFewPhotos, match=r"4\.0"):
-        plots.composite(drawn.images[:12], weights)
-    with pytest.raises(TooFewPhotos):
-        plots.composite(drawn.images[:12], -np.ones(12))
-    weights[:] = [1] * 7 + [0] * 5
-    with pytest.raises(TooFewPhotos, match=r"7\.0"):
-        plots.composite(drawn.images[:12], weights)
 
 
 def test_faces_are_moved_turned_and_scaled_back(drawn):

@@ -27,9 +27,7 @@ def noisy(n=4000, share=0.15, seed=0):
 def test_scores_by_hand():
     probabilities = np.array([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6], [0.2, 0.5, 0.3]])
     run = Predictions(CLASSES, np.array(list("xyz")), np.array([0, 1, 0]), probabilities)
-    np.testing.assert_allclose(label_noise.scores(run, "self_confidence"), [0.7, 0.3, 0.2])
     np.testing.assert_allclose(label_noise.scores(run), [0.75, 0.35, 0.35])
-    assert label_noise.rank(run, "self_confidence").tolist() == [2, 1, 0]
     assert label_noise.rank(run).tolist() == [1, 2, 0]
 
 
@@ -50,9 +48,8 @@ def test_the_confident_joint_by_hand():
 def test_planted_noise_is_detected_and_its_amount_and_kind_estimated():
     run, true = noisy()
     wrong = run.labels != true
-    for score in ("normalized_margin", "self_confidence"):
-        result = label_noise.precision_at(100, label_noise.rank(run, score), wrong)
-        assert result["precision"] > 5 * result["base_rate"]
+    result = label_noise.precision_at(100, label_noise.rank(run), wrong)
+    assert result["precision"] > 5 * result["base_rate"]
     joint = label_noise.joint(run)
     assert joint.to_numpy().sum() == pytest.approx(1)
     np.testing.assert_allclose(joint.sum(axis=1), np.bincount(run.labels) / len(run))

@@ -136,16 +136,15 @@ def test_recalls_are_bars_in_the_colours_of_the_classes_with_intervals():
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["one", "other"]
 
 
-def test_intervals_show_every_row_of_every_table_and_published_values():
+def test_intervals_show_every_row_of_every_table():
     whole = pd.DataFrame([[0.6, 0.5, 0.75], [0.7, 0.65, 0.72]], ["lenet", "champion"], ["accuracy", "low", "high"])
-    figure = plots.intervals({"all": whole, "rest": whole - 0.1}, "accuracy (%)", marks=pd.Series({"champion": 0.9}))
+    figure = plots.intervals({"all": whole, "rest": whole - 0.1}, "accuracy (%)")
     drawn = handles(figure)
     for name, table in {"all": whole, "rest": whole - 0.1}.items():
         line, _, (lines,) = drawn[name].lines
         assert line.get_xdata() == pytest.approx(100 * table["accuracy"])
         ends = [segment[:, 0] for segment in lines.get_segments()]
         np.testing.assert_allclose(ends, 100 * table[["low", "high"]])
-    assert drawn["published"].get_offsets().tolist() == [pytest.approx([90, 1])]
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["lenet", "champion"]
 
 

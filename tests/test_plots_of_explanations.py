@@ -36,7 +36,7 @@ def test_no_face_stands_below_a_mean_map_of_too_few():
 
 def test_small_images_stand_in_rows_with_gaps_between():
     images = np.arange(3.0)[:, None, None] * np.ones((3, 2, 4))
-    large = _tiled(images, columns=2, gap=1)
+    large = _tiled(images, columns=2)
     assert large.shape == (5, 9)
     assert (large[:2, :4] == 0).all() and (large[:2, 5:] == 1).all() and (large[3:, :4] == 2).all()
     assert np.isnan(large[2]).all() and np.isnan(large[:, 4]).all() and np.isnan(large[3:, 5:]).all()

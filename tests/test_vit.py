@@ -360,12 +360,6 @@ def test_vit_tiny_agrees_with_keras_hub(vit_tiny):
 # Looking inside
 
 
-def test_patches_are_the_image_cut_up(images):
-    cut = vit.patches(vit.build(3, **SMALL), images)
-    assert cut.shape == (2, 3, 3, 8, 8, 3)
-    np.testing.assert_allclose(cut.transpose(0, 1, 3, 2, 4, 5).reshape(images.shape), images / 127.5 - 1, atol=1e-5)
-
-
 def test_principal_filters_are_directions_that_the_filters_share():
     model = vit.build(3, **SMALL)
     layer = model.get_layer("patch_embedding")

@@ -1,10 +1,5 @@
-"""Find copies, leakage, label noise, constant images and outliers.
-
-    report = audit(load("fer2013", keep_copies=True))
-    print(report)
-"""
-
-from __future__ import annotations
+"""Find copies, leakage, label noise, constant images and outliers: `print(audit(load("fer2013",
+keep_copies=True)))`."""
 
 import hashlib
 from dataclasses import dataclass
@@ -25,18 +20,12 @@ CORRELATION = 0.95  # of the pixels: what makes two images with close hashes nea
 
 
 def measure(images) -> pd.DataFrame:
-    """Measure each image alone.
+    """Measure each image alone: uint8, N x H x W x 3, RGB.
 
-    Args:
-        images: uint8, N x H x W x 3, RGB; an array, or anything that decodes when sliced.
-
-    Returns:
-        One row per image: `digest` (equal exactly when the pixels are), `hash` (`difference_hash`), `brightness` (mean
-        grey, 0-255), `sharpness` (variance of the Laplacian of the grey image) and `contrast` (largest minus smallest
-        value of a channel, the most of the three; 0 for an image of one colour).
-    """
-    each = (image for start in range(0, len(images), 512) for image in images[start:start + 512])
-    rows = [_measure(image) for image in progress(each, "Measuring images", len(images))]
+    One row per image: `digest` (equal exactly when the pixels are), `hash` (`difference_hash`), `brightness` (mean
+    grey, 0-255), `sharpness` (variance of the Laplacian of the grey image) and `contrast` (largest minus smallest value
+    of a channel, the most of the three; 0 for an image of one colour)."""
+    rows = [_measure(image) for image in progress(images, "Measuring images", len(images))]
     table = pd.DataFrame(rows, columns=["digest", "hash", "brightness", "sharpness", "contrast"])
     return table.astype({"hash": np.uint64, "brightness": float, "sharpness": float, "contrast": int})
 
@@ -68,27 +57,24 @@ def difference_hash(grey: np.ndarray) -> int:
     return int.from_bytes(np.packbits(cells[:, 1:] > cells[:, :-1]).tobytes(), "big")
 
 
-def near_duplicates(images, measures: pd.DataFrame | None = None, distance: int = HASH_DISTANCE,
-                    correlation: float = CORRELATION) -> np.ndarray:
-    """Find pairs of images that look alike, exact copies included.
+def near_duplicates(images, measures: pd.DataFrame | None = None, distance: int = HASH_DISTANCE) -> np.ndarray:
+    """Find pairs of images that look alike, exact copies included: int, P x 2, positions i < j.
 
-    Close hashes nominate a pair, the correlation of the grey pixels confirms it. Comparing all hashes
-    with all takes 2 seconds for 36,000 images. Constant images have nothing to compare and are left out.
+    Close hashes nominate a pair, the correlation of the grey pixels confirms it. Comparing all hashes with all takes
+    2 seconds for 36,000 images. Constant images have nothing to compare and are left out.
 
     Args:
         images: uint8, N x H x W x 3, RGB.
         measures: `measure(images)`, where it is at hand.
         distance: most bits in which the hashes may differ.
-        correlation: least correlation of the pixels.
-
-    Returns:
-        int, P x 2: positions i < j.
     """
     measures = measure(images) if measures is None else measures
     varied = np.flatnonzero(measures["contrast"])
     pairs = varied[close_pairs(measures["hash"].to_numpy()[varied], distance)]
     digests = measures["digest"].to_numpy()
-    alike = [digests[i] == digests[j] or pixel_correlation(to_grey(images[i]), to_grey(images[j])) >= correlation for i, j in pairs]
+    greys = ((to_grey(images[i]), to_grey(images[j])) for i, j in pairs)
+    alike = [digests[i] == digests[j] or pixel_correlation(*both) >= CORRELATION
+             for (i, j), both in zip(pairs, greys, strict=True)]
     return pairs[np.array(alike, bool)]
 
 
@@ -139,18 +125,17 @@ def conflicting(groups, labels) -> np.ndarray:
     return pd.Series(np.asarray(labels)).groupby(np.asarray(groups)).transform("nunique").to_numpy() > 1
 
 
-def outliers(values, threshold: float = OUTLIER) -> np.ndarray:
-    """Mark values (bool, N) further from the median than `threshold` times the scaled median absolute deviation."""
+def outliers(values) -> np.ndarray:
+    """Mark values (bool, N) further from the median than 3.5 times the scaled median absolute deviation."""
     distance = np.abs(values - np.median(values))
     spread = np.median(distance) / 0.6745  # the standard deviation, for normal data
-    return distance > threshold * spread if spread else np.zeros(len(distance), bool)
+    return distance > OUTLIER * spread if spread else np.zeros(len(distance), bool)
 
 
 def suspects(measures: pd.DataFrame, labels) -> dict[str, np.ndarray]:
     """Mark images (bool masks, N, by reason) that might be left out of training.
 
-    Of identical images the first may stay, unless their labels disagree: then none can be trusted.
-    """
+    Of identical images the first may stay, unless their labels disagree: then none can be trusted."""
     constant = measures["contrast"].to_numpy() == 0
     digests = measures["digest"].to_numpy()
     return {
@@ -169,12 +154,10 @@ class Audit:
     Attributes:
         name: of the data set.
         counts: images by split (rows) and class (columns).
-        images: one row per image: split, id, label (class name), all that `measure` tells, `group`
-            (shared by near duplicates) and one bool column per reason of `suspects`, over all splits.
-        copies: exact copies by split, see `shared`.
-        near: the same for near duplicates, exact copies included.
-        size: height and width, pixels.
-    """
+        images: one row per image: split, id, label (class name), all that `measure` tells, `group` (shared by near
+            duplicates) and one bool column per reason of `suspects`, over all splits.
+        copies, near: exact copies by split, see `shared`; the same for near duplicates, exact copies included.
+        size: height and width, pixels."""
 
     name: str
     counts: pd.DataFrame
@@ -183,21 +166,13 @@ class Audit:
     near: pd.DataFrame
     size: tuple[int, int]
 
-    @property
-    def distinct(self) -> int:
-        return self.images["digest"].nunique()
-
-    def ids(self, finding: str) -> list[str]:
-        """Return the ids of the images behind a finding, a bool column of `images`."""
-        return self.images.loc[self.images[finding], "id"].tolist()
-
     def findings(self) -> pd.Series:
         """Count what was found."""
         table = self.images
         classes = self.counts.sum()
         counts = {
             "images": len(table),
-            "distinct images": self.distinct,
+            "distinct images": table["digest"].nunique(),
             "test images also in training": self.copies.loc["test", "train"],
             "validation images also in training": self.copies.loc["validation", "train"],
             "test images also in validation": self.copies.loc["test", "validation"],
@@ -228,17 +203,8 @@ def audit(dataset: Dataset) -> Audit:
     names = np.asarray(dataset.class_names)
     table = pd.concat([measure(split.images).assign(split=name, id=split.ids, label=names[split.labels])
                        for name, split in splits.items()], ignore_index=True)
-    joined = _Joined((split.images, row) for split in splits.values() for row in range(len(split)))
-    pairs = near_duplicates(joined, table)
+    pairs = near_duplicates([image for split in splits.values() for image in split.images], table)
     table["group"] = group(np.concatenate([pairs, linked(table["digest"])]), len(table))
     table = table.assign(**suspects(table, table["label"]))
     return Audit(dataset.name, dataset.describe(), table, shared(table["digest"], table["split"]),
                  shared(table["group"], table["split"]), tuple(dataset.train.images.shape[1:3]))
-
-
-class _Joined(list):
-    """Places of images (array, row), read when indexed: arrays as one, without copying them."""
-
-    def __getitem__(self, index):
-        array, row = super().__getitem__(index)
-        return array[row]

@@ -1,7 +1,5 @@
 """Keep what takes long to read or draw, until its files, options or this code change."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -33,16 +31,14 @@ def cached(path: Path | None, name: str, options: list, read: Callable[[], Conte
     folder = _cache_folder(path.parent if path else REPOSITORY_DATA)
     if folder is None:
         return read()
-    place = f"{path} {options}"
-    file = folder / f"cached-{name}-{_digest(place)}.npz"
+    file = folder / f"cached-{name}-{_digest(f'{path} {options}')}.npz"
     files = [] if path is None else [path] if path.is_file() else sorted(path.rglob("*"))
-    key = _digest(place, [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()],
+    key = _digest(str(path), options, [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()],
                   [code.read_bytes() for code in sorted(Path(__file__).parent.glob("*.py"))])
     contents = _restore(file, key)
     if contents is None:
         contents = read()
-        if isinstance(contents.images, np.ndarray):
-            _save(contents, file, key)
+        _save(contents, file, key)
     return contents
 
 

@@ -1,12 +1,11 @@
 """Images of faces with labels, in three splits."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
+from emotions.data.images import in_colour
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, indices) -> Split:
+    def take(self, indices) -> "Split":
         """Return the images at `indices` (integers, a slice or a mask), in that order."""
         targets, groups = (None if values is None else values[indices] for values in (self.targets, self.groups))
         return Split(take(self.images, indices), self.labels[indices], self.ids[indices], targets, groups)
@@ -44,12 +43,11 @@ class Dataset:
         name: as in `results/<name>/`.
         class_names: alphabetical.
         train, validation, test: `Split`s. Choose on validation; touch test once.
-        copied: ids of the test images of which a copy is in the training split as distributed, whether or not
-            loading dropped those copies. Copies are exact; in Human Emotions, all images of the same photo.
+        copied: ids of the test images of which a copy (in Human Emotions, an image of the same photo) is in the
+            training split as distributed, whether or not loading dropped those copies.
         notes: sentences on what loading found and did.
         dropped: ids of the images that were left out, by reason.
-        variants: what loading was asked to do to the training images, as `variants.VARIANTS` names it.
-    """
+        variants: what was done to the training images, as `variants.VARIANTS` names it."""
 
     name: str
     class_names: tuple[str, ...]
@@ -73,18 +71,14 @@ class Dataset:
 
 def take(images, indices):
     """Return `images[indices]`; a grey set's broadcast view stays a view."""
-    if images.ndim == 4 and images.strides[-1] == 0:
-        chosen = images[..., :1][indices]
-        return np.broadcast_to(chosen, (*chosen.shape[:-1], 3))
+    if images.strides[-1] == 0:
+        return in_colour(images[..., :1][indices])
     return images[indices]
 
 
 def select(dataset: Dataset, class_names: tuple[str, ...]) -> Dataset:
-    """Keep the images of some classes; labels are counted anew, in the order of the data set's classes.
-
-    Raises:
-        ValueError: the data set has no such class.
-    """
+    """Keep the images of some classes, or raise ValueError; labels are counted anew, in the order of the data set's
+    classes."""
     if unknown := set(class_names) - set(dataset.class_names):
         raise ValueError(f"{dataset.name} has no class {min(unknown)!r}; it has {', '.join(dataset.class_names)}.")
     class_names = tuple(sorted(class_names, key=dataset.class_names.index))

@@ -1,7 +1,5 @@
 """FER2013: the competition's CSV, Kaggle's folders, and the re-cut."""
 
-from __future__ import annotations
-
 import zipfile
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """FER+: how ten voters labelled the images of FER2013 (Barsoum et al. 2016)."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd
@@ -23,20 +21,13 @@ def ferplus_file(path: str | Path | None = None) -> Path | None:
 
 
 def ferplus_votes(ids, path: str | Path | None = None) -> pd.DataFrame:
-    """Return FER+'s votes on images of FER2013. Needs `fer2013new.csv`, no image.
+    """Return FER+'s votes on images of FER2013, from `fer2013new.csv`: in `path`, EMOTIONS_DATA or data/.
 
-    Args:
-        ids: N names as loading FER2013's CSV gives them, "PrivateTest_32298": split and row.
-        path: a folder to look in first, before EMOTIONS_DATA and data/.
+    The ids are as loading FER2013's CSV gives them, "PrivateTest_32298": split and row. The result has a row for each:
+    the number of votes for each of the seven classes, by our names, and for contempt, unknown and NF (not a face). They
+    add up to ten, or less where voters did not finish.
 
-    Returns:
-        N rows in the order of the ids: the number of votes for each of the seven classes, by our names, and for
-        contempt, unknown and NF (not a face). They add up to ten, or less where voters did not finish.
-
-    Raises:
-        FileNotFoundError: there is no fer2013new.csv.
-        ValueError: the ids do not name rows of FER+, as those of FER2013 in folders do not.
-    """
+    FileNotFoundError: there is no fer2013new.csv. ValueError: the ids are those of images in folders."""
     file = ferplus_file(path)
     if file is None:
         raise FileNotFoundError(f"FER+'s {FERPLUS_CSV} was not found beside FER2013 or in data/: "

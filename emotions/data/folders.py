@@ -1,7 +1,5 @@
 """Any folder or zip of class sub-folders."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +16,7 @@ PARTS = {"train": "train", "training": "train", "val": "validation", "valid": "v
 def read_folder(path: Path, size=None) -> Contents:
     """Read `class/image` or `train|validation|test/class/image` from a folder or zip.
 
-    Raises:
-        ValueError: there are fewer than two class folders, or one of them holds no readable image.
-    """
+    Fewer than two class folders, or one of them without a readable image, raise ValueError."""
     store = Store(path)
     listing, classes, outside = _listing(store)
     if not classes:

@@ -1,7 +1,5 @@
 """Human Emotions: photos with rotated and darkened copies, grouped by photo."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 
@@ -20,9 +18,7 @@ def read_human_emotions(path: Path, size=None) -> Contents:
     """Read Human Emotions, `train|test/angry|happy|sad` and no other class, wherever in the folder or zip that is.
 
     The download holds more than one copy of the set; they are never pooled. Images made from the same photo form a
-    `group`: by name (the author's scripts add `_rotation_<n>` and `_brightness_<n>`), by pixels, or by looks
-    (`audit.near_duplicates`).
-    """
+    `group`: by name (the author's scripts add `_rotation_<n>` and `_brightness_<n>`), by pixels, or by looks."""
     store = Store(path)
     listing, others = _listing(store)
     contents = read_images(store, listing, size)
@@ -50,9 +46,8 @@ def _listing(store: Store) -> tuple[pd.DataFrame, list[str]]:
     held = {root: set(zip(rows["part"], rows["label"], strict=True)) for root, rows in listing.groupby("root")}
     roots = sorted((root for root in held if held[root] == wanted), key=lambda root: ("split" in root.lower(), root))
     if not roots:  # FER2013 in folders has these three too: it must not pass for Human Emotions
-        more = {label for labels in held.values() if labels > wanted for _, label in labels}
-        more = ", ".join(sorted(more - set(HUMAN_EMOTIONS_CLASSES)))
-        raise NotThisOne(f"its train|test folders hold other classes too: {more}" if more
+        more = sorted({label for labels in held.values() if labels > wanted for _, label in labels - wanted})
+        raise NotThisOne(f"its train|test folders hold other classes too: {', '.join(more)}" if more
                          else f"no train|test/{'|'.join(HUMAN_EMOTIONS_CLASSES)} folders in it")
     return listing[listing["root"] == roots[0]], roots[1:]
 

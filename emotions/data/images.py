@@ -1,7 +1,5 @@
 """Read images: any file to upright RGB, from a folder or zip archive; training and prediction read alike."""
 
-from __future__ import annotations
-
 import io
 import re
 import zipfile
@@ -19,11 +17,7 @@ SHARES = 16  # into which work is cut for threads: enough that none idles while 
 
 
 class Store:
-    """The files of a folder or of a zip archive, read in place: nothing is unpacked, so nothing can land elsewhere.
-
-    Raises:
-        ValueError: the path is neither.
-    """
+    """The files of a folder or of a zip archive, read in place: nothing is unpacked, so nothing can land elsewhere."""
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
@@ -55,10 +49,7 @@ class Store:
 
 
 def in_threads(task, items):
-    """Yield `task` of each item in order, or the exception it raised, a thousand at a time.
-
-    A thread takes several at once: handing one over costs a good part of decoding a tiny image.
-    """
+    """Yield `task` of each item in order, or the exception it raised, a thousand at a time."""
     def run(item):
         try:
             return task(item)
@@ -68,7 +59,7 @@ def in_threads(task, items):
     with ThreadPoolExecutor() as threads:
         for start in range(0, len(items), 1000):
             some = items[start:start + 1000]
-            share = -(-len(some) // SHARES)
+            share = -(-len(some) // SHARES)  # several at once: handing one over costs a good part of decoding it
             parts = [some[i:i + share] for i in range(0, len(some), share)]
             for done in threads.map(lambda part: [run(item) for item in part], parts):
                 yield from done
@@ -82,13 +73,8 @@ def progress(items, words: str, total: int):
 def decode(data: bytes, size: tuple[int, int] | None = None) -> np.ndarray:
     """Decode a file's bytes to uint8, H x W x 3, RGB, 0-255, upright; transparency lies on white.
 
-    Args:
-        data: the file's bytes: JPEG, PNG, BMP, WebP, TIFF or GIF; grey, palette, CMYK, 16-bit, alpha.
-        size: height and width to resize to, antialiased.
-
-    Raises:
-        OSError and others: the bytes are no complete image.
-    """
+    JPEG, PNG, BMP, WebP, TIFF or GIF; grey, palette, CMYK, 16-bit or alpha. `size` is the height and width to resize
+    to, antialiased. OSError and others: the bytes are no complete image."""
     with Image.open(io.BytesIO(data)) as image:
         return to_array(image, size)
 

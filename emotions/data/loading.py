@@ -1,7 +1,5 @@
 """Load a data set by name: find or download it, read it, split it."""
 
-from __future__ import annotations
-
 import difflib
 import os
 from collections.abc import Iterator
@@ -53,16 +51,14 @@ def load(name: str = "synthetic", path: str | Path | None = None, *, keep_copies
     and of the current directory; Kaggle. Zip archives are read as they are.
 
     Args:
-        name: one of `NAMES`; a path, or "folder:PATH", for any folder (or zip) of class sub-folders, with or without train,
-            validation and test above them, not named like one of `NAMES`; or the name of such a folder in data/.
+        name: one of `NAMES`; a path, or "folder:PATH", for any folder (or zip) of class sub-folders, with or without
+            train, validation and test above them; or the name of such a folder in data/.
         path: file or folder that holds the data set, or lies directly above it.
-        keep_copies: keep the training images of which an exact copy is in validation or test, as most published
-            results do. They are dropped by default. Only a note where there are none: on Human Emotions, which is
-            split either way under two names, and on drawn faces.
-        soft_labels: fill `Split.targets` with the shares of FER+'s votes ("fer2013" only, from its CSV; "ferplus"
-            always has them).
-        clean: leave suspect images out of training (`audit.suspects`, and by FER+'s votes "not a face" where they
-            are at hand). `dropped` lists them. Validation and test are never cleaned.
+        keep_copies: keep the training images of which an exact copy is in validation or test, as most published results
+            do. On Human Emotions, which is split either way under two names, and on drawn faces it changes nothing.
+        soft_labels: fill `Split.targets` with the shares of FER+'s votes ("fer2013" only; "ferplus" always has them).
+        clean: leave suspect images out of training (`audit.suspects`, and "not a face" by FER+'s votes where they are
+            at hand). Validation and test are never cleaned.
         size: height and width to resize to, antialiased. By default images keep their size if they all share one of
             at most 256 pixels, and otherwise become squares of the median of their shorter sides, at most 256.
         seed: of the splits that are drawn here, and of drawn faces.
@@ -72,8 +68,7 @@ def load(name: str = "synthetic", path: str | Path | None = None, *, keep_copies
 
     Raises:
         FileNotFoundError: the data set was not found; says what was tried.
-        ValueError: unknown name, or data that cannot be used; says why.
-    """
+        ValueError: unknown name, or data that cannot be used; says why."""
     size = (size, size) if isinstance(size, int) else size
     name, own = place_of(name)
     path = own or path
@@ -110,10 +105,7 @@ def _what_it_can_tell(count: int) -> str:
 def place_of(name: str) -> tuple[str, Path | None]:
     """Return the name that a data set goes by, and of a path or "folder:PATH" also where it is.
 
-    Raises:
-        FileNotFoundError: there is no such folder.
-        ValueError: the folder is named like a known data set, whose results its own would be mixed with.
-    """
+    A folder named like a known data set raises ValueError: its results would be mixed with that one's."""
     if not name.startswith("folder:") and "/" not in name:
         return name, None
     path = Path(name.removeprefix("folder:")).expanduser()

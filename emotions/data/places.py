@@ -1,7 +1,5 @@
 """Where data sets lie: EMOTIONS_DATA, then data/ of the repository and of the current directory."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 
@@ -10,11 +8,7 @@ HELP = "The repository's data/README.md says where to get what, and what to put 
 
 
 def places() -> list[Path]:
-    """Return the folders to look in.
-
-    Raises:
-        FileNotFoundError: EMOTIONS_DATA names a folder that does not exist.
-    """
+    """Return the folders to look in; FileNotFoundError if EMOTIONS_DATA names one that does not exist."""
     named = [Path(entry) for entry in os.environ.get("EMOTIONS_DATA", "").split(os.pathsep) if entry]
     for entry in named:
         if not entry.exists():

@@ -1,7 +1,5 @@
 """What readers share: what they return, and decoding the files of a listing."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -59,11 +57,9 @@ class Source:
         majority: FER+'s votes are its soft labels, and their majority is its label.
         folds: one part in so many is held out of training where a split is missing.
         pool: ignore the distributor's splits.
-        grouped: keep copies on one side of a split that is drawn here, and out of training where they are in the
-            distributor's validation or test split.
+        grouped: keep copies on one side of a split, drawn here or the distributor's.
         published: how many images each of the distributor's splits should hold.
-        finish: makes the data set of what was split; by default it is that.
-    """
+        finish: makes the data set of what was split; by default it is that."""
 
     read: Callable[..., Contents]
     patterns: tuple[str, ...] = ()
@@ -79,11 +75,7 @@ class Source:
 
 
 def read_images(store: Store, listing: pd.DataFrame, size=None) -> Contents:
-    """Decode the files of a listing (`file`, `part`, `label`).
-
-    Raises:
-        ValueError: none of the files decodes.
-    """
+    """Decode the files of a listing (`file`, `part`, `label`); ValueError if none decodes."""
     files = listing["file"].to_numpy(str)
     shapes = list(in_threads(store.shape_of, files))
     readable = np.array([isinstance(shape, tuple) for shape in shapes], bool)

@@ -1,7 +1,5 @@
 """From what a reader returned to a data set: leak-free splits, soft labels, cleaning."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np
@@ -19,13 +17,8 @@ def assemble(name: str, source: Source, contents: Contents, votes: pd.DataFrame 
              keep_copies: bool = False, seed: int = 0) -> Dataset:
     """Split as distributed where there are splits, draw the others, and keep copies on one side.
 
-    Args:
-        votes: counts of FER+'s votes, N rows in the order of the contents: they become `Split.targets`, and
-            where the source says so, their majority becomes the label.
-
-    Raises:
-        ValueError: there are no training images, or a class has too few to split.
-    """
+    `votes`, counts of FER+'s votes in the order of the contents, become `Split.targets` and, where the source says so,
+    their majority becomes the label. ValueError: there are no training images, or a class has too few to split."""
     table = contents.table
     drawn = _distributed(name, contents, source)
     if source.majority:
@@ -97,9 +90,7 @@ def _by_majority(contents: Contents, votes: pd.DataFrame) -> None:
 def hold_out(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int, class_names) -> np.ndarray:
     """Return the positions of one part in `folds`, stratified by label, no group on both sides.
 
-    Raises:
-        ValueError: a class has too few groups.
-    """
+    A class with too few groups raises ValueError."""
     from sklearn.model_selection import StratifiedGroupKFold  # takes a second: not for those who only read images
 
     distinct = pd.DataFrame({"label": labels, "group": groups}).groupby("label")["group"].nunique()
@@ -122,9 +113,7 @@ def soft_labels(votes: pd.DataFrame, labels: np.ndarray, class_names) -> tuple[n
 def clean(dataset: Dataset, not_faces: frozenset[str] | None = None) -> Dataset:
     """Leave suspect images out of training, each counted under the first reason that holds.
 
-    Args:
-        not_faces: ids of images that are no face, say at least half of FER+'s votes; None without FER+.
-    """
+    `not_faces` are the ids of images that are no face, say at least half of FER+'s votes; None without FER+."""
     train = dataset.train
     reasons = audit.suspects(audit.measure(train.images), train.labels)
     if not_faces is not None:

@@ -1,13 +1,8 @@
 """Draw faces whose expression, label noise and copies are known: data with no download.
 
-    images, parts = render([3, 4, 6], masks=True)    # the persons 0, 1 and 2: happy, neutral, surprised
-
 A face is a set of outlines in face coordinates: x to the right, y down, the unit is half the height of the face.
 Facial action units (Ekman & Friesen 1978, Facial Action Coding System) move them, the head's pose projects them,
-all faces of a batch at once; then OpenCV fills them, and light, blur and noise follow.
-"""
-
-from __future__ import annotations
+all faces of a batch at once; then OpenCV fills them, and light, blur and noise follow."""
 
 from collections import namedtuple
 from types import SimpleNamespace
@@ -72,21 +67,19 @@ Layer = namedtuple("Layer", "points colour shown part")
 
 
 def render(labels, size=64, seed=0, difficulty=0.5, masks=False, numbers=None):
-    """Draw one face per label.
+    """Draw one face per label, a position in CLASS_NAMES.
 
     Args:
-        labels: N positions in CLASS_NAMES.
         size: side of the images, in pixels.
         seed: another seed draws other people.
         difficulty: from 0 (frontal, strong expressions, clean) to 1 (turned, faint, noisy, half hidden).
         masks: return the ground truth as well.
-        numbers: N integers from 0, each a person in a situation; by default 0 to N - 1. The same number under
-            several labels is one person with several expressions, and any image can be drawn again alone.
+        numbers: N integers from 0, each a person in a situation; by default 0 to N - 1. The same number under several
+            labels is one person with several expressions, and any image can be drawn again alone.
 
     Returns:
         images, uint8, N x size x size x 3, RGB; with `masks` also a dict of what is visible of "mouth", "eyes",
-        "brows" and "nose", each bool, N x size x size.
-    """
+        "brows" and "nose", each bool, N x size x size."""
     labels = np.asarray(labels, dtype=int)
     numbers = np.arange(len(labels)) if numbers is None else np.asarray(numbers, dtype=int)
     if labels.size and not 0 <= labels.min() <= labels.max() < len(CLASS_NAMES):
@@ -129,10 +122,10 @@ def load(train=3500, validation=700, test=1400, size=64, seed=0, difficulty=0.5,
     class_names = tuple(sorted(set(class_names)))
     codes = np.array([CLASS_NAMES.index(name) for name in class_names])
     rng = np.random.default_rng((seed, train, validation, test))
-    counts = {"train": train, "validation": validation, "test": test}
-    labels = {name: rng.permutation(np.arange(count) % len(codes)) for name, count in counts.items()}
-    numbers = {"train": np.arange(train), "validation": train + np.arange(validation),
-               "test": train + validation + np.arange(test)}
+    names, ends = ("train", "validation", "test"), [train, train + validation]
+    labels = {name: rng.permutation(np.arange(count) % len(codes))
+              for name, count in zip(names, (train, validation, test), strict=True)}
+    numbers = dict(zip(names, np.split(np.arange(train + validation + test), ends), strict=True))
     copies = rng.permutation(test)[:round(duplicates * test)]
     places = rng.permutation(train)[:len(copies)]
     for values in (labels, numbers):

@@ -2,11 +2,7 @@
 
 Both are made of the leak-free split of Human Emotions. Some photos of test give half of their images away; for each
 of them a photo of training, of the same class and with as many images, gives half of its images too, and the rest of
-that photo is left out. Training takes either the one half or the other: the same number of images, photos and images
-per class, and the same validation and test images.
-"""
-
-from __future__ import annotations
+that photo is left out. Training takes one half or the other: as many images, photos and images per class."""
 
 from dataclasses import replace
 
@@ -14,15 +10,12 @@ import numpy as np
 import pandas as pd
 
 from emotions.data.dataset import Dataset, Split
+from emotions.data.images import in_colour
 
 
 def exchange(dataset: Dataset, *, with_copies: bool, seed: int = 0) -> Dataset:
-    """Return one of the two data sets.
-
-    Args:
-        dataset: leak-free; its splits have `groups`, which say what comes from one photo.
-        with_copies: train with the images of test's photos instead of those of other photos.
-    """
+    """Return one of the two data sets, of a leak-free one: trained `with_copies`, the images of test's photos, or with
+    those of other photos instead."""
     random = np.random.default_rng(seed)
     test, train = _photos(dataset.test), _photos(dataset.train)
     pairs = []
@@ -61,6 +54,5 @@ def _join(first: Split, second: Split) -> Split:
     """Return the images of both, grey ones still as a view of one channel."""
     grey = all(split.images.strides[-1] == 0 for split in (first, second))
     images = np.concatenate([split.images[..., :1] if grey else split.images for split in (first, second)])
-    parts = (np.concatenate([getattr(first, name), getattr(second, name)]) for name in ("labels", "ids", "groups"))
-    labels, ids, groups = parts
-    return Split(np.broadcast_to(images, (*images.shape[:-1], 3)) if grey else images, labels, ids, None, groups)
+    parts = {name: np.concatenate([getattr(first, name), getattr(second, name)]) for name in ("labels", "ids", "groups")}
+    return Split(in_colour(images), **parts)

@@ -1,7 +1,5 @@
 """What `load` may do to training images when asked, and how run names and the command line say so."""
 
-from __future__ import annotations
-
 from collections import namedtuple
 from collections.abc import Iterable
 

@@ -4,8 +4,6 @@ Compared are the classes that all data sets name. A model's answers on its own d
 others they are predicted once and kept in `results/<data set>/across/<model>.csv`.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import keras

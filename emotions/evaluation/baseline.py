@@ -1,7 +1,5 @@
 """How far does one get without a network? The trivial baseline of every table."""
 
-from __future__ import annotations
-
 import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression

@@ -1,12 +1,4 @@
-"""Can the probabilities be trusted? Temperature scaling, reliability, and accuracy at a coverage.
-
-Fit on validation, report on test:
-
-    temperature = fit_temperature(validation)
-    calibrated = temperature_scale(test, temperature)
-"""
-
-from __future__ import annotations
+"""Can the probabilities be trusted? Temperature scaling (fit on validation, report on test), reliability, coverage."""
 
 from dataclasses import replace
 
@@ -29,39 +21,30 @@ def temperature_scale(predictions: Predictions, temperature: float) -> Predictio
 
 def fit_temperature(validation: Predictions) -> float:
     """Return the temperature of least log loss on validation (Guo et al. 2017, section 4.2)."""
-
-    def loss(logarithm: float) -> float:
-        return _loss(temperature_scale(validation, np.exp(logarithm)))
-
-    return float(np.exp(minimize_scalar(loss, bounds=np.log(TEMPERATURES), options={"xatol": 1e-6}).x))
+    found = minimize_scalar(lambda logarithm: loss(temperature_scale(validation, np.exp(logarithm))),
+                            bounds=np.log(TEMPERATURES), options={"xatol": 1e-6})
+    return float(np.exp(found.x))
 
 
 def calibrate(validation: Predictions, test: Predictions, temperature: float | None = None) -> dict[str, float]:
-    """Measure what temperature scaling, fitted on validation unless it is given, does on test.
-
-    Returns:
-        temperature (above 1: the model was overconfident); ece and log_loss on test, each with `_before` and `_after`.
-    """
+    """Measure what temperature scaling, fitted on validation unless it is given, does on test: temperature (above 1:
+    the model was overconfident); ece and log_loss on test, each with `_before` and `_after`."""
     temperature = temperature or fit_temperature(validation)
     metrics = {"temperature": temperature}
     for when, predictions in (("before", test), ("after", temperature_scale(test, temperature))):
         metrics[f"ece_{when}"] = calibration_error(predictions.labels, predictions.probabilities)
-        metrics[f"log_loss_{when}"] = _loss(predictions)
+        metrics[f"log_loss_{when}"] = loss(predictions)
     return metrics
 
 
-def _loss(predictions: Predictions) -> float:
+def loss(predictions: Predictions) -> float:
+    """Return the log loss in nats."""
     return float(log_loss(predictions.labels, predictions.probabilities, labels=range(len(predictions.class_names))))
 
 
 def reliability(predictions: Predictions, bins: int = BINS) -> pd.DataFrame:
-    """Return the data of a reliability diagram (Guo et al. 2017, figure 1).
-
-    Returns:
-        one row per bin of confidence, (low, high]: low, high, n, and of its images the mean confidence and
-        the accuracy, NaN in an empty bin. The expected calibration error is the mean of |accuracy - confidence|
-        weighted by n.
-    """
+    """Return the data of a reliability diagram (Guo et al. 2017, figure 1): one row per bin of confidence, (low, high]:
+    low, high, n, mean confidence and accuracy, NaN in an empty bin."""
     edges = np.linspace(0, 1, bins + 1)
     confidence = predictions.probabilities.max(axis=1)
     correct = (predictions.predicted == predictions.labels).astype(float)
@@ -73,10 +56,8 @@ def reliability(predictions: Predictions, bins: int = BINS) -> pd.DataFrame:
 def coverage(predictions: Predictions) -> pd.DataFrame:
     """Return accuracy against coverage: answer only where the confidence reaches a threshold (Geifman & El-Yaniv 2017).
 
-    Returns:
-        one row per threshold, the strictest first: threshold, coverage (share of the images answered) and
-        the accuracy on those.
-    """
+    One row per threshold, the strictest first: threshold, coverage (share of the images answered), accuracy on
+    those."""
     correct = pd.Series(predictions.predicted == predictions.labels).groupby(predictions.probabilities.max(axis=1))
     levels = correct.agg(["sum", "size"]).sort_index(ascending=False).cumsum().rename_axis("threshold")
     curve = {"coverage": levels["size"] / len(predictions), "accuracy": levels["sum"] / levels["size"]}

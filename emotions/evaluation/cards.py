@@ -1,10 +1,7 @@
 """What is this model, how reliable is it, and what must it not be used for? A card for each saved model.
 
-After Mitchell et al. 2019, "Model Cards for Model Reporting". `models/<run>-<dataset>.md` is for people; what a
-program needs goes into the `.keras` file itself. Neither is typed: both follow from the run's record.
-"""
-
-from __future__ import annotations
+After Mitchell et al. 2019, "Model Cards for Model Reporting": `models/<run>-<dataset>.md` is for people, the card
+inside the `.keras` file for programs. Both follow from the run's record."""
 
 from pathlib import Path
 
@@ -32,16 +29,14 @@ EXPLANATIONS = {
 def for_programs(run: Run, metrics: dict) -> dict:
     """Return what goes into the `.keras` file: class names, headline figures, and what reading probabilities takes.
 
-    Returns:
-        among others `guessing`, the accuracy of the majority-class baseline; `temperature` and `abstention`, see
-        `reliance`; and `counts`, which names the split whose figures count, where that is not `test`.
-    """
+    `guessing` is the accuracy of the majority-class baseline; `temperature` and `abstention`: see `reliance`; `counts`
+    names the split whose figures count, where that is not `test`."""
     split, training = counted(metrics), metrics["training"]
     figures = ("accuracy", "accuracy_interval", "macro_f1", "n")
     names = ("class_names", "model", "title", "dataset", "split_sizes", "ancestors")
     card = {name: metrics[name] for name in names if name in metrics}
-    card |= {name: {figure: metrics[name][figure] for figure in figures}
-             for name in ("validation", "test", "test_leak_free")}  # fmt: skip
+    for name in ("validation", "test", "test_leak_free"):
+        card[name] = {figure: metrics[name][figure] for figure in figures}
     card["guessing"] = round(majority_class(metrics[split])[1], 4)
     card["training"] = {name: training.get(name) for name in ("seed", "epochs_trained", "input_size", "finished")}
     card["versions"] = {"backend": metrics["backend"], "keras": training.get("keras")}
@@ -61,11 +56,8 @@ def _test(run: Run, metrics: dict) -> Predictions:
 def reliance(validation: Predictions, test: Predictions) -> dict:
     """Return what a user needs to read probabilities: chosen on validation, measured on test.
 
-    Returns:
-        `temperature`, which divides the logits (Guo et al. 2017, section 4.2), and `abstention`: for each of
-        `COVERAGES` the `threshold` of calibrated confidence that leaves this share of validation answered, with the
-        share `answered` and its `accuracy` on test.
-    """
+    `temperature` divides the logits; `abstention` has for each of `COVERAGES` the `threshold` of calibrated confidence
+    that leaves this share of validation answered, with the share `answered` and its `accuracy` on test."""
     temperature = round(calibration.fit_temperature(validation), 4)
     curve = calibration.coverage(calibration.temperature_scale(validation, temperature))
     scaled = calibration.temperature_scale(test, temperature)
@@ -84,10 +76,11 @@ def reliance(validation: Predictions, test: Predictions) -> dict:
 def for_people(run: Run, card: dict) -> str:
     """Return the card as Markdown, from that of `for_programs`, with the metadata of a Hugging Face card in front."""
     metrics, split = run.metrics, counted(run.metrics)
-    results = [EvalResult("image-classification", run.dataset, run.dataset, "accuracy", card[name]["accuracy"],
-                          dataset_split=name) for name in ("test", "test_leak_free")]  # fmt: skip
-    data = ModelCardData(license="mit", library_name="keras", pipeline_tag="image-classification",
-                         tags=["emotion-recognition"], model_name=run.file.stem, eval_results=results)  # fmt: skip
+    task = "image-classification"
+    results = [EvalResult(task, run.dataset, run.dataset, "accuracy", card[name]["accuracy"], dataset_split=name)
+               for name in ("test", "test_leak_free")]
+    data = ModelCardData(license="mit", library_name="keras", pipeline_tag=task, tags=["emotion-recognition"],
+                         model_name=run.file.stem, eval_results=results)
     text = ModelCard.from_template(
         data,
         template_path=str(TEMPLATE),
@@ -128,17 +121,10 @@ def markdown_table(table: pd.DataFrame) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def write(run: Run) -> None:
-    """Write the card for people beside the model's file."""
-    files.write(run.file.with_suffix(".md"), for_people(run, read_card(run.file)))
-
-
 def contents(home: Path) -> dict[Path, str | dict]:
     """Return what the cards of all models must hold: Markdown by `.md` file, `for_programs` by `.keras` file.
 
-    Raises:
-        FileNotFoundError: a model has no run.
-    """
+    A model without a run raises FileNotFoundError."""
     cards = {}
     for file in sorted((home / "models").glob("*.keras")):
         saved = read_card(file)
@@ -153,12 +139,12 @@ def contents(home: Path) -> dict[Path, str | dict]:
 def stale(cards: dict[Path, str | dict]) -> list[Path]:
     """Return which of the files of `contents` are missing or differ; explanations inside a model's file don't count."""
 
-    def same(path: Path, card) -> bool:
+    def content(path: Path) -> str | dict | None:
         if path.suffix == ".keras":
-            return read_card(path) | EXPLANATIONS == card
-        return path.exists() and path.read_text(encoding="utf-8") == card
+            return read_card(path) | EXPLANATIONS
+        return path.read_text(encoding="utf-8") if path.exists() else None
 
-    return [path for path, card in cards.items() if not same(path, card)]
+    return [path for path, card in cards.items() if content(path) != card]
 
 
 def write_all(cards: dict[Path, str | dict]) -> list[Path]:

@@ -1,11 +1,4 @@
-"""Is one model really better than another? Paired tests on the same images, and the spread over seeds.
-
-    compare(first.predictions, second.predictions)
-    pairs = compare_all({name: run.predictions for name, run in runs.all_of("fer2013").items()})
-    matrix(pairs, "p_holm")
-"""
-
-from __future__ import annotations
+"""Is one model really better than another? Paired tests on the same images, and the spread over seeds."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -25,9 +18,7 @@ FIGURES = ("accuracy", "macro_f1")  # by which pairs are compared
 def align(runs: Mapping[str, Predictions]) -> dict[str, Predictions]:
     """Return the same predictions, with the images of all runs in the order of the first run.
 
-    Raises:
-        ValueError: the runs differ in their images, classes or labels, so nothing between them is paired.
-    """
+    Runs that differ in their images, classes or labels raise ValueError: nothing between them is paired."""
     aligned: dict[str, Predictions] = {}
     for name, run in runs.items():
         one, first = next(iter(aligned.items()), (name, run))
@@ -45,12 +36,8 @@ def align(runs: Mapping[str, Predictions]) -> dict[str, Predictions]:
 def mcnemar(first: np.ndarray, second: np.ndarray) -> tuple[int, int, float]:
     """Run the exact McNemar test (McNemar 1947; recommended for one test set by Dietterich 1998, section 3.1).
 
-    Args:
-        first, second: bool, N: whether each model is correct on each image.
-
-    Returns:
-        on how many images only the first and only the second is correct, and the two-sided p-value.
-    """
+    `first` and `second`, bool, N, tell whether each model is correct on each image. Returns on how many only the first
+    and only the second is, and the two-sided p-value."""
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     discordant = only_first + only_second
     return only_first, only_second, float(binomtest(only_first, discordant).pvalue) if discordant else 1.0
@@ -63,22 +50,16 @@ def compare(first: Predictions, second: Predictions, resamples: int = RESAMPLES,
         photos: int, N: the source photo of each of `first`'s images, see `metrics.photos_of`.
 
     Returns:
-        n; for accuracy and macro_f1 `<figure>_difference` (first minus second), `<figure>_low` and `<figure>_high`
-        (its 95% percentile interval by paired bootstrap) and `<figure>_p` (two-sided; never below
-        2 / (resamples + 1)); only_first and only_second, see `mcnemar`; p, the p-value to report: McNemar's, or,
-        where several images come from one photo, for which that test does not hold, `accuracy_p`.
-    """
+        n; for accuracy and macro_f1 `<figure>_difference` (first minus second), its 95% interval `<figure>_low` and
+        `<figure>_high` by paired bootstrap, and `<figure>_p` (two-sided; at least 2 / (resamples + 1)); only_first,
+        only_second, see `mcnemar`; p, to report: McNemar's, or `accuracy_p` with `photos`, where that does not hold."""
     pair = compare_all({"first": first, "second": second}, resamples, seed, photos).iloc[0]
     return pair.drop([name for name in pair.index if name in ("first", "second") or name.endswith("_holm")]).to_dict()
 
 
 def compare_all(runs: Mapping[str, Predictions], resamples=RESAMPLES, seed: int = 0, photos=None) -> pd.DataFrame:
-    """Compare every two models.
-
-    Returns:
-        one row per pair: first, second, everything that `compare` returns, and beside each p-value `<name>_holm`, the
-        same after Holm's correction over all pairs.
-    """
+    """Compare every two models: a row per pair with first, second, all that `compare` returns, and beside each p-value
+    `<name>_holm`, the same after Holm's correction over all pairs."""
     runs = align(runs)
     if len(runs) < 2:
         raise ValueError(f"A comparison needs two runs, and there is {len(runs)}.")
@@ -104,14 +85,9 @@ def _figures(run: Predictions) -> dict[str, float]:
 
 
 def mean_difference(first, second, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, float]:
-    """Compare the means of two groups of images by a bootstrap over both, not paired.
+    """Compare the means of two groups of images, a number each, by a bootstrap over both, not paired.
 
-    Args:
-        first, second: a number per image.
-
-    Returns:
-        mean_difference (first minus second), mean_low, mean_high and mean_p, as `compare`.
-    """
+    Returns mean_difference (first minus second), mean_low, mean_high and mean_p, as `compare` does."""
     random = np.random.default_rng(seed)
     groups = [np.asarray(values, float) for values in (first, second)]
     means = [values[random.integers(len(values), size=(resamples, len(values)))].mean(axis=1) for values in groups]
@@ -155,13 +131,8 @@ def matrix(pairs: pd.DataFrame, value: str = "p_holm") -> pd.DataFrame:
 def over_seeds(table: pd.DataFrame, figures: Iterable[str] = ("accuracy", "macro_f1", "log_loss")) -> pd.DataFrame:
     """Return mean and sample standard deviation over the runs of a model that differ in their seed alone.
 
-    Args:
-        table: one row per run, indexed by name, as the leaderboard: `champion`, `champion-s1`, …
-        figures: columns of the table.
-
-    Returns:
-        one row per model with two seeds or more: seeds (their number), `<figure>_mean` and `<figure>_sd`.
-    """
+    `table` has one row per run, indexed by name, as the leaderboard: `champion`, `champion-s1`, … The result has one
+    row per model with two seeds or more: seeds (their number), `<figure>_mean` and `<figure>_sd`."""
     models = [re.sub(r"-s\d+$", "", name) for name in table.index]
     groups = table[list(figures)].astype(float).groupby(models, sort=False)
     counts = groups.size().rename("seeds")
@@ -170,25 +141,17 @@ def over_seeds(table: pd.DataFrame, figures: Iterable[str] = ("accuracy", "macro
 
 
 def wilson(hits, n) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ends of the 95% interval of a share (Wilson 1927).
+    """Return the ends of the 95% interval of a share, `hits` of `n` (Wilson 1927); numbers or arrays.
 
-    Args:
-        hits, n: how many of how many; numbers or arrays. A share times its n is rounded to the whole number it was.
-    """
+    A share times its n is rounded to the whole number it was."""
     one = np.vectorize(lambda hits, n: tuple(binomtest(round(hits), round(n)).proportion_ci(0.95, "wilson")), "dd")
     low, high = one(hits, n)
     return low[()], high[()]  # of numbers, numbers
 
 
 def accuracy_by(run: Predictions, groups) -> pd.DataFrame:
-    """Return the accuracy in each group of images with its 95% interval, see `wilson`.
-
-    Args:
-        groups: N values; an image whose value is missing is in none.
-
-    Returns:
-        one row per group, sorted: n, accuracy, low, high.
-    """
+    """Return the accuracy in each group of images, of N values (missing: in none), with its 95% interval, see `wilson`:
+    one row per group, sorted: n, accuracy, low, high."""
     correct = pd.Series(run.predicted == run.labels).groupby(np.asarray(groups))
     table = correct.agg(n="size", hits="sum", accuracy="mean")
     table["low"], table["high"] = wilson(table["hits"], table["n"])

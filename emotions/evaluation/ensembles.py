@@ -1,11 +1,6 @@
 """Are several models better than one? Averages of saved predictions, with members and weights chosen on validation.
 
-    build("fer2013", "ensemble-resnet34-lenet", ["resnet34", "lenet"])
-
-writes the record of an ordinary run. Nothing is trained and no model is loaded.
-"""
-
-from __future__ import annotations
+`build` writes the record of an ordinary run. Nothing is trained and no model is loaded."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -13,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from sklearn.metrics import log_loss
 
 from emotions import files, runs
 from emotions.data.variants import VARIANTS, learned_copies
+from emotions.evaluation.calibration import loss
 from emotions.evaluation.comparison import align
 from emotions.evaluation.metrics import measure_folder
 from emotions.runs import Predictions, Run
@@ -29,9 +24,7 @@ ROUNDS = 50  # of greedy selection; weights are multiples of one part in so many
 def average(predictions: Mapping[str, Predictions], weights: Mapping[str, float] | None = None) -> Predictions:
     """Return the mean of the probabilities of several runs on the same images, in any order.
 
-    Args:
-        weights: by name, not negative; a run without a weight is left out. By default all weigh the same.
-    """
+    Weights, by name, are not negative; a run without one is left out. By default all weigh the same."""
     weights = dict.fromkeys(predictions, 1.0) if weights is None else weights
     if not weights or min(weights.values()) < 0 or not sum(weights.values()):
         raise ValueError(f"The weights are {dict(weights)}; they must not be negative, and not all zero.")
@@ -43,15 +36,9 @@ def average(predictions: Mapping[str, Predictions], weights: Mapping[str, float]
 def select(validation: Mapping[str, Predictions], rounds: int = ROUNDS) -> dict[str, float]:
     """Choose members and weights by greedy forward selection with replacement (Caruana et al. 2004, section 2).
 
-    Starting from the best single run, each round adds the run that lowers the log loss of the average most,
-    also one that is in already; the weights count how often each was taken, up to the best round.
-
-    Args:
-        validation: predictions for the validation split, never for test.
-
-    Returns:
-        the weights of the chosen runs, the largest first; they sum to 1.
-    """
+    Starting from the best single run, each round adds the run that lowers the log loss of the average most, also one
+    that is in already; the weights count how often each was taken, up to the best round. They sum to 1, the largest
+    first. The predictions are of the validation split, never of test."""
     members = align(validation)
     labels = next(iter(members.values())).labels
     # Log loss needs no more than the probability of the true class, and averages member by member.
@@ -70,11 +57,6 @@ def select(validation: Mapping[str, Predictions], rounds: int = ROUNDS) -> dict[
 
 def best_average(validation: Mapping[str, Predictions]) -> list[str]:
     """Return the members of the best plain average on validation: the best k runs by log loss, with the best k > 1."""
-
-    def loss(predictions: Predictions) -> float:
-        classes = range(len(predictions.class_names))
-        return log_loss(predictions.labels, predictions.probabilities, labels=classes)
-
     order = sorted(validation, key=lambda name: loss(validation[name]))
     choices = (order[:k] for k in range(2, len(order) + 1))
     return min(choices, key=lambda names: loss(average({name: validation[name] for name in names})))
@@ -83,26 +65,21 @@ def best_average(validation: Mapping[str, Predictions]) -> list[str]:
 def candidates(dataset: str, home: Path | None = None) -> dict[str, Run]:
     """Return the runs from which members may be chosen on validation, by name.
 
-    Left out are ensembles, third-party models, which may have been chosen by these very images, and what
-    was trained on copies of validation images.
+    Left out: ensembles, third-party models, which may have been chosen by these very images, and what was trained on
+    copies of validation images.
     """
-    records = {name: (run, run.metrics) for name, run in runs.all_of(dataset, home).items()}
-    return {name: run for name, (run, metrics) in records.items()
-            if not ({"members", "trained_by"} & set(metrics) or learned_copies(metrics))}  # fmt: skip
+    def chosen_freely(metrics: dict) -> bool:
+        return not ({"members", "trained_by"} & set(metrics) or learned_copies(metrics))
+
+    return {name: run for name, run in runs.all_of(dataset, home).items() if chosen_freely(run.metrics)}
 
 
 def build_all(dataset: str, home: Path | None = None, check: bool = False) -> dict[str, Run]:
-    """Build the ensembles that the runs of a data set allow, where they are out of date.
+    """Build the ensembles that the runs of a data set allow, where they are out of date; return all, by name.
 
     These are `PAIR`; those built before of members that somebody named; and of all `candidates`, where there are two
-    or more, the best plain average and the weighted one, unless all the weight is on one run.
-
-    Args:
-        check: build nothing.
-
-    Returns:
-        all ensembles, by name; with `check` those that are out of date.
-    """
+    or more, the best plain average and the weighted one, unless all the weight is on one run. With `check` nothing is
+    built, and those out of date are returned."""
     finished = runs.all_of(dataset, home)
     chosen = {PAIR: {"members": list(PAIR_MEMBERS)}}
     chosen |= {name: run.metrics["told"] for name, run in finished.items() if "told" in run.metrics}
@@ -136,25 +113,15 @@ def _current(run: Run | None, told: dict | None, finished: dict[str, Run]) -> bo
 
 def build(dataset: str, name: str, members: Sequence[str], *, weighted: bool = False, title: str | None = None,
           home: Path | None = None) -> Run:  # fmt: skip
-    """Average saved runs into a new run: predictions of validation and test, and `metrics.json`.
+    """Average saved runs into a new run, "ensemble-…": predictions of validation and test, and `metrics.json`.
 
-    Args:
-        dataset: its name.
-        name: of the new run, "ensemble-…".
-        members: names of runs. Plain: each weighs the same. Weighted: the candidates of `select`, which leaves
-            some out; predictions with test-time augmentation get the same weights.
-        title: for tables and figures.
-
-    Returns:
-        the run; its metrics hold `members`, the weights by name. Parameters and times are sums over the members,
-        since each of them has to run.
-    """
+    Members weigh the same or, `weighted`, as `select` says, which leaves some out; predictions with test-time
+    augmentation get the same weights. The metrics hold `members`, the weights by name. Parameters and times are sums
+    over the members, since each of them has to run."""
     finished = runs.all_of(dataset, home)
     if not name.startswith("ensemble-") or len(set(members)) < 2 or not set(members) <= set(finished) - {name}:
-        raise ValueError(
-            f'An ensemble is named "ensemble-…", not {name}, and has two members or more of {", ".join(finished)}; '
-            f"named were {', '.join(members) or 'none'}."
-        )
+        raise ValueError(f'An ensemble is named "ensemble-…", not {name}, and has two members or more of '
+                         f"{', '.join(finished)}; named were {', '.join(members) or 'none'}.")
     weights = _weights([finished[member] for member in members], weighted)
     run, parts = Run(dataset, name, home=home or files.home()), [finished[member] for member in weights]
     run.folder.mkdir(exist_ok=True)
@@ -178,12 +145,12 @@ def _record(run: Run, weights: dict[str, float], members: list[dict], told: dict
     """Return `metrics.json` in the form of `evaluate.report`, with facts drawn from the members', and the arguments of
     `build`, to build it again."""
 
-    def together(fact: str) -> str:
-        return "; ".join(dict.fromkeys(member[fact] for member in members if fact in member))
-
     def total(fact: str) -> float | None:
         values = [member.get(fact) for member in members]
         return None if None in values else sum(values)
+
+    together = {fact: "; ".join(dict.fromkeys(member[fact] for member in members if fact in member))
+                for fact in ("backend", "hardware", "timed_on")}
 
     variants = [words for words in VARIANTS if any(words in member.get("variants", ()) for member in members)]
     title = told["title"] or f"{'Weighted' if told['weighted'] else 'Plain'} average of {len(weights)}"
@@ -195,7 +162,7 @@ def _record(run: Run, weights: dict[str, float], members: list[dict], told: dict
         "git_commit": files.git_commit(),
         "evaluated": files.now(),
         "variants": variants,
-        **{fact: together(fact) for fact in ("backend", "hardware", "timed_on")},
+        **together,
         **{fact: total(fact) for fact in ("training_seconds", "parameters", "seconds_per_picture")},
         "members": weights,
         "told": told,

@@ -1,7 +1,5 @@
 """Measure a trained model once, and keep everything that was measured."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import replace
 
@@ -13,22 +11,16 @@ from emotions import backend, files
 from emotions.data.dataset import Dataset, Split
 from emotions.evaluation import cards
 from emotions.evaluation.metrics import COPIED, PHOTOS, measure_folder
-from emotions.models.files import add_card, light_copy
+from emotions.models.files import add_card, light_copy, read_card
 from emotions.runs import Predictions, Run, digest_of
 
 
 def evaluate(model: keras.Model, faces: Dataset, run: Run) -> dict:
     """Save a trained model, reload the file, predict validation and test, and write the run's record.
 
-    What is measured is the file that a user loads. Of a saved run (see `runs.start`) the record is read.
-
-    Writes `models/<run>-<dataset>.keras` with class names and card inside, the card for people beside it,
-    `predictions.csv` and `predictions_validation.csv` (one pass), the same with `_tta` (mean over each image and its
-    mirror image), and `metrics.json`.
-
-    Returns:
-        the content of `metrics.json`; see `metrics.measure` for the figures of each split.
-    """
+    What is measured is the file that a user loads. Writes `models/<run>-<dataset>.keras` with class names and card
+    inside, the card for people beside it, the files of `predict_splits`, and `metrics.json`, whose content it returns;
+    see `metrics.measure`. Of a saved run (see `runs.start`) the record is read."""
     if run.saved:
         return run.metrics
     light = run.checkpoint / "light.keras"
@@ -42,12 +34,13 @@ def evaluate(model: keras.Model, faces: Dataset, run: Run) -> dict:
     for old in (run.home / "results").glob(f"*/across/{run.file.stem}.csv"):
         old.unlink()  # answers of the model before
     run.finish(metrics)
-    cards.write(run)
+    files.write(run.file.with_suffix(".md"), cards.for_people(run, read_card(run.file)))
     return metrics
 
 
 def predict_splits(model: keras.Model, faces: Dataset, run: Run) -> dict:
-    """Write the four files of predictions; return the facts on the model that `report` records."""
+    """Write `predictions.csv` and `predictions_validation.csv` (one pass), and the same with `_tta` (mean over each
+    image and its mirror image); return the facts on the model that `report` records."""
     run.folder.mkdir(parents=True, exist_ok=True)
     for split, name in ((faces.validation, "predictions_validation"), (faces.test, "predictions")):
         plain, mirrored = predict(model, split, faces.class_names), predict(model, split, faces.class_names, True)
@@ -61,33 +54,13 @@ def predict_splits(model: keras.Model, faces: Dataset, run: Run) -> dict:
     }
 
 
-class Images(keras.utils.PyDataset):
-    """The images of a split in batches and in order, mirrored on request."""
-
-    def __init__(self, images, mirrored: bool, batch_size: int = 64):
-        super().__init__()
-        self.images, self.batch_size, self.mirrored = images, batch_size, mirrored
-
-    def __len__(self):
-        return -(-len(self.images) // self.batch_size)
-
-    def __getitem__(self, index):
-        last = min((index + 1) * self.batch_size, len(self.images))
-        batch = self.images[np.arange(index * self.batch_size, last)]
-        return (batch[:, :, ::-1] if self.mirrored else batch,)
-
-
 def predict(model: keras.Model, split: Split, class_names: tuple[str, ...], mirrored: bool = False) -> Predictions:
-    """Predict a split in order, so that labels and probabilities line up.
-
-    Args:
-        mirrored: predict the mirror image of each image instead.
-    """
-    probabilities = model.predict(Images(split.images, mirrored), verbose=0)
+    """Predict a split in order, or the mirror image of each of its images."""
+    images = split.images[:, :, ::-1] if mirrored else split.images
+    probabilities = model.predict(images, batch_size=64, verbose=0)
     if probabilities.shape != (len(split), len(class_names)):
-        raise ValueError(
-            f"{model.name} returned {probabilities.shape} for {len(split)} images of {len(class_names)} classes."
-        )
+        raise ValueError(f"{model.name} returned {probabilities.shape} for {len(split)} images of "
+                         f"{len(class_names)} classes.")
     return Predictions(tuple(class_names), split.ids, split.labels, probabilities)
 
 
@@ -103,15 +76,11 @@ def seconds_per_image(model: keras.Model, size: tuple[int, int], repeats: int = 
 
 
 def report(run: Run, faces: Dataset, **facts) -> dict:
-    """Return the content of `metrics.json`, computed from the predictions in the run's folder.
+    """Return the content of `metrics.json`, computed from the predictions in the run's folder; `facts` are on the
+    model.
 
-    The ids of test images that have a copy in training are kept beside the run folders, in
-    `copied_in_training.csv`, so that the leak-free part can be measured without the data set; in `photos.csv` so is
-    from which photo each image was made, where there are several of one, which intervals need.
-
-    Args:
-        facts: on the model, beside what `runs.start` was told.
-    """
+    Beside the run folders it keeps what figures need without the data set: the ids of test images that have a copy in
+    training, and from which photo each image was made, where there are several of one."""
     copied = pd.DataFrame({"id": sorted(faces.copied)})
     files.write(run.folder.parent / COPIED, copied.to_csv(index=False, lineterminator="\n"))
     if faces.name.startswith("human-emotions"):  # several images of each photo
@@ -120,9 +89,7 @@ def report(run: Run, faces: Dataset, **facts) -> dict:
     training = run.training if (run.folder / "training.json").exists() else {}
     told = {name: value for name, value in run.facts.items() if name not in ("seed", "command")}
     return {
-        "dataset": faces.name,
-        "model": run.name,
-        "class_names": list(faces.class_names),
+        "dataset": faces.name, "model": run.name, "class_names": list(faces.class_names),
         "split_sizes": {name: len(split) for name, split in faces.splits().items()},
         "seed": run.facts.get("seed"),
         "backend": training.get("backend", backend.version()),

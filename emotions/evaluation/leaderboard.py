@@ -1,10 +1,4 @@
-"""Which model is best, and is the difference significant? The leaderboard of a data set, from its runs' records.
-
-`refresh` writes `results/<dataset>/leaderboard.csv` with every column, `leaderboard.md` and README with the main ones,
-the figure and the model cards; `side_by_side` shows some runs in a notebook.
-"""
-
-from __future__ import annotations
+"""Which model is best, and is the difference significant? The leaderboard of a data set, from its runs' records."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -29,26 +23,19 @@ WHOLE = ("parameters", "training_pictures", "input_size", "epochs", "recipe_epoc
 def read(dataset: str, home: Path) -> tuple[list[dict], dict[str, Predictions]]:
     """Read the runs on a data set: the content of each `metrics.json`; the leak-free test predictions, by run.
 
-    Raises:
-        ValueError: the runs were not tested on the same images.
-    """
+    Runs that were not tested on the same images raise ValueError."""
     finished = runs.all_of(dataset, home)
     clean = {name: leak_free(run.predictions, run.folder.parent) for name, run in finished.items()}
     return [run.metrics for run in finished.values()], comparison.align(clean)
 
 
 def table(records: Iterable[dict], home: Path | None = None) -> pd.DataFrame:
-    """Return one row per run, the highest test accuracy first, indexed by the run's name.
+    """Return a table of contents of `metrics.json`, indexed by the run's name, the highest test accuracy first.
 
-    Args:
-        records: contents of `metrics.json`.
-
-    Returns:
-        every column of `leaderboard.csv`. Shares are 0-1; `<figure>_low` and `<figure>_high` are the ends of 95%
-        intervals; guessing is the accuracy of the majority-class baseline, of class `most_frequent`; flip_averaged
-        means test-time augmentation; log_loss in nats; megabytes of 10^6 bytes; unfinished: the training, or that of a
-        member, was cut short. What a run does not have is missing.
-    """
+    It has every column of `leaderboard.csv`. Shares are 0-1; `<figure>_low` and `<figure>_high` are the ends of 95%
+    intervals; guessing is the accuracy of the majority-class baseline, of class `most_frequent`; flip_averaged means
+    test-time augmentation; log_loss in nats; megabytes of 10^6 bytes; unfinished: the training, or that of a member,
+    was cut short. What a run does not have is missing."""
     board = pd.DataFrame([_row(metrics, home or files.home()) for metrics in records]).set_index("model")
     cut = set(board.index[board["unfinished"]])
     board["unfinished"] |= board["members"].fillna("").map(lambda names: bool(cut & set(names.split(" + "))))
@@ -149,24 +136,16 @@ def _render(name: str, **values) -> str:
 def to_markdown(dataset: str, board: pd.DataFrame, first: dict | None = None, with_unfinished: bool = True) -> str:
     """Return the main columns: our finished runs, third-party models and, on request, unfinished runs.
 
-    Args:
-        board: from `table`.
-        first: from `first_place`.
-    """
+    `board` comes from `table`, `first` from `first_place`."""
     ours, elsewhere = _ours(board), published.on(dataset)
     return _render(
         "leaderboard",
-        dataset=dataset,
-        top=board.iloc[0],
-        ours=ours,
+        dataset=dataset, top=board.iloc[0], ours=ours, first=first,
         third_party=board[board["trained_by"].notna()],
         unfinished=board[board["unfinished"] & with_unfinished],
-        first=first,
         seeds=comparison.over_seeds(ours, ["accuracy", "leak_free_accuracy", "macro_f1"]),
         published=elsewhere[elsewhere["models"] == ""].to_dict("records"),
-        table=lambda rows: cards.markdown_table(_display(rows)),
-        points=comparison.points,
-        verdict=comparison.verdict,
+        table=lambda rows: cards.markdown_table(_display(rows)), points=comparison.points, verdict=comparison.verdict,
     )
 
 
@@ -194,11 +173,7 @@ def best(dataset: str, board: pd.DataFrame) -> str:
 
 
 def model_list(home: Path, saved: dict[Path, str | dict]) -> str:
-    """Return README's list of models: the default first, then by data set, the best first.
-
-    Args:
-        saved: from `cards.contents`.
-    """
+    """Return README's list of the models of `cards.contents`: the default first, then by data set, the best first."""
     models = []
     for file in (file for file in saved if file.suffix == ".keras"):
         metrics = Run(saved[file]["dataset"], saved[file]["model"], home=home).metrics
@@ -211,9 +186,7 @@ def model_list(home: Path, saved: dict[Path, str | dict]) -> str:
 def fill(text: str, parts: dict[str, str]) -> str:
     """Put generated parts, by name, between their markers, `<!-- NAME -->` and `<!-- /NAME -->`.
 
-    Raises:
-        ValueError: a marker without its other half, or with a name that is not in `parts`.
-    """
+    A marker without its other half, or with a name that is not in `parts`, raises ValueError."""
     opened, closed = (sorted(re.findall(rf"^<!-- {slash}([^/\s]\S*) -->$", text, re.MULTILINE)) for slash in ("", "/"))
     if opened != closed:
         raise ValueError(f"Markers do not pair up: opened are {opened}, closed {closed}.")
@@ -224,11 +197,7 @@ def fill(text: str, parts: dict[str, str]) -> str:
 
 
 def contents(home: Path, saved: dict[Path, str | dict]) -> dict[Path, str]:
-    """Return what the leaderboards and README must hold, by file.
-
-    Args:
-        saved: from `cards.contents`.
-    """
+    """Return what the leaderboards and README must hold, by file; `saved` comes from `cards.contents`."""
     texts, parts = {}, {"models": model_list(home, saved)} if saved else {}
     for dataset in datasets(home):
         records, clean = read(dataset, home)
@@ -254,13 +223,7 @@ def datasets(home: Path) -> list[str]:
 def refresh(home: Path | None = None, check: bool = False) -> list[Path]:
     """Write ensembles, model cards, leaderboards, figures and README's generated parts where they are out of date.
 
-    Args:
-        home: the folder that holds `results/`, `models/` and perhaps README.md.
-        check: write nothing.
-
-    Returns:
-        the files that were out of date, of ensembles the folders.
-    """
+    Returns the files under `home` that were out of date, of ensembles the folders. With `check` nothing is written."""
     home = home or files.home()
     if not (names := datasets(home)):
         raise FileNotFoundError(f"{home / 'results'} has no run yet: train a model first.")

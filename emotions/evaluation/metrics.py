@@ -1,9 +1,4 @@
-"""How good is a model? Every figure is computed from files of predictions.
-
-`measure` turns predictions into figures with intervals; `measure_folder` does so for a run's folder.
-"""
-
-from __future__ import annotations
+"""How good is a model? Every figure is computed from files of predictions."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -26,19 +21,16 @@ def measure(predictions: Predictions, resamples: int = RESAMPLES, seed: int = 0,
         photos: int, N: the source photo of each image; then photos are resampled, not images. See `photos_of`.
 
     Returns:
-        a dictionary that goes into JSON as it is: n, accuracy, top_2 and top_3 (where there are more
-        classes), macro_f1, mcc, log_loss (nats), roc_auc (macro, one-vs-rest), ece (15 bins);
-        `<figure>_interval` for accuracy, macro_f1, mcc, log_loss and ece; `per_class` with precision,
-        recall, f1, roc_auc and support; `confusion`, rows true and columns predicted.
-        A figure that the labels do not define (ROC-AUC of an absent class) is None.
-    """
+        what goes into JSON: n, accuracy, top_2 and top_3 (where there are more classes), macro_f1, mcc, log_loss
+        (nats), roc_auc (macro, one-vs-rest), ece (15 bins); `<figure>_interval` for accuracy, macro_f1, mcc, log_loss
+        and ece; `per_class` with precision, recall, f1, roc_auc and support; `confusion`, rows true and columns
+        predicted. A figure that the labels do not define (ROC-AUC of an absent class) is None."""
     if not len(predictions):
         raise ValueError("There are no predictions to measure.")
     labels, predicted, probabilities = predictions.labels, predictions.predicted, predictions.probabilities
     names, classes = predictions.class_names, range(len(predictions.class_names))
-    report = sk.classification_report(
-        labels, predicted, labels=classes, target_names=names, output_dict=True, zero_division=0
-    )
+    report = sk.classification_report(labels, predicted, labels=classes, target_names=names, output_dict=True,
+                                      zero_division=0)
     auc = [_roc_auc(labels == k, probabilities[:, k]) for k in classes]
     defined = [value for value in auc if value is not None]
     tops = [k for k in (2, 3) if k < len(names)]
@@ -56,9 +48,8 @@ def measure(predictions: Predictions, resamples: int = RESAMPLES, seed: int = 0,
         figures[f"{name}_interval"] = np.percentile(values, [2.5, 97.5]).tolist()
     figures["per_class"] = {}
     for name, area in zip(names, auc, strict=True):
-        precision, recall, f1, support = report[name].values()
-        figures["per_class"][name] = {"precision": precision, "recall": recall, "f1": f1, "roc_auc": area,
-                                      "support": int(support)}  # fmt: skip
+        rates = dict(zip(("precision", "recall", "f1"), report[name].values(), strict=False))
+        figures["per_class"][name] = rates | {"roc_auc": area, "support": int(report[name]["support"])}
     figures["confusion"] = sk.confusion_matrix(labels, predicted, labels=classes).tolist()
     return figures
 
@@ -68,11 +59,8 @@ def _roc_auc(positive, scores) -> float | None:
 
 
 def majority_class(figures: dict) -> tuple[str, float]:
-    """Return the most frequent class of a split, and the accuracy of the majority-class baseline, 0-1.
-
-    Args:
-        figures: from `measure`.
-    """
+    """Return the most frequent class of a split by what `measure` gave, and the accuracy of always predicting it,
+    0-1."""
     support = {name: row["support"] for name, row in figures["per_class"].items()}
     name = max(support, key=support.get)
     return name, support[name] / figures["n"]
@@ -107,17 +95,10 @@ def draws(n: int, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
 
 
 def resampled(predictions: Predictions, resamples: int = RESAMPLES, seed: int = 0, photos=None) -> dict:
-    """Compute figures on bootstrap samples of the images (Efron & Tibshirani 1993, chapter 13).
+    """Compute figures on bootstrap samples of the images, or of photos (Efron & Tibshirani 1993, chapter 13).
 
     For runs on the same images the same seed draws the same samples, so that differences between the figures of two
-    runs are paired.
-
-    Args:
-        photos: int, N: see `measure`. All images of a photo are drawn together.
-
-    Returns:
-        float, `resamples`, for accuracy, macro_f1, mcc, log_loss and ece.
-    """
+    runs are paired. Returns accuracy, macro_f1, mcc, log_loss and ece: float, `resamples`."""
     n, classes = len(predictions), len(predictions.class_names)
     confidence = predictions.probabilities.max(axis=1)
     likelihood = predictions.probabilities[np.arange(n), predictions.labels]
@@ -148,12 +129,8 @@ def resampled(predictions: Predictions, resamples: int = RESAMPLES, seed: int = 
 
 
 def measure_folder(folder: str | Path) -> dict[str, dict]:
-    """Compute every figure of a run folder from its predictions alone.
-
-    Returns:
-        `validation`, `test` and `test_leak_free` (the test images without a copy in training), and the
-        same with the suffix `_tta` where there is test-time augmentation.
-    """
+    """Compute every figure of a run folder from its predictions alone: of `validation`, `test` and `test_leak_free`
+    (the test images without a copy in training), and with `_tta` the same where there is test-time augmentation."""
     folder, figures = Path(folder), {}
     for end in (end for end in ("", "_tta") if (folder / f"predictions{end}.csv").exists()):
         test = Predictions.read(folder / f"predictions{end}.csv")
@@ -167,10 +144,7 @@ def measure_folder(folder: str | Path) -> dict[str, dict]:
 def leak_free(test: Predictions, folder: str | Path) -> Predictions:
     """Return the test images without a copy in training, by the `copied_in_training.csv` of `results/<dataset>`.
 
-    Raises:
-        FileNotFoundError: that file is missing.
-        ValueError: every test image has a copy in training.
-    """
+    FileNotFoundError: that file is missing. ValueError: every test image has a copy in training."""
     file = Path(folder) / COPIED
     if not file.exists():
         raise FileNotFoundError(f"{file} is missing, which lists the copies: evaluate a run of this data set again.")
@@ -181,11 +155,9 @@ def leak_free(test: Predictions, folder: str | Path) -> Predictions:
 
 
 def photos_of(predictions: Predictions, folder: str | Path) -> np.ndarray | None:
-    """Return the source photo of each image, int, N, by the `photos.csv` of `results/<dataset>`.
+    """Return the source photo of each image, int, N, by the `photos.csv` of `results/<dataset>`; None without the file.
 
-    Images made from one photo are one observation, so intervals and tests resample photos. Without the file, which is
-    so for data sets of one image per photo, the result is None.
-    """
+    Images made from one photo are one observation, so intervals and tests resample photos."""
     file = Path(folder) / PHOTOS
     if not file.exists():
         return None
@@ -197,10 +169,8 @@ def summary(metrics: dict) -> pd.DataFrame:
     splits = {"validation": "validation", "test": "test", "test_leak_free": "test, leak-free"}
     figures = {"accuracy": "accuracy", "macro_f1": "macro F1", "mcc": "Matthews correlation",
                "log_loss": "log loss (nats)", "ece": "calibration error"}  # fmt: skip
-    columns = {
-        f"{title}, n = {metrics[split]['n']:,}": [shown(metrics[split], figure) for figure in figures]
-        for split, title in splits.items()
-    }
+    columns = {f"{title}, n = {metrics[split]['n']:,}": [shown(metrics[split], figure) for figure in figures]
+               for split, title in splits.items()}
     return pd.DataFrame(columns, index=list(figures.values()))
 
 

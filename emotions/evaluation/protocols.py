@@ -1,7 +1,5 @@
 """What is a published accuracy worth without leaks? Human Emotions under both protocols, system by system."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import jinja2

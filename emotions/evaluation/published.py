@@ -3,8 +3,6 @@
 "fer2013-3" stands in for Human Emotions, so its systems are the same; the protocol says that the images are not.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd
@@ -22,11 +20,8 @@ def on(dataset: str) -> pd.DataFrame:
 
 
 def of(metrics: dict) -> dict:
-    """Return the figure of the system of a `metrics.json`; another seed or duplicates do not make another system.
-
-    Returns:
-        a row of `FIGURES`; empty where there is none.
-    """
+    """Return the row of `FIGURES` on the system of a `metrics.json`, empty where there is none; another seed or
+    duplicates do not make another system."""
     if set(metrics.get("variants", ())) - {COPIES_KEPT} or own_word(metrics):
         return {}
     system, rows = metrics.get("architecture") or metrics["model"], on(metrics["dataset"]).to_dict("records")

@@ -1,15 +1,9 @@
 """How good are third-party models? Two networks that others trained, on the same images as ours.
 
-    measure("face_classification/trained_models/emotion_models", load("fer2013"))
-
-Arriaga et al. 2017 (arXiv:1710.07557) publish two small networks, which other popular packages ship too:
-https://github.com/oarriaga/face_classification (MIT licence), folder `trained_models/emotion_models`. They are measured
-here, not distributed. On which images these files were trained is not documented. The authors' training program takes
-the first four fifths of FER2013's CSV, copies of test images included, and chooses the epoch on the last fifth, which
-is validation and test together.
-"""
-
-from __future__ import annotations
+Arriaga et al. 2017 (arXiv:1710.07557) publish them under the MIT licence, and other popular packages ship them too.
+On which images these files were trained is not documented. The authors' training program takes the first four fifths
+of FER2013's CSV, copies of test images included, and chooses the epoch on the last fifth, which is validation and
+test together."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +18,7 @@ from emotions.evaluation.evaluate import predict_splits, report
 from emotions.models.layers import resize
 from emotions.runs import Run
 
+SOURCE = "https://github.com/oarriaga/face_classification, folder trained_models/emotion_models"
 TRAINED_BY = "others (Arriaga et al. 2017), on unknown images"
 OUTPUTS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # in the order of FER2013's codes
 MODELS = {
@@ -35,9 +30,7 @@ MODELS = {
 def adapt(network: keras.Model) -> keras.Model:
     """Put a network behind the interface of our models: RGB images of any size in, classes in alphabetical order out.
 
-    Args:
-        network: takes square grey images, N x side x side x 1, values -1 to 1; its outputs are `OUTPUTS` in order.
-    """
+    It takes square grey images, N x side x side x 1, values -1 to 1; its outputs are `OUTPUTS` in order."""
     inputs = keras.Input((None, None, 3))
     x = ops.image.rgb_to_grayscale(resize(network.input_shape[1])(inputs))
     x = layers.Rescaling(1 / 127.5, offset=-1, name="scale")(x)
@@ -46,21 +39,12 @@ def adapt(network: keras.Model) -> keras.Model:
 
 
 def measure(folder: str | Path, faces: Dataset) -> list[Run]:
-    """Measure the third-party models on validation and test, as runs beside our own.
+    """Measure the models in a folder of the authors' files on FER2013's validation and test, as runs beside our own.
 
-    Args:
-        folder: holds the authors' files.
-        faces: FER2013, in any of its cuts with seven classes.
-
-    Returns:
-        the runs; `trained_by` in their metrics says that they are none of our own.
-    """
+    `trained_by` in their metrics says that they are none of our own."""
     for _, file in MODELS.values():
         if not (Path(folder) / file).is_file():
-            raise FileNotFoundError(
-                f"{folder} has no {file}: get it from https://github.com/oarriaga/face_classification, folder "
-                "trained_models/emotion_models."
-            )
+            raise FileNotFoundError(f"{folder} has no {file}: get it from {SOURCE}.")
     if tuple(faces.class_names) != tuple(sorted(OUTPUTS)):
         raise ValueError(f"The models' classes are {', '.join(sorted(OUTPUTS))}; {faces.name} has "
                          f"{', '.join(faces.class_names)}.")  # fmt: skip

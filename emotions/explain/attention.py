@@ -18,10 +18,8 @@ def attention_layers(model) -> list[str]:
 def attention_maps(model, images) -> dict[str, np.ndarray]:
     """Return how much each token takes from each other one, in every head of every attention layer.
 
-    Returns:
-        {layer: float32, N x heads x tokens x tokens}, in the order of the computation, none for a model without
-        attention; rows sum to 1. In our Vision Transformers token 0 is the class token, then come the patches.
-    """
+    {layer: float32, N x heads x tokens x tokens}, in the order of the computation, none for a model without attention;
+    rows sum to 1. In our Vision Transformers token 0 is the class token, then come the patches."""
     graph = Graph.of(model)
     return graph.read(images, attention_layers(graph), _attention_of)
 
@@ -34,15 +32,12 @@ def _attention_of(step):
 
 
 def attention_rollout(model, images, classes=None) -> np.ndarray:
-    """Multiply the layers' attention, heads averaged, half of every token coming past it on the residual path
-    (Abnar & Zuidema 2020, section 3). The result does not depend on `classes`.
+    """Multiply the layers' attention, heads averaged, half of every token coming past it on the residual path (Abnar &
+    Zuidema 2020, section 3): float32, N x height x width, how much of each patch reaches the class token; the strongest
+    is 1.
 
-    Returns:
-        float32, N x height x width, how much of each patch reaches the class token; the strongest patch is 1.
-
-    Raises:
-        ValueError: no attention, or tokens that are not a class token and a square of patches.
-    """
+    The result does not depend on `classes`. No attention, or tokens that are not a class token and a square of patches,
+    raise ValueError."""
     graph = Graph.of(model)
     images = graph.images(images)
     return at_image_size(in_batches(graph.compiled(_rollout), images), images)
@@ -65,8 +60,7 @@ def gradient_rollout(model, images, classes=None) -> np.ndarray:
     """Roll out the attention that speaks for a class: each head's, times the gradient of the class's score; what is
     positive is averaged over the heads and added, layer by layer (Chefer, Gur & Wolf 2021, ICCV, equations 5 and 6).
 
-    Arguments as of `grad_cam`; returns and errors as of `attention_rollout`.
-    """
+    Arguments as of `grad_cam`; returns and errors as of `attention_rollout`."""
     graph = Graph.of(model)
     explain, images = graph.compiled(_gradient_rollout), graph.images(images)
     return at_image_size(in_batches(explain, images, graph.classes(images, classes)), images)
@@ -108,10 +102,8 @@ def _tokens(graph):
     """Number of tokens, the same in all attention layers: a class token and a square of patches."""
     counts = {side for path in attention_layers(graph) for side in _attention_of(graph.steps[path]).shape[2:]}
     if len(counts) != 1 or max(counts) not in (1 + grid**2 for grid in range(1, max(counts) or 0)):
-        raise ValueError(
-            f"Rollout needs attention to a class token and a square of patches, the same in all layers; those of "
-            f"{graph.model.name!r} see {', '.join(map(str, counts)) or 'no'} tokens."
-        )
+        raise ValueError("Rollout needs attention to a class token and a square of patches, the same in all layers; "
+                         f"those of {graph.model.name!r} see {', '.join(map(str, counts)) or 'no'} tokens.")
     return max(counts)
 
 

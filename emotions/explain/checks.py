@@ -98,15 +98,12 @@ def randomisation(model, images, method, classes, shuffles: int = SHUFFLES) -> n
 
 
 def measure(model, images, steps: int = STEPS) -> pd.DataFrame:
-    """Run every check of every method that fits the model, image by image.
+    """Run every check of every method that fits the model; one row per method and image, in an index of these two.
 
-    Returns:
-        One row per method and image, in an index of these two; columns:
-        "deletion" (low is good) and "insertion" (high is good);
-        "randomised": rank correlation with the maps of the same net with shuffled weights (0 is good);
-        "other class": rank correlation with the map for the second most probable class (low is good);
-        "class gain": by how much deletion is worse in the order of that other map (above 0 is good).
-    """
+    Columns: "deletion" (low is good) and "insertion" (high is good); "randomised": rank correlation with the maps of
+    the same net with shuffled weights (0 is good); "other class": rank correlation with the map for the second most
+    probable class (low is good); "class gain": by how much deletion is worse in the order of that other map (above 0 is
+    good)."""
     graph = Graph.of(model)
     classes, others = np.argsort(-graph.probabilities(images), axis=1, kind="stable")[:, :2].T
     tables = {}
@@ -162,8 +159,7 @@ def verdicts(own: pd.DataFrame, drawn: pd.DataFrame) -> pd.DataFrame:
 
     "deletion", "insertion" and "parts of the face" are passed if the 95% intervals of the differences to every
     baseline lie on the good side of 0; "randomisation" if the rank correlation's lies within ±0.3; "class
-    discrimination" if the class gain's lies above 0.
-    """
+    discrimination" if the class gain's lies above 0."""
     alone = summary(own).drop(index=list(BASELINES))
     passed = {
         "deletion": _ahead(-own, "deletion"),

@@ -147,11 +147,9 @@ def by_part(model, images, masks: dict[str, np.ndarray]) -> pd.DataFrame:
     A layer's activation is the mean over its filters, of what is positive. Its density on a part is the share of it
     inside the part's mask, {part: bool, N x height x width}, by the mask's share of the image: 1 means no preference.
 
-    Returns:
-        one row per layer of `activations`: layer, depth (0 for the first, 1 for the last), height, width, channels;
-        for each part its density, `<part>_low` and `<part>_high` (95% bootstrap over images), and `<part>_shuffled`,
-        the mean density with shuffled weights, with the lowest and highest of the shuffles as `_low` and `_high`.
-    """
+    One row per layer of `activations`: layer, depth (0 for the first, 1 for the last), height, width, channels; for
+    each part its density, `<part>_low` and `<part>_high` (95% bootstrap over images), and `<part>_shuffled`, the mean
+    density with shuffled weights, with the lowest and highest of the shuffles as `_low` and `_high`."""
     graph = Graph.of(model)
     images, shapes = graph.images(images), activations(graph)
     samples = np.random.default_rng(0).integers(len(images), size=(RESAMPLES, len(images)))

@@ -21,12 +21,10 @@ def grad_cam(model, images, classes=None, layer: str | None = None) -> np.ndarra
         layer: path of a layer with feature maps; None takes `target_layer`.
 
     Returns:
-        float32, N x height x width. The strongest place of an image is 1; a map of zeros says that nothing in the
-        layer speaks for the class.
+        float32, N x height x width; the strongest place of an image is 1, zeros say that nothing speaks for the class.
 
     Raises:
-        ValueError: no convolution, no such layer, a class out of range, or images of another shape.
-    """
+        ValueError: no convolution, no such layer, a class out of range, or images of another shape."""
     graph = Graph.of(model)
     path = graph.feature_layer(layer) if layer else target_layer(graph)
     if path is None:

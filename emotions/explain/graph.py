@@ -42,8 +42,7 @@ class Graph:
     """A model opened for reading, functional or Sequential, from one batch of images to one row of scores per image.
 
     Every explanation takes a model or its Graph. What is compiled lives as long as the Graph, so pass one to explain a
-    model several times; weights are read anew at every call. `steps` are its operations, in order, by path.
-    """
+    model several times; weights are read anew at every call. `steps` are its operations, in order, by path."""
 
     def __init__(self, model: keras.Model):
         if not _has_graph(model):

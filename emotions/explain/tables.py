@@ -17,10 +17,8 @@ DRAWN = {"difficulty": 0.5, "seed": 1}  # other persons than those of the data s
 def drawn_faces(class_names=synthetic.CLASS_NAMES, count: int = FACES):
     """Draw faces that no model was trained on, evenly of those of the classes that can be drawn.
 
-    Returns:
-        images, uint8, N x 64 x 64 x 3; labels, int, N, positions in `class_names`, or -1 where none of them can be
-        drawn and every expression is instead; and masks of mouth, eyes and brows, bool, N x 64 x 64.
-    """
+    Returns images, uint8, N x 64 x 64 x 3; labels, int, N, positions in `class_names`, or -1 where none of them can be
+    drawn and every expression is instead; and masks of mouth, eyes and brows, bool, N x 64 x 64."""
     names = [name for name in class_names if name in synthetic.CLASS_NAMES] or synthetic.CLASS_NAMES
     drawn = np.arange(count) % len(names)
     codes = np.array([synthetic.CLASS_NAMES.index(name) for name in names])

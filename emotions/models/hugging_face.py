@@ -30,10 +30,7 @@ def load_hugging_face(model: keras.Model, source: str | Path) -> None:
         source: a name on the Hugging Face hub, as "google/vit-base-patch16-224-in21k", or a local folder with `FILES`.
 
     Raises:
-        OSError: the checkpoint can't be downloaded, or a file of it is missing.
-        ValueError: the checkpoint is no Vision Transformer of this shape.
-        KeyError: it lacks a tensor; names it.
-    """
+        OSError, ValueError, KeyError: the download or a file fails; it has another shape; it lacks a tensor."""
     folder = checkpoint_folder(source)
     _check_shape(folder, model)
     tensors = read_tensors(folder)

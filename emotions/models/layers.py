@@ -9,10 +9,9 @@ from scipy.special import softmax
 def resize(size: int) -> keras.Model:
     """Return antialiased bilinear resizing to `size` x `size`, as a model named "resize".
 
-    The same values as `keras.layers.Resizing(size, size, antialias=True)`, within 0.001 of 255, in operations
-    that run on every accelerator. The layer's own do not on TensorFlow: they have no XLA kernel, and Keras
-    compiles `predict` with XLA as soon as it sees a GPU.
-    """
+    The same values as `keras.layers.Resizing(size, size, antialias=True)`, within 0.001 of 255, in operations that run
+    on every accelerator. The layer's own have no XLA kernel on TensorFlow, and Keras compiles `predict` with XLA on a
+    GPU."""
     image = x = keras.Input((None, None, 3))
     targets = np.arange(size, dtype="float32").reshape(1, size, 1) + 0.5
     for axis, equation in ((1, "bih,bhwc->biwc"), (2, "bjw,bhwc->bhjc")):

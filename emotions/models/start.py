@@ -1,7 +1,5 @@
 """How does a new model start from a saved one? With its body, and its head's rows of the classes that both name."""
 
-from __future__ import annotations
-
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path

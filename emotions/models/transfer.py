@@ -16,12 +16,8 @@ def base(family: str, size: int, weights: str | Path | None) -> keras.Model:
         family: its name in keras.applications, as "MobileNetV2"; not used with a `.keras` file.
         size: side of its input, in pixels.
         weights: "imagenet" (a download), an `.h5` file of the family's weights without its top, a `.keras` file
-            of any network or of a run (see `load_base`), or None to train from scratch.
-
-    Raises:
-        FileNotFoundError: the file does not exist, or the download failed; says what to do.
-        ValueError: the file's weights are those of another network.
-    """
+            of any network or of a run (see `load_base`), or None to train from scratch. What is missing or can't be
+            downloaded raises FileNotFoundError; weights of another network raise ValueError."""
     if weights not in (None, "imagenet") and not Path(weights).is_file():
         raise FileNotFoundError(f"There is no file of pretrained weights at {weights}.")
     if str(weights).endswith(".keras"):
@@ -32,10 +28,9 @@ def base(family: str, size: int, weights: str | Path | None) -> keras.Model:
     except Exception as error:  # keras.utils.get_file raises a bare Exception
         if "fetch" not in str(error):
             raise
-        raise FileNotFoundError(
-            f"The ImageNet weights of {family} could not be downloaded ({error}). Put that file into "
-            "~/.keras/models, or give its path as weights, or train from scratch with weights=None."
-        ) from error
+        raise FileNotFoundError(f"The ImageNet weights of {family} could not be downloaded ({error}). Put that file "
+                                "into ~/.keras/models, or give its path as weights, or train from scratch with "
+                                "weights=None.") from error
     if weights is None:
         _prepare_for_short_training(network)
     elif weights != "imagenet":

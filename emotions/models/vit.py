@@ -26,9 +26,8 @@ SHAPES = {
 }
 
 
-def build(
-    classes: int, size: int, patch: int, width: int, depth: int, heads: int, mlp: int, dropout=0.0, epsilon=1e-6
-) -> keras.Model:
+def build(classes: int, size: int, patch: int, width: int, depth: int, heads: int, mlp: int, dropout=0.0,
+          epsilon=1e-6) -> keras.Model:
     """Build a Vision Transformer: pre-norm encoder, class token, learned positions.
 
     For example `build(7, **SHAPES["vit-tiny"] | {"size": 112})`. Layers are named "patch_embedding",
@@ -105,21 +104,9 @@ def attention(model: keras.Model) -> keras.Model:
     return keras.Model(model.input, ops.stack(maps, axis=1), name="attention")
 
 
-def patches(model: keras.Model, images) -> np.ndarray:
-    """Cut images into patches as a model does: (N, grid, grid, patch, patch, 3), values in [-1, 1]."""
-    cut = keras.Model(model.input, model.get_layer("patches").output)
-    flat = ops.convert_to_numpy(cut(ops.convert_to_tensor(images, "float32")))
-    grid, side = grid_size(model), math.isqrt(flat.shape[-1] // 3)
-    return flat.reshape(len(flat), grid, grid, side, side, 3)
-
-
 def principal_filters(model: keras.Model, count: int = 28) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first principal components of the patch filters (Dosovitskiy et al. 2021, figure 7).
-
-    Returns:
-        the components, (count, patch, patch, 3), each of length 1; and the share of the filters' squared length
-        that each of them holds.
-    """
+    """Return the first principal components of the patch filters (Dosovitskiy et al. 2021, figure 7), (count, patch,
+    patch, 3), each of length 1; and the share of the filters' squared length that each of them holds."""
     kernel = ops.convert_to_numpy(model.get_layer("patch_embedding").kernel)  # (patch * patch * 3, filters)
     side = math.isqrt(len(kernel) // 3)
     _, lengths, components = np.linalg.svd(kernel.T, full_matrices=False)
@@ -142,8 +129,7 @@ def attention_distance(maps: np.ndarray) -> np.ndarray:
     """Return how far attention reaches, in shares of the image's side (Dosovitskiy et al. 2021, appendix D.7).
 
     The distance from each patch to those it takes from, weighted by how much it takes of each, averaged over the
-    patches, without the class token: (..., tokens, tokens) to (...). It compares to a receptive field's size.
-    """
+    patches, without the class token: (..., tokens, tokens) to (...). It compares to a receptive field's size."""
     maps = np.asarray(maps)[..., 1:, 1:]
     grid = math.isqrt(maps.shape[-1])
     places = np.stack(np.divmod(np.arange(grid * grid), grid), axis=-1) / grid
@@ -154,16 +140,13 @@ def attention_distance(maps: np.ndarray) -> np.ndarray:
 def layer_numbers(model: keras.Model) -> dict[str, int]:
     """Return how deep each weight lies, {variable.path: number}, for layer-wise learning-rate decay.
 
-    The patch embedding is 0, block i is i + 1, and the final norm and the head share the highest number,
-    as in Bao et al. (2022, "BEiT"): a weight learns at `rate * decay ** (highest - number)`.
-    """
-    highest = len(attention_layers(model)) + 1
-    numbers = {}
+    The patch embedding is 0, block i is i + 1, and the final norm and the head share the highest number, as in Bao et
+    al. (2022, "BEiT"): a weight learns at `rate * decay ** (highest - number)`."""
+    highest, numbers = len(attention_layers(model)) + 1, {}
     for layer in model.layers:
+        number = 0 if layer.name == "patch_embedding" else highest
         if layer.name.startswith("block_"):
             number = int(layer.name.split("_")[1]) + 1
-        else:
-            number = 0 if layer.name == "patch_embedding" else highest
         numbers |= {variable.path: number for variable in layer.weights}
     return numbers
 

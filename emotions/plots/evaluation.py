@@ -65,15 +65,11 @@ def recalls(runs: dict, title: str = "") -> plt.Figure:
 
 
 def intervals(tables: dict[str, pd.DataFrame], xlabel: str, title: str = "", column: str = "accuracy",
-              marks: pd.Series | None = None, zero: bool = False) -> plt.Figure:
+              zero: bool = False) -> plt.Figure:
     """Plot values with their 95 % intervals as a forest plot: a row per index entry, a colour per table.
 
-    Args:
-        tables: by legend entry, with the same rows; `column` and its ends, `<column>_low` and `<column>_high` or low
-            and high, all 0-1 (drawn in per cent or points).
-        marks: values published elsewhere, by row, 0-1; drawn as diamonds.
-        zero: draw a line at 0, for differences.
-    """
+    Tables, by legend entry, have the same rows, `column` and its ends, `<column>_low` and `<column>_high` or low and
+    high, all 0-1 (drawn in per cent or points). `zero` draws a line at 0, for differences."""
     rows = list(next(iter(tables.values())).index)
     figure, ((axis,),) = grid(1, 1, (9, 1.6 + 0.4 * len(rows)))
     for k, ((name, table), color) in enumerate(zip(tables.items(), cycle(SERIES), strict=False)):
@@ -82,9 +78,6 @@ def intervals(tables: dict[str, pd.DataFrame], xlabel: str, title: str = "", col
         places = np.arange(len(rows)) + 0.26 * (k - (len(tables) - 1) / 2)
         axis.errorbar(middle, places, xerr=np.abs([middle - low, high - middle]), fmt="o", color=color, capsize=2,
                       markersize=5, label=name)
-    if marks is not None and (known := marks.dropna()).any():
-        axis.scatter(100 * known, [rows.index(name) for name in known.index], marker="D", facecolor="white",
-                     edgecolor="black", zorder=3, label="published")
     if zero:
         axis.axvline(0, color="black", linewidth=0.8)
     axis.set(xlabel=xlabel, title=title, yticks=range(len(rows)), yticklabels=rows, ylim=(len(rows) - 0.5, -0.5))
@@ -129,11 +122,8 @@ def reliability(tables: dict[str, pd.DataFrame], title: str = "") -> plt.Figure:
 def curves(lines: dict, xlabel: str, ylabel: str, title: str = "", chance: float | None = None) -> plt.Figure:
     """Plot shares against a quantity, with 95 % intervals where their n is known.
 
-    Args:
-        lines: by legend entry, a Series of shares, 0-1, indexed by the quantity; or a table with accuracy and n, as
-            of `comparison.accuracy_by`.
-        chance: 0-1, drawn as a dotted line.
-    """
+    Lines, by legend entry, are Series of shares, 0-1, indexed by the quantity, or tables with accuracy and n, as of
+    `comparison.accuracy_by`. `chance`, 0-1, is drawn as a dotted line."""
     figure, ((axis,),) = grid(1, 1, (8.5, 4.8))
     for (name, line), color in zip(lines.items(), cycle(SERIES), strict=False):
         shares = line["accuracy"] if isinstance(line, pd.DataFrame) else line

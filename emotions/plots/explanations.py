@@ -20,8 +20,7 @@ def heat_maps(images, maps: dict, titles, masks: dict | None = None, frames=None
         titles: of the N columns, or by row ("image" is the first), a title for each.
         masks: by part of the face, bool, N x H x W; outlined in the first row.
         frames: N colours.
-        one_scale: one colour scale for all rows, from 0, so that they can be compared; otherwise one for each row.
-    """
+        one_scale: one colour scale for all rows, from 0, so that they can be compared; otherwise one for each row."""
     titles = titles if isinstance(titles, dict) else {"image": titles}
     figure, axes = grid(1 + len(maps), len(images), (1.55 * len(images) + 1.2, 1.65 * (1 + len(maps)) + 0.5))
     for (row, column), axis in np.ndenumerate(axes):
@@ -45,19 +44,15 @@ def heat_maps(images, maps: dict, titles, masks: dict | None = None, frames=None
     return captioned(figure, caption)
 
 
-def mosaics(sets: dict, columns: int, caption: str = "", limits=(-1, 1), label: str = "", gap: int = 1) -> plt.Figure:
+def mosaics(sets: dict, columns: int, caption: str = "", limits=(-1, 1), label: str = "") -> plt.Figure:
     """Show sets of small images of equal size, each set as one mosaic under its title.
 
-    Args:
-        sets: by title, N x H x W, drawn in colours from `limits[0]` to `limits[1]`, or N x H x W x 3, RGB, of which the
-            limits are black and white.
-        label: of the colour bar, with its unit; RGB images have none.
-        gap: pixels between the images.
-    """
+    They are N x H x W, drawn in colours from `limits[0]` to `limits[1]`, or N x H x W x 3, RGB, of which the limits are
+    black and white; `label` is that of the colour bar, with its unit, which RGB images have none of."""
     rows = -(-max(map(len, sets.values())) // columns)
     figure, axes = grid(1, len(sets), (4.6 * len(sets) + 0.8, 4.3 * rows / columns + 0.9))
     for axis, (title, images) in zip(axes[0], sets.items(), strict=True):
-        large = _tiled(np.asarray(images, float), columns, gap)
+        large = _tiled(np.asarray(images, float), columns)
         if large.ndim == 3:
             large = np.nan_to_num(np.clip((large - limits[0]) / (limits[1] - limits[0]), 0, 1), nan=1.0)
         image = axis.imshow(large, cmap="viridis", vmin=limits[0], vmax=limits[1], interpolation="nearest")
@@ -68,25 +63,21 @@ def mosaics(sets: dict, columns: int, caption: str = "", limits=(-1, 1), label: 
     return captioned(figure, caption)
 
 
-def _tiled(images: np.ndarray, columns: int, gap: int) -> np.ndarray:
-    """Return small images side by side as one large one, with NaN in the gaps and where images are missing."""
-    count, height, width, *channels = images.shape
-    tall, wide, rows = height + gap, width + gap, -(-count // columns)
-    large = np.full((rows * tall - gap, columns * wide - gap, *channels), np.nan)
-    for number, image in enumerate(images):
-        top, left = tall * (number // columns), wide * (number % columns)
-        large[top : top + height, left : left + width] = image
-    return large
+def _tiled(images: np.ndarray, columns: int) -> np.ndarray:
+    """Return small images side by side as one large one, with NaN between them and where images are missing."""
+    padding = [(0, -len(images) % columns), (0, 1), (0, 1)] + [(0, 0)] * (images.ndim - 3)
+    padded = np.pad(images, padding, constant_values=np.nan)
+    rows = [np.concatenate(list(row), axis=1) for row in padded.reshape(-1, columns, *padded.shape[1:])]
+    return np.concatenate(rows)[:-1, :-1]
 
 
-def activation_by_part(tables: dict[str, pd.DataFrame], parts=tuple(PART_COLORS), columns: int = 3) -> plt.Figure:
+def activation_by_part(tables: dict[str, pd.DataFrame], columns: int = 3) -> plt.Figure:
     """Plot how densely each layer is active on parts of the face, by model; with `_low`, `_high`, `_shuffled`."""
     columns = min(columns, len(tables))
     rows = -(-len(tables) // columns)
     figure, axes = grid(rows, columns, (1 + 3.8 * columns, 0.6 + 3.1 * rows), sharey=True)
     for axis, (title, table) in zip(axes.flat, tables.items(), strict=False):
-        for part in parts:
-            color = PART_COLORS.get(part, OTHER)
+        for part, color in PART_COLORS.items():
             for name, line, alpha in ((part, {"marker": ".", "label": part}, 0.2),
                                       (f"{part}_shuffled", {"linestyle": ":", "linewidth": 1}, 0.1)):
                 axis.plot(table["depth"], table[name], color=color, **line)

@@ -20,58 +20,53 @@ class TooFewPhotos(ValueError):
     """Raised where a composite could show a person."""
 
 
-def composite(images, weights=None, photos=None, most: int = MOST) -> tuple[np.ndarray, int]:
+def composite(images, photos=None, most: int = MOST) -> tuple[np.ndarray, int]:
     """Average aligned, contrast-normalised images of different people into one face.
 
     Args:
-        images: uint8, N x H x W x 3, RGB; only `most` are used: the first ones, or those of the largest weights.
-        weights: N numbers, 0 or more; equal by default.
+        images: uint8, N x H x W x 3, RGB; only the first `most` are used.
         photos: N source photos; images of one photo count once. By default, identical images count once.
 
     Returns:
-        the mean face, uint8, 96 x 96 x 3, and the number of images in it: those whose alignment converged.
-
-    Raises:
-        TooFewPhotos: a ValueError: fewer than eight photos, or an effective number (Σw)² / Σw² below eight.
+        the mean face, uint8, 96 x 96 x 3, and the number of images in it: those whose alignment converged. Fewer than
+        eight photos raise TooFewPhotos, a ValueError.
     """
-    weights = np.ones(len(images)) if weights is None else np.asarray(weights, float)
-    chosen = _different(images, weights, photos, most)
-    _guard(weights[chosen])
-    faces = [_normalised(np.asarray(images[i])) for i in chosen]
+    faces = [_normalised(np.asarray(images[i])) for i in _different(images, photos, most)]
+    _guard(faces)
     reference = np.mean(faces, axis=0)
     for _ in range(PASSES):
         reference = _standard((reference + reference[:, ::-1]) / 2)  # upright and centred
-        aligned = {i: _aligned(face, reference) for i, face in zip(chosen, faces, strict=True)}
-        used = _without_near_copies({i: face for i, face in aligned.items() if face is not None})
-        _guard(weights[used])
-        reference = np.average([aligned[i] for i in used], axis=0, weights=weights[used])
+        aligned = [face for face in (_aligned(face, reference) for face in faces) if face is not None]
+        used = _without_near_copies(aligned)
+        _guard(used)
+        reference = np.mean(used, axis=0, dtype=float)
     return np.clip(_standard(reference) * 52 + 122, 0, 255).astype(np.uint8), len(used)
 
 
-def _different(images, weights, photos, most: int) -> list[int]:
-    """Return the positions of at most `most` images of different photos, the largest weights first."""
+def _different(images, photos, most: int) -> list[int]:
+    """Return the positions of the first `most` images of different photos."""
     chosen: dict = {}
-    for i in np.argsort(-weights, kind="stable"):
+    for i in range(len(images)):
         chosen.setdefault(np.asarray(images[i]).tobytes() if photos is None else photos[i], i)
         if len(chosen) == most:
             break
     return list(chosen.values())
 
 
-def _without_near_copies(faces: dict) -> list[int]:
-    """Return the keys of aligned faces without those that nearly equal an earlier one: other crops of one photo."""
-    kept: dict = {}
-    for i, face in faces.items():
+def _without_near_copies(faces: list) -> list:
+    """Return the aligned faces without those that nearly equal an earlier one: other crops of one photo."""
+    kept, smaller = [], []
+    for face in faces:
         small = cv2.resize(face.mean(axis=-1), (32, 32), interpolation=cv2.INTER_AREA)[4:-4, 4:-4].ravel()
-        if all(np.corrcoef(small, other)[0, 1] < NEAR_COPY for other in kept.values()):
-            kept[i] = small
-    return list(kept)
+        if all(np.corrcoef(small, other)[0, 1] < NEAR_COPY for other in smaller):
+            kept.append(face)
+            smaller.append(small)
+    return kept
 
 
-def _guard(weights) -> None:
-    effective = weights.sum() ** 2 / max((weights**2).sum(), 1e-12) if (weights >= 0).all() else 0
-    if effective < LEAST - 1e-6:
-        raise TooFewPhotos(f"A composite needs {LEAST} different photos; by its weights this one has {effective:.1f}.")
+def _guard(faces: list) -> None:
+    if len(faces) < LEAST:
+        raise TooFewPhotos(f"A composite needs {LEAST} different photos; this one has {len(faces)}.")
 
 
 def _normalised(image) -> np.ndarray:
@@ -121,11 +116,8 @@ def _similarity(warp) -> np.ndarray | None:
 def composites(groups: dict, caption: str = "", frames=None, columns: int = 7, most: int = MOST) -> plt.Figure:
     """Show a composite of each group of images, or an empty panel where there are too few.
 
-    Args:
-        groups: by title, a `Split`, whose `groups` say which images are of one photo, or uint8 images, N x H x W x 3.
-        frames: colours; by default those of the classes that the titles name.
-        most: images in a composite, the first of each group.
-    """
+    Groups are, by title, a `Split`, whose `groups` say which images are of one photo, or uint8 images, N x H x W x 3.
+    `frames` are colours, by default those of the classes that the titles name; `most` the images in a composite."""
     faces, titles = [], []
     for title, group in groups.items():
         face, used = _face(group, most)
@@ -187,11 +179,8 @@ def _cell(predictions, split: Split, true: int, predicted: int) -> Split:
 def image_grid(images, titles=None, frames=None, columns: int = 7, labels=None, caption: str = "") -> plt.Figure:
     """Show images in rows, such as composites, drawn faces, or feature maps by layer.
 
-    Args:
-        images: H x W x 3, RGB, 0-255, or H x W, drawn in colours from their lowest to their highest value.
-        titles, frames: a title and a colour for each.
-        labels: of the rows.
-    """
+    They are H x W x 3, RGB, 0-255, or H x W, drawn in colours from their lowest to their highest value. Each has a
+    title and the colour of its frame; `labels` are those of the rows."""
     columns = min(columns, len(images))
     rows, titles = -(-len(images) // columns), [""] * len(images) if titles is None else titles
     lines = 1 + max(title.count("\n") for title in titles)

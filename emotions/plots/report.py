@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import Markdown, display
 
+from emotions.evaluation.metrics import majority_class, percent, shown
 from emotions.plots.evaluation import confusion_matrix, roc_curves
 from emotions.plots.faces import mistakes
 from emotions.plots.style import grid
@@ -15,12 +16,8 @@ CURVES, CONFUSION = "training_accuracy_loss.png", "confusion_matrix.png"
 def panel(run, faces) -> None:
     """Display how good a run is on test: report per class, curves, confusion matrix, ROC curves and mistakes.
 
-    Writes the run's two figures (see `draw_run`) where they are missing.
-
-    Args:
-        run: a finished `runs.Run`.
-        faces: the `Dataset` that was predicted; its test images make the composites of mistakes.
-    """
+    The test images of `faces` make the composites of mistakes. Writes the run's two figures (see `draw_run`) where they
+    are missing."""
     test = run.metrics["test"]
     about = f"{run.metrics['title']}, {run.metrics['dataset']}, test, n = {test['n']:,}"
     display(Markdown(f"**{about}**: {summary(test)}"), report(test))
@@ -33,10 +30,8 @@ def panel(run, faces) -> None:
 
 def summary(metrics: dict) -> str:
     """Return accuracy with its interval and the majority-class baseline, of one split of a `metrics.json`."""
-    low, high = metrics["accuracy_interval"]
-    majority = max(row["support"] for row in metrics["per_class"].values()) / metrics["n"]
-    return (f"accuracy {100 * metrics['accuracy']:.1f} % [{100 * low:.1f}, {100 * high:.1f}], "
-            f"macro F1 {100 * metrics['macro_f1']:.1f} %; majority-class baseline: accuracy {100 * majority:.1f} %")
+    return (f"accuracy {shown(metrics, 'accuracy')}, macro F1 {percent(metrics['macro_f1'])}; "
+            f"majority-class baseline: accuracy {percent(majority_class(metrics)[1])}")
 
 
 def report(metrics: dict) -> pd.DataFrame:

@@ -11,12 +11,8 @@ def training_curves(history: pd.DataFrame, title: str = "", axes=None) -> plt.Fi
     """Plot accuracy and loss by epoch, with the kept epoch and the beginning of fine-tuning marked.
 
     The loss is what training minimises: with label smoothing, weight penalties and class weights where a recipe has
-    them. `metrics.json` has the plain log loss.
-
-    Args:
-        history: as in `history.csv`: epoch, accuracy, loss, val_accuracy, val_loss and, in two-phase runs, phase.
-        axes: two axes to draw on; a new figure by default.
-    """
+    them. `history` is as in `history.csv`: epoch, accuracy, loss, val_accuracy, val_loss and, in two-phase runs, phase.
+    `axes` are two to draw on; a new figure by default."""
     if axes is None:
         axes = grid(1, 2, (11, 4.2))[1][0]
         axes[0].figure.suptitle(title)

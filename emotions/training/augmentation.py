@@ -1,12 +1,6 @@
-"""How are training images changed at random? Layers in front of the model, in training only.
+"""How are training images changed at random? Layers in front of the model, in training only, never saved with it.
 
-    augmentation = [RandomAffine(flip=True, rotation=10, shift=0.1, zoom=0.1), RandomErasing(0.5)]
-    training.fit(model, faces, run=run, epochs=30, augment=augmentation)
-
-They are never saved with the model. Layers of `keras.layers` work as well; images have values 0-255.
-"""
-
-from __future__ import annotations
+Layers of `keras.layers` work as well; images have values 0-255."""
 
 import math
 
@@ -19,15 +13,8 @@ from emotions.training.batches import is_grey
 
 
 class RandomAffine(keras.layers.Layer):
-    """Mirror, rotate, shift and zoom images in one resampling instead of one for each; in training only.
-
-    Args:
-        flip: mirror half of the images, left to right.
-        rotation: largest angle, in degrees.
-        shift: largest shift, as a share of the side.
-        zoom: largest change of scale, as a share.
-        seed: of the random numbers.
-    """
+    """Mirror half of the images, rotate (largest angle in degrees), shift (largest share of the side) and zoom (largest
+    change of scale, a share) them in one resampling instead of one for each; in training only."""
 
     def __init__(self, flip=False, rotation=0.0, shift=0.0, zoom=0.0, seed=0, **options):
         super().__init__(dtype="float32", **options)
@@ -52,11 +39,8 @@ class RandomAffine(keras.layers.Layer):
         y_shift = y_centre + uniform(self.shift) * height
         a, b, c, d = mirror * cos, -mirror * sin, sin, cos
         zero = ops.zeros((count,))
-        transform = ops.stack(
-            [a, b, x_shift - a * x_centre - b * y_centre, c, d, y_shift - c * x_centre - d * y_centre, zero, zero],
-            axis=1,
-        )
-        return backend.warp(images, transform)
+        x_start, y_start = x_shift - a * x_centre - b * y_centre, y_shift - c * x_centre - d * y_centre
+        return backend.warp(images, ops.stack([a, b, x_start, c, d, y_start, zero, zero], axis=1))
 
     def get_config(self):
         return super().get_config() | {name: getattr(self, name) for name in ("flip", "rotation", "shift", "zoom")}
@@ -83,12 +67,9 @@ def RandomErasing(share: float = 0.5, seed: int = 0) -> keras.layers.Layer:
 
 
 def training_graph(model: keras.Model, augment, split: Split, mixup: float) -> keras.Model:
-    """Return `model` with augmentation in front, for images like those of a split; both share their weights.
+    """Return `model` with augmentation layers in front, for images like those of a split; both share their weights.
 
-    Args:
-        augment: layers.
-        mixup: above 0: the graph takes the share of each image beside it; see `Blend`.
-    """
+    With `mixup` above 0 the graph takes the share of each image beside it; see `Blend`."""
     height, width = split.images.shape[1:3]
     inputs = {"image": keras.Input((height, width, 1 if is_grey(split) else 3), name="image")}
     x = inputs["image"]

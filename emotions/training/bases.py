@@ -1,7 +1,5 @@
 """May a model be a base here? Not if it was trained on photos of this test part."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from emotions.data.dataset import Dataset

@@ -1,7 +1,5 @@
 """How are images fed to a model? In batches that an interrupted training meets again in the same order."""
 
-from __future__ import annotations
-
 import math
 
 import keras
@@ -12,15 +10,12 @@ from emotions.data.dataset import Split
 
 
 class Batches(keras.utils.PyDataset):
-    """A split in batches of `(images, targets, weights)`.
+    """A split in batches of `(images, targets, weights)`; `begin` starts an epoch.
 
-    The order of an epoch, and the pairs that mixup blends, follow from (seed, epoch) alone, so that a
-    resumed training sees what an uninterrupted one would have seen. `begin` starts an epoch.
+    The order of an epoch, and the pairs that mixup blends, follow from (seed, epoch) alone, so that a resumed training
+    sees what an uninterrupted one would have seen. A grey set (a broadcast view) is fed as one channel.
 
     Args:
-        split: the images; a grey set (a broadcast view) is fed as one channel.
-        classes: number of classes.
-        batch_size: images per batch; the last batch may be smaller.
         seed: shuffles anew each epoch; None keeps the order.
         class_weight: weight by class number, or None. A soft label weighs the mean of its classes' weights.
         mixup: alpha of the Beta distribution; 0 blends nothing. Otherwise the images come with the share
@@ -65,13 +60,9 @@ def is_grey(split: Split) -> bool:
 
 
 def class_weights(labels: np.ndarray) -> dict[int, float]:
-    """Return weights inversely proportional to the frequency of the classes, as `class_weight` of `fit`.
+    """Return weights inversely proportional to the frequency of the class numbers, as `class_weight` of `fit`.
 
-    scikit-learn's "balanced": their mean over the images is 1.
-
-    Args:
-        labels: int, N: class numbers.
-    """
+    scikit-learn's "balanced": their mean over the images is 1."""
     classes = np.unique(labels)
     weights = compute_class_weight("balanced", classes=classes, y=labels)
     return dict(zip(classes.tolist(), weights.tolist(), strict=True))

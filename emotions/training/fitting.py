@@ -1,13 +1,7 @@
 """How is a model trained? By Keras' own `fit`, made resumable.
 
-    model.compile(optimizer="adam", loss="categorical_crossentropy", metrics=["accuracy"])
-    history = fit(model, faces, run=run, epochs=30, callbacks=[keras.callbacks.EarlyStopping(patience=5)])
-
 `history.csv` in the run's folder grows with each epoch. Once a minute, and at the end, the state of the training goes
-to `checkpoint/`; the same call goes on from there after an interruption.
-"""
-
-from __future__ import annotations
+to `checkpoint/`; the same call goes on from there after an interruption."""
 
 import dataclasses
 import json
@@ -33,19 +27,8 @@ SAVE_SECONDS = 60.0  # between two savings of the state: on a fast GPU saving ca
 CHOICES = ("architecture", "weights", "dataset", "variants", "training_pictures", "seed", "input_size", "precision")
 
 
-def fit(
-    model: keras.Model,
-    faces,
-    *,
-    run: Run,
-    epochs: int,
-    batch_size: int = 64,
-    augment=(),
-    mixup: float = 0.0,
-    class_weight: dict[int, float] | None = None,
-    callbacks=(),
-    initial_epoch: int = 0,
-) -> pd.DataFrame:
+def fit(model: keras.Model, faces, *, run: Run, epochs: int, batch_size: int = 64, augment=(), mixup: float = 0.0,
+        class_weight: dict[int, float] | None = None, callbacks=(), initial_epoch: int = 0) -> pd.DataFrame:
     """Train a compiled model on `faces.train`, and keep the epoch with the highest accuracy on `faces.validation`.
 
     Of a saved run (see `runs.start`) the log is shown instead. A second phase is a second `compile` and `fit`, whose
@@ -71,14 +54,10 @@ def fit(
     """
     if run.saved:
         return _show_saved(run, initial_epoch)
-    training = Batches(
-        faces.train, len(faces.class_names), batch_size,
-        seed=run.facts["seed"], class_weight=class_weight, mixup=mixup,
-    )  # fmt: skip
+    classes, seed = len(faces.class_names), run.facts["seed"]
+    training = Batches(faces.train, classes, batch_size, seed=seed, class_weight=class_weight, mixup=mixup)
     # Validation is counted by hard labels, whatever the targets of training are.
-    validation = Batches(
-        dataclasses.replace(faces.validation, targets=None), len(faces.class_names), batch_size, mixup=mixup
-    )
+    validation = Batches(dataclasses.replace(faces.validation, targets=None), classes, batch_size, mixup=mixup)
     graph = augmentation.training_graph(model, augment, faces.train, mixup)
     _compile_like(graph, model)
     state = State(run, initial_epoch)
@@ -92,10 +71,10 @@ def fit(
             shuffle=False,  # Batches shuffles, in a way that can be repeated
             initial_epoch=state.epoch,
             epochs=epochs,
-            callbacks=[Fresh(training, run.facts["seed"]), best, *callbacks, Replay(callbacks, state),
-                       Keeper(state, best), *tracking.trackers(run)],
+            callbacks=[Fresh(training, seed), best, *callbacks, Replay(callbacks, state), Keeper(state, best),
+                       *tracking.trackers(run)],
             verbose=2 if "EMOTIONS_COMMAND" in os.environ else "auto",
-        )  # fmt: skip
+        )
         best.save()
     load_best(model, state.best)
     return state.finish()
@@ -168,15 +147,12 @@ class State:
             saved = files.read_json(file)
             phases = saved["recipe"]["phases"][: self.phase]
             recipe["phases"] = phases[: self.phase - 1] + recipe["phases"]
-            same = [json.dumps(saved[name]) == json.dumps(record[name]) for name in CHOICES]
-            differing = [name for name, equal in zip(CHOICES, same, strict=True) if not equal]
+            differing = [name for name in CHOICES if json.dumps(saved[name]) != json.dumps(record[name])]
             if self.done and json.dumps(saved["recipe"]["phases"][self.phase - 1]) != json.dumps(recipe["phases"][-1]):
                 differing.append("recipe")
             if differing:
-                raise ValueError(
-                    f"{self.folder.parent} holds an interrupted training that differs in {differing[0]}: finish it as "
-                    "it was begun, or remove its checkpoint/ to start anew."
-                )
+                raise ValueError(f"{self.folder.parent} holds an interrupted training that differs in {differing[0]}: "
+                                 "finish it as it was begun, or remove its checkpoint/ to start anew.")
             record = record | {"started": saved["started"]}
             if len(saved["recipe"]["phases"]) >= len(recipe["phases"]):
                 record = saved
@@ -264,11 +240,7 @@ class Best(keras.callbacks.Callback):
 
 
 class Keeper(keras.callbacks.Callback):
-    """Write the history after each epoch and, once a minute and at the end, the state to go on from.
-
-    A file is written under another name and renamed, so an interruption at any moment loses little more than a minute
-    or the epoch it falls into.
-    """
+    """Write the history after each epoch and, once a minute and at the end, the state to go on from."""
 
     def __init__(self, state: State, best: Best):
         super().__init__()
@@ -309,9 +281,8 @@ class Fresh(keras.callbacks.Callback):
 class Replay(keras.callbacks.Callback):
     """Tell EarlyStopping and ReduceLROnPlateau of the epochs before an interruption, so that they count on.
 
-    It stands after them in the list: `fit` resets them when it begins. Their effect on the learning rate
-    is in the restored optimizer already.
-    """
+    It stands after them in the list: `fit` resets them when it begins. The restored optimizer has their learning
+    rate."""
 
     def __init__(self, callbacks, state: State):
         super().__init__()

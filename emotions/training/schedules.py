@@ -1,35 +1,23 @@
 """Which learning rate when, and for which layer?"""
 
-from __future__ import annotations
-
 import keras
 
 
 def cosine(peak: float, epochs: int, steps: int, warmup: float = 0.1) -> keras.optimizers.schedules.CosineDecay:
-    """Return a schedule that rises to `peak` and falls to 0 along a cosine (Loshchilov & Hutter 2017).
-
-    Args:
-        peak: the highest learning rate.
-        epochs, steps: length of the training: epochs, and batches per epoch.
-        warmup: share of the training spent on rising.
-    """
+    """Return a schedule that rises to `peak` for a share of the training, `warmup`, and falls to 0 along a cosine
+    (Loshchilov & Hutter 2017); `steps` are the batches per epoch."""
     total = max(1, epochs * steps)
     rise = int(warmup * total)
-    return keras.optimizers.schedules.CosineDecay(
-        0.0 if rise else peak, total - rise, warmup_target=peak if rise else None, warmup_steps=rise
-    )
+    start, target = (0.0, peak) if rise else (peak, None)
+    return keras.optimizers.schedules.CosineDecay(start, total - rise, warmup_target=target, warmup_steps=rise)
 
 
 def with_layer_decay(kind: type, numbers: dict[str, int], decay: float) -> type:
     """An optimizer whose rate for a weight is `decay ** (highest - number)` times the usual one.
 
     Layer-wise learning-rate decay, after Clark et al. 2020, "ELECTRA", section 3.2. Scaling gradients instead would do
-    nothing under Adam, which divides the scale out again.
-
-    Args:
-        kind: a class of `keras.optimizers`.
-        numbers: how deep each weight lies, by `variable.path`; see `vit.layer_numbers`.
-    """
+    nothing under Adam, which divides the scale out again. `kind` is a class of `keras.optimizers`; `numbers` say how
+    deep each weight lies, by `variable.path`; see `vit.layer_numbers`."""
     highest = max(numbers.values())
 
     class LayerDecay(kind):

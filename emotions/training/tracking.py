@@ -4,8 +4,6 @@ TensorBoard finds a run in `logs/`, `wandb sync` finds runs made under WANDB_MOD
 holds everything in any case.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import os
 
@@ -26,11 +24,9 @@ class WandbLogger(keras.callbacks.Callback):
 
         self.record.home.mkdir(parents=True, exist_ok=True)
         project, name = os.environ.get("WANDB_PROJECT", "emotions"), f"{self.record.dataset}/{self.record.name}"
-        options = {"console": "off", "disable_git": True, "save_code": False}
-        self.run = wandb.init(
-            project=project, name=name, dir=self.record.home, config=self.record.facts,
-            settings=wandb.Settings(**options),
-        )  # fmt: skip
+        settings = wandb.Settings(console="off", disable_git=True, save_code=False)
+        self.run = wandb.init(project=project, name=name, dir=self.record.home, config=self.record.facts,
+                              settings=settings)
 
     def on_epoch_end(self, epoch, logs=None):
         self.run.log({name: float(value) for name, value in logs.items()} | {"epoch": epoch + 1})
@@ -42,10 +38,7 @@ class WandbLogger(keras.callbacks.Callback):
 def trackers(run: Run) -> list[keras.callbacks.Callback]:
     """Return the callbacks that EMOTIONS_TRACK asks for.
 
-    Raises:
-        ValueError: there is no such tracker.
-        RuntimeError: it is not installed.
-    """
+    ValueError: there is no such tracker. RuntimeError: it is not installed."""
     folder = run.home / "logs" / run.dataset / run.name
     kinds = {
         "tensorboard": lambda: keras.callbacks.TensorBoard(folder, write_graph=False),
