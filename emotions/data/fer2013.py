@@ -44,18 +44,22 @@ def _read_csv(file) -> Contents:
     if not {"emotion", "pixels", "Usage"} <= set(frame.columns):
         raise NotThisOne(f"its columns are {', '.join(frame.columns)}, not emotion, pixels, Usage")
     name = getattr(file, "name", file)
-    pixels = np.fromstring(" ".join(frame["pixels"]), dtype=np.uint8, sep=" ")
+    texts = frame["pixels"].fillna("")
+    pixels = np.fromstring(" ".join(texts), dtype=np.int32, sep=" ")
     if pixels.size != len(frame) * SIDE**2:
-        lengths = frame["pixels"].str.split().str.len()
+        lengths = texts.str.split().str.len()
         row = int((lengths != SIDE**2).idxmax())
         raise ValueError(f"Row {row} of {name} has {lengths[row]} pixels instead of 48 x 48.")
+    if len(outside := np.flatnonzero((pixels < 0) | (pixels > 255))):
+        row, value = outside[0] // SIDE**2, pixels[outside[0]]
+        raise ValueError(f"Row {row} of {name} has a pixel of {value}: pixels run from 0 to 255.")
     usage = frame["Usage"].str.strip()
     known = frame["emotion"].isin(range(len(FER2013_CLASSES))) & usage.isin(FER2013_PARTS)
     if not known.all():
         row = int((~known).idxmax())
         raise ValueError(f"Row {row} of {name} has the emotion {frame['emotion'][row]} and the usage {usage[row]}: "
                          f"emotions run from 0 to 6, and usages are {', '.join(FER2013_PARTS)}.")
-    images = np.broadcast_to(pixels.reshape(-1, SIDE, SIDE, 1), (len(frame), SIDE, SIDE, 3))
+    images = np.broadcast_to(pixels.astype(np.uint8).reshape(-1, SIDE, SIDE, 1), (len(frame), SIDE, SIDE, 3))
     table = pd.DataFrame({
         "id": [f"{use}_{row:05d}" for row, use in enumerate(usage)],
         "label": np.array(FER2013_CLASSES)[frame["emotion"].to_numpy()],

@@ -14,7 +14,7 @@ PARTS = {"train": "train", "training": "train", "val": "validation", "valid": "v
 
 
 def read_folder(path: Path, size=None) -> Contents:
-    """Read `class/image` or `train|validation|test/class/image` from a folder or zip.
+    """Read `class/image`, at any depth, or `train|validation|test/class/image` from a folder or zip.
 
     Fewer than two class folders, or one of them without a readable image, raise ValueError."""
     store = Store(path)
@@ -48,16 +48,15 @@ def _listing(store: Store) -> tuple[pd.DataFrame, list[str], int]:
     """List `file`, `part` and `label`; the class folders, empty ones too; and count the images outside."""
     files = [name for name in store.files if Path(name).suffix.lower() in SUFFIXES]
     folders = store.folders + [name.rpartition("/")[0] for name in store.files if "/" in name]
-    tops = {folder.split("/")[0] for folder in folders if folder}
-    depth = 0
-    if store.path.is_file() and len(tops) == 1 and all("/" in file.partition("/")[2] for file in files):
-        depth, tops = 1, {folder.split("/")[1] for folder in folders if "/" in folder}  # a folder around it all
-    split = any(top.lower() in PARTS for top in tops)
+    depth, tops = 0, _names(folders, 0)
+    while len(tops) == 1 and not tops & set(PARTS) and all(file.count("/") > depth + 1 for file in files):
+        depth, tops = depth + 1, _names(folders, depth + 1)  # a folder around it all
+    split = bool(tops & set(PARTS))
     rows, classes, outside = [], set(), 0
-    for name in files + [folder + "/" for folder in folders]:
+    for name in files + [folder + "/" for folder in folders if folder.count("/") + 1 >= depth]:
         *above, last = name.split("/")[depth:]
-        part = PARTS.get(above[0].lower()) if split and above else ""
-        label = above[split] if len(above) > split else None
+        part = PARTS.get(_plain(above[0])) if split and above else ""
+        label = _plain(above[split]) if len(above) > split else None
         if label and part is not None:
             classes.add(label)
             if last:
@@ -65,3 +64,12 @@ def _listing(store: Store) -> tuple[pd.DataFrame, list[str], int]:
         elif last:
             outside += 1
     return pd.DataFrame(rows, columns=["file", "part", "label"]), sorted(classes), outside
+
+
+def _names(folders: list[str], depth: int) -> set[str]:
+    return {_plain(folder.split("/")[depth]) for folder in folders if folder.count("/") >= depth and folder}
+
+
+def _plain(name: str) -> str:
+    """Return a folder's name without capitals and outer blanks: "SAD " is the class "sad"."""
+    return name.strip().lower()

@@ -24,7 +24,10 @@ class Store:
         if self.path.is_dir():
             names = [entry.relative_to(self.path).as_posix() + "/" * entry.is_dir() for entry in self.path.rglob("*")]
         elif zipfile.is_zipfile(self.path):
-            names = self._zip.namelist()
+            self._written = {name.replace("\\", "/"): name for name in self._zip.namelist()}  # Windows' zips have \
+            names = [name for name in self._written if not name.startswith("/") and ".." not in name.split("/")]
+            if self._written and not names:
+                raise ValueError(f"All names in {self.path} lead out of it, such as {next(iter(self._written))}.")
         else:
             raise ValueError(f"{self.path} is neither a folder nor a zip archive.")
         names = [name for name in sorted(names) if not re.search(r"(^|/)(\.|__MACOSX)", name)]
@@ -36,7 +39,7 @@ class Store:
         return zipfile.ZipFile(self.path)
 
     def open(self, name: str):
-        return self._zip.open(name) if self.path.is_file() else (self.path / name).open("rb")
+        return self._zip.open(self._written[name]) if self.path.is_file() else (self.path / name).open("rb")
 
     def read(self, name: str) -> bytes:
         with self.open(name) as file:
