@@ -73,12 +73,9 @@ def environment(quick: bool) -> dict[str, str]:
 def as_script(path: Path, values: dict, quick: bool = False) -> None:
     """Run the cells of a notebook that are tagged "train" as a plain Python script, without Jupyter, or raise
     RuntimeError."""
-    parts = []
-    for tags, source in code_cells(path):
-        if tags & {"train", "parameters"}:
-            parts.append(source)
-        if "parameters" in tags:
-            parts.append("\n".join(f"{name} = {value!r}" for name, value in values.items()))
+    chosen_values = "".join(f"\n{name} = {value!r}" for name, value in values.items())
+    parts = [source + (chosen_values if "parameters" in tags else "")
+             for tags, source in code_cells(path) if tags & {"train", "parameters"}]
     program = "\n\n".join(parts)
     done = subprocess.run([sys.executable, "-c", program], cwd=path.parent, env=os.environ | environment(quick))
     if done.returncode:

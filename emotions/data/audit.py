@@ -49,10 +49,8 @@ def digest(image: np.ndarray) -> str:
 
 
 def difference_hash(grey: np.ndarray) -> int:
-    """Return 64 bits: is each cell of a 9 x 8 thumbnail darker than its right neighbour? ("dHash", Krawetz 2013)
-
-    Light, contrast, size and compression hardly change it; rotation and mirroring do.
-    """
+    """Return 64 bits: is each cell of a 9 x 8 thumbnail darker than its right neighbour? ("dHash", Krawetz 2013) Light,
+    contrast, size and compression hardly change it; rotation and mirroring do."""
     cells = cv2.resize(grey, (9, 8), interpolation=cv2.INTER_AREA).astype(np.int16)
     return int.from_bytes(np.packbits(cells[:, 1:] > cells[:, :-1]).tobytes(), "big")
 
@@ -60,14 +58,8 @@ def difference_hash(grey: np.ndarray) -> int:
 def near_duplicates(images, measures: pd.DataFrame | None = None, distance: int = HASH_DISTANCE) -> np.ndarray:
     """Find pairs of images that look alike, exact copies included: int, P x 2, positions i < j.
 
-    Close hashes nominate a pair, the correlation of the grey pixels confirms it. Comparing all hashes with all takes
-    2 seconds for 36,000 images. Constant images have nothing to compare and are left out.
-
-    Args:
-        images: uint8, N x H x W x 3, RGB.
-        measures: `measure(images)`, where it is at hand.
-        distance: most bits in which the hashes may differ.
-    """
+    Close hashes, which differ in at most `distance` bits, nominate a pair, the correlation of the grey pixels confirms
+    it. Comparing all hashes with all takes 2 seconds for 36,000 images. Constant images have nothing to compare."""
     measures = measure(images) if measures is None else measures
     varied = np.flatnonzero(measures["contrast"])
     pairs = varied[close_pairs(measures["hash"].to_numpy()[varied], distance)]
@@ -192,10 +184,7 @@ class Audit:
 
 
 def audit(dataset: Dataset) -> Audit:
-    """Examine all images of a data set: copies, leakage, conflicting labels, constant images, outliers.
-
-    To judge a set as it is distributed, load it with `keep_copies=True`. FER2013 takes 15 seconds.
-    """
+    """Examine all images of a data set; to judge it as it is distributed, load it with `keep_copies=True`."""
     splits = dataset.splits()
     names = np.asarray(dataset.class_names)
     table = pd.concat([measure(split.images).assign(split=name, id=split.ids, label=names[split.labels])

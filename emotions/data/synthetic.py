@@ -105,15 +105,10 @@ def render(labels, size=64, seed=0, difficulty=0.5, masks=False, numbers=None):
 
 def load(train=3500, validation=700, test=1400, size=64, seed=0, difficulty=0.5, label_noise=0.0, duplicates=0.0,
          class_names=CLASS_NAMES) -> Dataset:
-    """Draw a data set with balanced classes and nobody twice.
+    """Draw a data set with balanced classes, some of CLASS_NAMES, and nobody twice; numbers of images are by split.
 
-    Args:
-        train, validation, test: numbers of images.
-        size, seed, difficulty: as for `render`.
-        label_noise: share of the labels of every split that name another class; `drawn_labels` gives the truth.
-        duplicates: share of the test images that also stand in train, pixel for pixel; `copied` has their ids.
-        class_names: some of CLASS_NAMES.
-    """
+    `label_noise` is the share of the labels of every split that name another class (`drawn_labels` gives the truth),
+    `duplicates` that of the test images that also stand in train, pixel for pixel; `copied` has their ids."""
     if not set(class_names) <= set(CLASS_NAMES) or len(set(class_names)) < 2:
         raise ValueError(f"Found the classes {tuple(class_names)}; choose at least two of {CLASS_NAMES}.")
     if not 0 <= label_noise <= 1 or not 0 <= duplicates * test <= min(train, test):

@@ -46,13 +46,10 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> tuple[int, int, float]:
 def compare(first: Predictions, second: Predictions, resamples: int = RESAMPLES, seed: int = 0, photos=None) -> dict:
     """Estimate how much better the first model is than the second, and whether that is statistically significant.
 
-    Args:
-        photos: int, N: the source photo of each of `first`'s images, see `metrics.photos_of`.
-
-    Returns:
-        n; for accuracy and macro_f1 `<figure>_difference` (first minus second), its 95% interval `<figure>_low` and
-        `<figure>_high` by paired bootstrap, and `<figure>_p` (two-sided; at least 2 / (resamples + 1)); only_first,
-        only_second, see `mcnemar`; p, to report: McNemar's, or `accuracy_p` with `photos`, where that does not hold."""
+    `photos`, int, N: the source photo of each of `first`'s images, see `metrics.photos_of`. Returns n; for accuracy and
+    macro_f1 `<figure>_difference` (first minus second), its 95% interval `<figure>_low` and `<figure>_high` by paired
+    bootstrap, and `<figure>_p` (two-sided; at least 2 / (resamples + 1)); only_first, only_second, see `mcnemar`; p, to
+    report: McNemar's, or `accuracy_p` with `photos`, where that does not hold."""
     pair = compare_all({"first": first, "second": second}, resamples, seed, photos).iloc[0]
     return pair.drop([name for name in pair.index if name in ("first", "second") or name.endswith("_holm")]).to_dict()
 

@@ -3,7 +3,6 @@
 import io
 import json
 import re
-import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable
@@ -62,12 +61,7 @@ def add_card(path: str | Path, card: dict) -> None:
     """Add a card to a `.keras` file, or replace the one in it; the model in it stays as it is."""
     path = Path(path)
     temporary = path.with_name(f"{path.name}.writing")
-    with zipfile.ZipFile(path) as archive:
-        has_card = CARD in archive.namelist()
-    if has_card:
-        _copy_members(path, temporary, lambda name, data: None if name == CARD else data)
-    else:
-        shutil.copyfile(path, temporary)
+    _copy_members(path, temporary, lambda name, data: None if name == CARD else data)
     with zipfile.ZipFile(temporary, "a") as archive:
         archive.writestr(zipfile.ZipInfo(CARD), json.dumps(card, indent=2), zipfile.ZIP_DEFLATED)
     temporary.replace(path)
@@ -95,10 +89,8 @@ def in_float32(model: keras.Model) -> keras.Model:
 
 
 def load_base(path: str | Path, size: int) -> keras.Model:
-    """Load a network without its top from a `.keras` file, for images of `size` x `size`, as "base".
-
-    The file holds the network itself, or a model of which it is the nested "base", such as a run's file.
-    """
+    """Load a network without its top from a `.keras` file, for images of `size` x `size`, as "base": the file holds it,
+    or a model of which it is the nested "base", such as a run's file."""
     source = keras.models.load_model(path, compile=False)
     source = next((layer for layer in source.layers if layer.name == "base"), source)
     config = source.get_config() | {"name": "base"}

@@ -48,11 +48,8 @@ def freeze_batch_norms(base: keras.Model) -> None:
 
 
 def _scale_as_downloaded(network: keras.Model) -> None:
-    """Make an EfficientNet with weights from a file the function that it is with weights="imagenet".
-
-    Keras scales once more, by 1 / sqrt(deviation), in a layer that it adds only when it downloads the weights
-    itself; here the variance takes that in.
-    """
+    """Make an EfficientNet with weights from a file the function that it is with weights="imagenet": Keras scales once
+    more, by 1 / sqrt(deviation), when it downloads them itself; here the variance takes that in."""
     normalize = next(layer for layer in network.layers if isinstance(layer, layers.Normalization))
     mean, variance, *rest = normalize.get_weights()
     normalize.set_weights([mean, variance * np.array([0.229, 0.224, 0.225], "float32"), *rest])

@@ -1,12 +1,8 @@
 """How does the Vision Transformer work? One architecture for both transformer notebooks, and a look inside.
 
-`build` makes the ViT of Dosovitskiy et al. (2021, "An Image is Worth 16x16 Words", section 3.1) from built-in
-Keras layers, so that a saved file loads with stock Keras and its attention can be read from it.
-
-One layer, `patch_embedding`, holds all that comes before the encoder: its kernel is the projection of the
-patches, and its bias, one row per token, is the sum of position embedding, class token and projection bias.
-The class token's own patch is a row of zeros, so for that token the bias is everything.
-"""
+`build` makes the ViT of Dosovitskiy et al. (2021, section 3.1). One layer, `patch_embedding`, holds all that comes
+before the encoder: its kernel is the projection of the patches, and its bias, one row per token, is the sum of position
+embedding, class token and projection bias. The class token's own patch is a row of zeros."""
 
 import math
 
@@ -37,9 +33,7 @@ def build(classes: int, size: int, patch: int, width: int, depth: int, heads: in
         size: side in pixels to which every image is resized; a multiple of `patch`, the side of a patch.
         width: length of a token; a multiple of `heads`, the number of attention heads per block.
         depth, mlp: number of encoder blocks, and of hidden units in the MLP of each.
-        dropout: share of values dropped after the embedding, after attention and in the MLP.
-        epsilon: added to the variance in every LayerNormalization.
-    """
+        dropout: share of values dropped after the embedding, after attention and in the MLP."""
     if size % patch:
         raise ValueError(f"size {size} cannot be cut into patches of {patch}: choose a multiple of {patch}")
     if width % heads:
@@ -95,11 +89,8 @@ def attention_layers(model: keras.Model) -> list[layers.MultiHeadAttention]:
 
 
 def attention(model: keras.Model) -> keras.Model:
-    """Return a model from images, as the model's own, to attention maps (N, depth, heads, tokens, tokens).
-
-    How much each token (rows, which sum to 1) takes from each (columns). Token 0 is the class token, the others
-    are the patches, row by row.
-    """
+    """Return a model from images to attention maps (N, depth, heads, tokens, tokens): how much each token (rows, which
+    sum to 1) takes from each (columns). Token 0 is the class token, the others are the patches, row by row."""
     maps = [layer.output[1] for layer in attention_layers(model)]
     return keras.Model(model.input, ops.stack(maps, axis=1), name="attention")
 
@@ -117,8 +108,7 @@ def principal_filters(model: keras.Model, count: int = 28) -> tuple[np.ndarray, 
 def position_similarity(model: keras.Model) -> np.ndarray:
     """Return the cosine similarity, -1 to 1, of all pairs of position embeddings: (grid, grid, grid, grid).
 
-    Their mean is subtracted because it can't be told from the projection's bias, the same for every patch.
-    """
+    Their mean is subtracted: it can't be told from the projection's bias."""
     bias = ops.convert_to_numpy(model.get_layer("patch_embedding").bias)[1:]
     positions = (bias - bias.mean(axis=0)).reshape(grid_size(model), grid_size(model), -1)
     positions = positions / np.maximum(np.linalg.norm(positions, axis=-1, keepdims=True), 1e-12)
