@@ -121,12 +121,10 @@ class Run:
 
     @property
     def predictions(self) -> Predictions:
-        """The predictions on test."""
         return self.predictions_of("predictions.csv")
 
     @property
     def validation(self) -> Predictions:
-        """The predictions on validation."""
         return self.predictions_of("predictions_validation.csv")
 
     def predictions_of(self, file: str) -> Predictions:
@@ -171,7 +169,7 @@ def start(name: str, faces, *, title: str | None = None, weights: str | Path | N
         train: train anew although a finished run exists."""
     keras.utils.set_random_seed(seed)
     suffix = variants.suffix(faces.variants) + (f"-s{seed}" if seed else "")
-    if weights is not None and Path(weights).exists():
+    if weights and Path(weights).exists():
         weights = Path(weights).name
     facts = {
         "title": ", ".join([title or name, *faces.variants]),

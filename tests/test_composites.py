@@ -116,14 +116,6 @@ def test_the_images_of_a_confusion_are_found_by_their_ids_the_most_confident_fir
         _cell(predictions, drawn.take(np.array([0, 1, 3])), 0, 1)
 
 
-def test_confusion_in_faces_counts_every_cell(drawn):
-    figure = plots.confusion_faces(shuffled_predictions(drawn), drawn, "drawn")
-    assert titles(figure) == ["0", "0", "12", "1", "11", "0", "0", "0", "12"]
-    assert [not is_empty(image) for image in shown(figure)] == [int(n) >= 8 for n in titles(figure)]
-    assert [axis.get_ylabel() for axis in figure.axes[::3]] == list(CLASSES)
-    assert [axis.get_xlabel() for axis in figure.axes[-3:]] == list(CLASSES)
-
-
 def test_image_grid_shows_every_image_under_its_title():
     images = [np.full((4, 4, 3), 9, np.uint8), np.arange(16.0).reshape(4, 4), np.full((2, 2, 3), 7, np.uint8)]
     figure = plots.image_grid(images, ["a", "b", "c"], ["red", "blue", "red"], 2, ["early", "late"], "caption " * 30)

@@ -17,24 +17,6 @@ CARD = "emotions.json"  # the extra member of a .keras file that holds class nam
 DEFAULT = "champion-fer2013"  # a committed file of models/, used where none is named
 
 
-def save(model: keras.Model, path: str | Path, card: dict) -> keras.Model:
-    """Save a model with its card, as `light_copy` and `add_card` do, and return it as read back.
-
-    The card must hold `class_names`, alphabetical, as many as the model has outputs, or a ValueError is raised.
-    """
-    path, names = Path(path), list(card["class_names"])
-    if names != sorted(names) or len(names) != model.output_shape[-1]:
-        raise ValueError(
-            f"The model has {model.output_shape[-1]} outputs: class names must be as many, alphabetical, not {names}."
-        )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        reloaded = light_copy(model, light := Path(folder) / path.name)
-        add_card(light, card)
-        light.replace(path)
-    return reloaded
-
-
 def light_copy(model: keras.Model, path: str | Path) -> keras.Model:
     """Save a model as a light `.keras` file without a card, and return it as stock Keras reads it back.
 

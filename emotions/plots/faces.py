@@ -136,24 +136,6 @@ def _face(group, most: int) -> tuple[np.ndarray, int]:
         return np.full((SIDE, SIDE, 3), TOO_FEW, np.uint8), 0
 
 
-def confusion_faces(predictions, split: Split, title: str = "") -> plt.Figure:
-    """Draw the confusion matrix in composites of the most confident images, found in the split by their ids."""
-    names = predictions.class_names
-    figure, axes = grid(len(names), len(names), (1.5 * len(names) + 1, 1.6 * len(names) + 1))
-    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03)
-    for (true, predicted), axis in np.ndenumerate(axes):
-        cell = _cell(predictions, split, true, predicted)
-        axis.imshow(_face(cell, 32)[0])
-        axis.set_title(f"{len(cell):,}", fontsize=10, pad=3)
-        bare(axis, colors(names)[true] if true == predicted else None)
-        axis.set_ylabel("" if predicted else names[true], fontsize=11)
-        axis.set_xlabel(names[predicted] if true == len(names) - 1 else "", fontsize=11)
-    figure.supylabel("true")
-    figure.supxlabel("predicted")
-    figure.suptitle(f"{title}\neach face: mean of the most confident images; grey: fewer than {LEAST} could be aligned")
-    return figure
-
-
 def mistakes(predictions, split: Split, count: int = 6, title: str = "") -> plt.Figure:
     """Show the `count` most frequent confusions, each a composite of its 24 most confident images in the split."""
     names, wrong = predictions.class_names, predictions.predicted != predictions.labels

@@ -40,10 +40,8 @@ def trackers(run: Run) -> list[keras.callbacks.Callback]:
 
     ValueError: there is no such tracker. RuntimeError: it is not installed."""
     folder = run.home / "logs" / run.dataset / run.name
-    kinds = {
-        "tensorboard": lambda: keras.callbacks.TensorBoard(folder, write_graph=False),
-        "wandb": lambda: WandbLogger(run),
-    }
+    kinds = {"tensorboard": lambda: keras.callbacks.TensorBoard(folder, write_graph=False),
+             "wandb": lambda: WandbLogger(run)}
     kind = os.environ.get("EMOTIONS_TRACK")
     if not kind:
         return []
