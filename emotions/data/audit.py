@@ -100,13 +100,9 @@ def group(pairs: np.ndarray, count: int) -> np.ndarray:
 def shared(groups, splits) -> pd.DataFrame:
     """Count the images of one split (row) with a copy in another (column); within one, those that could go."""
     groups, splits = pd.Series(np.asarray(groups)), np.asarray(splits)
-    names = pd.unique(splits)
-    table = pd.DataFrame(0, index=names, columns=names)
-    for row in names:
-        mine = groups[splits == row]
-        for column in names:
-            table.loc[row, column] = (mine.duplicated() if row == column else mine.isin(groups[splits == column])).sum()
-    return table
+    parts = {name: groups[splits == name] for name in pd.unique(splits)}
+    return pd.DataFrame({column: {row: (mine.duplicated() if row == column else mine.isin(theirs)).sum()
+                                  for row, mine in parts.items()} for column, theirs in parts.items()})
 
 
 def conflicting(groups, labels) -> np.ndarray:

@@ -31,7 +31,11 @@ def load_hugging_face(model: keras.Model, source: str | Path) -> None:
 
     Raises:
         OSError, ValueError, KeyError: the download or a file fails; it has another shape; it lacks a tensor."""
-    folder = checkpoint_folder(source)
+    folder = Path(source)
+    if not folder.is_dir():
+        from huggingface_hub import snapshot_download
+
+        folder = Path(snapshot_download(str(source), allow_patterns=FILES))
     _check_shape(folder, model)
     tensors = read_tensors(folder)
     weights = {"patch_embedding": patch_embedding(tensors, vit.grid_size(model), *input_scaling(folder))}
@@ -45,15 +49,6 @@ def load_hugging_face(model: keras.Model, source: str | Path) -> None:
         weights[name] = [value.reshape(shape) for value, shape in zip(values, shapes, strict=True)]
     for name, values in weights.items():
         model.get_layer(name).set_weights(values)
-
-
-def checkpoint_folder(source: str | Path) -> Path:
-    """Return the local folder of a checkpoint, downloaded from the hub if `source` is no folder."""
-    if Path(source).is_dir():
-        return Path(source)
-    from huggingface_hub import snapshot_download
-
-    return Path(snapshot_download(str(source), allow_patterns=FILES))
 
 
 def read_tensors(folder: str | Path) -> dict[str, np.ndarray]:

@@ -12,22 +12,13 @@ from keras import layers, ops
 
 from emotions.models.layers import resize
 
-# The arguments of `build`, but for the number of classes. ViT-Tiny and ViT-Base are those of Steiner et al.
-# (2022, "How to train your ViT?", table 2); the custom ones are small, for training on small data.
-SHAPES = {
-    "custom-vit": {"size": 224, "patch": 16, "width": 192, "depth": 6, "heads": 6, "mlp": 384, "dropout": 0.1},
-    "custom-vit-48": {"size": 48, "patch": 6, "width": 128, "depth": 6, "heads": 4, "mlp": 256, "dropout": 0.1},
-    "vit-tiny": {"size": 224, "patch": 16, "width": 192, "depth": 12, "heads": 3, "mlp": 768},
-    "vit-base": {"size": 224, "patch": 16, "width": 768, "depth": 12, "heads": 12, "mlp": 3072},
-}
-
 
 def build(classes: int, size: int, patch: int, width: int, depth: int, heads: int, mlp: int, dropout=0.0,
           epsilon=1e-6) -> keras.Model:
     """Build a Vision Transformer: pre-norm encoder, class token, learned positions.
 
-    For example `build(7, **SHAPES["vit-tiny"] | {"size": 112})`. Layers are named "patch_embedding",
-    "block_00_attention" … "final_norm", "probabilities"; the second output of every attention layer is its map.
+    Layers are named "patch_embedding", "block_00_attention" … "final_norm", "probabilities"; the second output of every
+    attention layer is its map.
 
     Args:
         size: side in pixels to which every image is resized; a multiple of `patch`, the side of a patch.
