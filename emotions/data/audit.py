@@ -25,15 +25,14 @@ def measure(images) -> pd.DataFrame:
     One row per image: `digest` (equal exactly when the pixels are), `hash` (`difference_hash`), `brightness` (mean
     grey, 0-255), `sharpness` (variance of the Laplacian of the grey image) and `contrast` (largest minus smallest value
     of a channel, the most of the three; 0 for an image of one colour)."""
-    rows = [_measure(image) for image in progress(images, "Measuring images", len(images))]
+    rows = []
+    for image in progress(images, "Measuring images", len(images)):
+        grey, channels = to_grey(image), 1 if is_grey(image) else 3
+        contrast = max(int(np.ptp(image[..., channel])) for channel in range(channels))  # at once: 50 x slower
+        sharpness = cv2.Laplacian(grey, cv2.CV_32F).var()
+        rows.append((digest(image), difference_hash(grey), grey.mean(), sharpness, contrast))
     table = pd.DataFrame(rows, columns=["digest", "hash", "brightness", "sharpness", "contrast"])
     return table.astype({"hash": np.uint64, "brightness": float, "sharpness": float, "contrast": int})
-
-
-def _measure(image: np.ndarray) -> tuple:
-    grey, channels = to_grey(image), 1 if is_grey(image) else 3
-    contrast = max(int(np.ptp(image[..., channel])) for channel in range(channels))  # on all axes at once: 50 x slower
-    return digest(image), difference_hash(grey), grey.mean(), cv2.Laplacian(grey, cv2.CV_32F).var(), contrast
 
 
 def to_grey(image: np.ndarray) -> np.ndarray:
@@ -64,14 +63,11 @@ def near_duplicates(images, measures: pd.DataFrame | None = None, distance: int 
     varied = np.flatnonzero(measures["contrast"])
     pairs = varied[close_pairs(measures["hash"].to_numpy()[varied], distance)]
     digests = measures["digest"].to_numpy()
-    alike = [digests[i] == digests[j] or _correlation(images[i], images[j]) >= CORRELATION for i, j in pairs]
-    return pairs[np.array(alike, bool)]
 
+    def alike(*pair) -> bool:
+        return np.corrcoef([to_grey(images[i]).ravel() for i in pair])[0, 1] >= CORRELATION
 
-def _correlation(one: np.ndarray, other: np.ndarray) -> float:
-    a, b = (to_grey(image).ravel().astype(np.float32) for image in (one, other))
-    a, b = a - a.mean(), b - b.mean()
-    return a @ b / np.sqrt((a @ a) * (b @ b))
+    return pairs[np.array([digests[i] == digests[j] or alike(i, j) for i, j in pairs], bool)]
 
 
 def close_pairs(hashes: np.ndarray, distance: int) -> np.ndarray:

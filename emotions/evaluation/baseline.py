@@ -16,10 +16,8 @@ NAME, SIDE, COMPONENTS = "logistic-regression", 48, 150
 
 
 def logistic_regression(faces: Dataset) -> Run:
-    """Return the run of logistic regression on the principal components of grey pixels; fitted now if there is none.
-
-    Images are reduced to 48 x 48 pixels, 150 components are kept, classes weigh the same.
-    """
+    """Return the run of logistic regression on 150 principal components of grey pixels at 48 x 48, fitted now if there
+    is none; classes weigh the same."""
     run = runs.start(NAME, faces, title="Logistic regression")
     if run.saved:
         return run

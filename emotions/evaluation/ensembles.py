@@ -63,11 +63,8 @@ def best_average(validation: Mapping[str, Predictions]) -> list[str]:
 
 
 def candidates(dataset: str, home: Path | None = None) -> dict[str, Run]:
-    """Return the runs from which members may be chosen on validation, by name.
-
-    Left out: ensembles, third-party models, which may have been chosen by these very images, and what was trained on
-    copies of validation images.
-    """
+    """Return the runs from which members may be chosen on validation, by name: no ensembles, no third-party models,
+    which may have been chosen by these very images, and none trained on copies of validation images."""
     def chosen_freely(metrics: dict) -> bool:
         return not ({"members", "trained_by"} & set(metrics) or learned_copies(metrics))
 

@@ -18,11 +18,9 @@ DEFAULT = "champion-fer2013"  # a committed file of models/, used where none is 
 
 
 def light_copy(model: keras.Model, path: str | Path) -> keras.Model:
-    """Save a model as a light `.keras` file without a card, and return it as stock Keras reads it back.
-
-    Weights are stored as float16 (`load_model` casts them back), without the optimizer's state, the layers under
-    float32. The file replaces `path` only if the model read back gives the same probabilities, within 0.01.
-    """
+    """Save a model as a light `.keras` file without a card, and return it as stock Keras reads it back: weights as
+    float16, which `load_model` casts back, no optimizer state, layers under float32. The file replaces `path` only if
+    the model read back gives the same probabilities, within 0.01."""
     path, plain = Path(path), in_float32(model)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:

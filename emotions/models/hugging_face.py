@@ -23,14 +23,10 @@ BLOCK = {
 
 
 def load_hugging_face(model: keras.Model, source: str | Path) -> None:
-    """Fill a model of `vit.build`, all but its head, with the weights of a Hugging Face checkpoint.
+    """Fill a model of `vit.build`, all but its head, with the weights of a Hugging Face checkpoint of its shape, but
+    for the image size: a name on the hub, as "google/vit-base-patch16-224-in21k", or a local folder with `FILES`.
 
-    Args:
-        model: of the checkpoint's shape, but for the image size. Its norms keep their own epsilon.
-        source: a name on the Hugging Face hub, as "google/vit-base-patch16-224-in21k", or a local folder with `FILES`.
-
-    Raises:
-        OSError, ValueError, KeyError: the download or a file fails; it has another shape; it lacks a tensor."""
+    OSError: the download or a file fails. ValueError: it has another shape. KeyError: it lacks a tensor."""
     folder = Path(source)
     if not folder.is_dir():
         from huggingface_hub import snapshot_download

@@ -1,7 +1,5 @@
-"""How is a model trained? By Keras' own `fit`, made resumable.
-
-`history.csv` in the run's folder grows with each epoch. Once a minute, and at the end, the state of the training goes
-to `checkpoint/`; the same call goes on from there after an interruption."""
+"""How is a model trained? By Keras' own `fit`, made resumable: `history.csv` grows with each epoch; once a minute, and
+at the end, the state goes to `checkpoint/`, from where the same call goes on after an interruption."""
 
 import dataclasses
 import json
@@ -261,10 +259,8 @@ class Fresh(keras.callbacks.Callback):
 
 
 class Replay(keras.callbacks.Callback):
-    """Tell EarlyStopping and ReduceLROnPlateau of the epochs before an interruption, so that they count on.
-
-    It stands after them in the list: `fit` resets them when it begins. The restored optimizer has their learning
-    rate."""
+    """Tell EarlyStopping and ReduceLROnPlateau of the epochs before an interruption, so that they count on; it stands
+    after them in the list, for `fit` resets them when it begins. The restored optimizer has their learning rate."""
 
     def __init__(self, callbacks, state: State):
         super().__init__()

@@ -1,8 +1,6 @@
 """Record trainings with TensorBoard or Weights & Biases as well: set EMOTIONS_TRACK to "tensorboard" or "wandb".
 
-TensorBoard finds a run in `logs/`, `wandb sync` finds runs made under WANDB_MODE=offline in `wandb/`. The run's folder
-holds everything in any case.
-"""
+TensorBoard finds a run in `logs/`, `wandb sync` finds runs made under WANDB_MODE=offline in `wandb/`."""
 
 import importlib.util
 import os
