@@ -5,10 +5,8 @@ import os
 import platform
 from pathlib import Path
 
-NO_ACCELERATOR = (
-    "No accelerator was found, so training takes longer. To switch one on: Colab, Runtime > Change runtime type; "
-    "Kaggle, Settings > Accelerator; your own machine, README."
-)
+NO_ACCELERATOR = ("No accelerator was found, so training takes longer. To switch one on: Colab, Runtime > Change "
+                  "runtime type; Kaggle, Settings > Accelerator; your own machine, README.")
 
 
 def begin() -> None:

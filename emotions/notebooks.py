@@ -79,12 +79,9 @@ def environment(quick: bool) -> dict[str, str]:
 def as_script(path: Path, values: dict, quick: bool = False) -> None:
     """Run the cells of a notebook that are tagged "train" as a plain Python script, without Jupyter, or raise
     RuntimeError."""
-    parts = []
-    for tags, source in code_cells(path):
-        if tags & {"train", "parameters"}:
-            parts.append(source)
-        if "parameters" in tags:
-            parts.append("\n".join(f"{name} = {value!r}" for name, value in values.items()))
+    chosen_values = "".join(f"\n{name} = {value!r}" for name, value in values.items())
+    parts = [source + (chosen_values if "parameters" in tags else "")
+             for tags, source in code_cells(path) if tags & {"train", "parameters"}]
     program = "\n\n".join(parts)
     done = subprocess.run([sys.executable, "-c", program], cwd=path.parent, env=os.environ | environment(quick))
     if done.returncode:
@@ -135,17 +132,12 @@ def run_all(paths: list[Path], settings: dict, quick: bool = False, in_place: bo
         print(f"[{number}/{len(paths)}] {path.stem} …", end=" ", flush=True)
         started = time.time()
         execute(path, values[path], quick, in_place)
-        learned = "; ".join(_trained_since(started, QUICK_HOME if quick else files.home()))
+        records = sorted(((QUICK_HOME if quick else files.home()) / "results").glob("*/*/metrics.json"))
+        recent = [files.read_json(record) for record in records if record.stat().st_mtime >= started]
+        learned = "; ".join(f"{run['title']}: accuracy {100 * run['test']['accuracy']:.1f} %" for run in recent)
         print(f"{time.time() - started:.0f} s{learned and '. ' + learned}", flush=True)
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6  # kilobytes on Linux
     print(f"{len(paths)} notebooks in {(time.time() - began) / 60:.1f} minutes, at most {peak:.1f} GB of memory.")
-
-
-def _trained_since(started: float, home: Path) -> list[str]:
-    """Return a phrase for each run that was evaluated since a time."""
-    recent = [path for path in (home / "results").glob("*/*/metrics.json") if path.stat().st_mtime >= started]
-    records = [files.read_json(path) for path in sorted(recent)]
-    return [f"{record['title']}: accuracy {100 * record['test']['accuracy']:.1f} %" for record in records]
 
 
 def tidy(path: Path) -> None:

@@ -21,13 +21,8 @@ from emotions.models.start import ancestors
 
 @dataclass(frozen=True)
 class Predictions:
-    """The predictions of a model on one split.
-
-    Attributes:
-        class_names: alphabetical.
-        ids: str, N.
-        labels: int, N: positions in `class_names`.
-        probabilities: float, N x classes; rows sum to 1."""
+    """The predictions of a model on one split: alphabetical class names; ids, str, N; labels, int, N, positions in
+    `class_names`; probabilities, float, N x classes, whose rows sum to 1."""
 
     class_names: tuple[str, ...]
     ids: np.ndarray
@@ -78,12 +73,10 @@ class Run:
     """A training and what came of it.
 
     Attributes:
-        dataset: name of the data set.
-        name: of the run, such as "lenet-s1": the model, the variants of the data, the seed.
+        dataset, name: of the data set; of the run, such as "lenet-s1": the model, the variants of the data, the seed.
         facts: what `start` was told of the model; empty for a run that is only read.
         train: train anew although a finished record exists.
-        home: the folder that holds `results/` and `models/`.
-    """
+        home: the folder that holds `results/` and `models/`."""
 
     dataset: str
     name: str
@@ -129,12 +122,10 @@ class Run:
 
     @property
     def predictions(self) -> Predictions:
-        """The predictions on test."""
         return self.predictions_of("predictions.csv")
 
     @property
     def validation(self) -> Predictions:
-        """The predictions on validation."""
         return self.predictions_of("predictions_validation.csv")
 
     def predictions_of(self, file: str) -> Predictions:

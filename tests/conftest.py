@@ -68,3 +68,13 @@ def run_under(backend: str, program: str, *arguments: str) -> str:
     )
     assert finished.returncode == 0, finished.stderr[-3000:]
     return finished.stdout
+
+
+# The arguments of `vit.build`, but for the number of classes. ViT-Tiny and ViT-Base are those of Steiner et al.
+# (2022, "How to train your ViT?", table 2); the custom ones are small, for training on small data.
+SHAPES = {
+    "custom-vit": {"size": 224, "patch": 16, "width": 192, "depth": 6, "heads": 6, "mlp": 384, "dropout": 0.1},
+    "custom-vit-48": {"size": 48, "patch": 6, "width": 128, "depth": 6, "heads": 4, "mlp": 256, "dropout": 0.1},
+    "vit-tiny": {"size": 224, "patch": 16, "width": 192, "depth": 12, "heads": 3, "mlp": 768},
+    "vit-base": {"size": 224, "patch": 16, "width": 768, "depth": 12, "heads": 12, "mlp": 3072},
+}

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from emotions.evaluation.metrics import measure_folder
+from emotions.models.files import add_card, light_copy
 from emotions.runs import Predictions
 
 CLASSES = ("angry", "happy", "sad")
@@ -75,3 +76,10 @@ def write_run(folder, skill=1.5, seed=0, flip=True, n=300, training=TRAINING, **
     }
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     return metrics
+
+
+def save_model(model, path, card: dict):
+    """Save a model with its card, as `evaluate` does; return it as read back."""
+    reloaded = light_copy(model, path)
+    add_card(path, card)
+    return reloaded

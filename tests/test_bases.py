@@ -5,6 +5,7 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
+from synthetic_runs import save_model
 
 from emotions import models, runs, training
 from emotions.data import load
@@ -18,7 +19,7 @@ NAMES = ["angry", "happy", "sad"]
 def base(tmp_path_factory):
     path = tmp_path_factory.mktemp("models") / "base.keras"
     card = {"class_names": NAMES, "model": "compact", "dataset": "synthetic-quick"}
-    models.save(models.compact(3, 32, (4, 8)), path, card)
+    save_model(models.compact(3, 32, (4, 8)), path, card)
     return path
 
 

@@ -6,12 +6,11 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from synthetic_runs import CLASSES, TRAINING, make_predictions, write_run
+from synthetic_runs import CLASSES, TRAINING, make_predictions, save_model, write_run
 
 from emotions import predict
 from emotions.data.variants import COPIES_KEPT
 from emotions.evaluation import calibration, cards
-from emotions.models import files as models
 from emotions.runs import Run
 
 
@@ -28,7 +27,7 @@ def home(tmp_path):
         write_run(tmp_path / "results" / dataset / name, architecture="lenet",
                   variants=[COPIES_KEPT] if name == "lenet-all" else [])  # fmt: skip
         card = {"class_names": CLASSES, "dataset": dataset, "model": name}
-        models.save(small_model(), tmp_path / "models" / f"{name}-{dataset}.keras", card)
+        save_model(small_model(), tmp_path / "models" / f"{name}-{dataset}.keras", card)
     return tmp_path
 
 

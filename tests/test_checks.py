@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from keras import layers
+from synthetic_runs import save_model
 
-from emotions import explain, models, runs
+from emotions import explain, runs
 from emotions.data import synthetic
 from emotions.explain import Graph, checks, tables
 
@@ -211,7 +212,7 @@ def save(run):
             layers.Dense(7, activation="softmax"),
         ]
     )
-    models.save(model, run.file, {"class_names": synthetic.CLASS_NAMES})
+    save_model(model, run.file, {"class_names": synthetic.CLASS_NAMES})
 
 
 def test_tables_are_cached_until_the_model_changes(run, monkeypatch):

@@ -7,7 +7,7 @@ import re
 
 import keras
 import pytest
-from conftest import REPOSITORY
+from conftest import REPOSITORY, SHAPES
 
 from emotions.models import compact, vit
 from emotions.notebooks import code_cells, parameters
@@ -15,7 +15,7 @@ from emotions.notebooks import code_cells, parameters
 # The notebook, its function, the arguments; and what the package builds.
 WRITTEN_OUT = {
     "vision transformer": ("08_custom_vit", "vision_transformer", {"classes": 7, "depth": 1},
-                           lambda: vit.build(7, **vit.SHAPES["custom-vit-48"] | {"depth": 1})),
+                           lambda: vit.build(7, **SHAPES["custom-vit-48"] | {"depth": 1})),
     "vision transformer, another shape": (
         "08_custom_vit", "vision_transformer",
         {"classes": 3, "size": 24, "patch": 8, "width": 12, "depth": 2, "heads": 3, "mlp": 20, "dropout": 0.0},

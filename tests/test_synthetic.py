@@ -158,21 +158,10 @@ def test_duplicates_are_exact_copies_of_test_images_in_train():
     assert len(train) == 100 and len(set(dataset.train.ids)) == 100
 
 
-def test_some_of_the_classes():
-    dataset = load(30, 6, 12, size=32, class_names=("sad", "angry", "happy"), label_noise=0.5)
-    assert dataset.class_names == ("angry", "happy", "sad")
-    truth = drawn_labels(dataset.train, dataset.class_names)
-    assert set(np.bincount(truth)) == {10}
-    angry = np.flatnonzero(truth == 0)
-    # Train begins at number 0.
-    assert np.array_equal(dataset.train.images[angry], render([code("angry")] * 10, size=32, numbers=angry))
-
-
 @pytest.mark.parametrize(("call", "says"), [
     (lambda: render([7]), "Found labels from 7 to 7"),
     (lambda: render([0], difficulty=2), "Found the difficulty 2"),
     (lambda: render([0, 1], numbers=[5]), "2 labels and 1 numbers"),
-    (lambda: load(class_names=("angry", "bored")), "bored"),
     (lambda: load(10, 5, 20, duplicates=0.9), "10"),
     (lambda: load(10, 5, 20, label_noise=-0.1), "label_noise=-0.1"),
 ])

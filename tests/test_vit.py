@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from conftest import REPOSITORY, run_under
+from conftest import REPOSITORY, SHAPES, run_under
 from keras import ops
 from safetensors.numpy import save_file
 
@@ -133,7 +133,7 @@ def reference(tensors, images, mean=0.5, std=0.5, heads=3, epsilon=0.01):
     ],
 )
 def test_every_shape_has_its_exact_number_of_parameters(shape, parameters):
-    assert vit.build(7, **vit.SHAPES[shape]).count_params() == parameters
+    assert vit.build(7, **SHAPES[shape]).count_params() == parameters
 
 
 def test_probabilities_for_images_of_any_size(images):
@@ -335,7 +335,7 @@ def vit_tiny():
     if "EMOTIONS_WEIGHTS" not in os.environ or not folder.is_dir():
         pytest.skip("EMOTIONS_WEIGHTS does not name a folder with vit_tiny_patch16_224")
     images = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3)).astype("float32")
-    model = vit.build(7, **vit.SHAPES["vit-tiny"], epsilon=1e-12)
+    model = vit.build(7, **SHAPES["vit-tiny"], epsilon=1e-12)
     load_hugging_face(model, folder)
     return folder, images, run(tokens_of(model), images)
 
@@ -405,7 +405,7 @@ COMMITTED = {"custom-vit-48-fer2013-3": "custom-vit-48", "hf-vit-tiny-fer2013-3"
 @pytest.mark.parametrize("name", COMMITTED)
 def test_a_committed_model_is_what_build_makes(name):
     saved = keras.models.load_model(REPOSITORY / "models" / f"{name}.keras", compile=False)
-    model = vit.build(3, **vit.SHAPES[COMMITTED[name]] | {"size": input_size(saved)})
+    model = vit.build(3, **SHAPES[COMMITTED[name]] | {"size": input_size(saved)})
     names = [[layer.name for layer in each.layers[1:]] for each in (model, saved)]  # the input was "picture" once
     assert names[0] == names[1]
     model.set_weights(saved.get_weights())

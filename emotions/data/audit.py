@@ -25,15 +25,14 @@ def measure(images) -> pd.DataFrame:
     One row per image: `digest` (equal exactly when the pixels are), `hash` (`difference_hash`), `brightness` (mean
     grey, 0-255), `sharpness` (variance of the Laplacian of the grey image) and `contrast` (largest minus smallest value
     of a channel, the most of the three; 0 for an image of one colour)."""
-    rows = [_measure(image) for image in progress(images, "Measuring images", len(images))]
+    rows = []
+    for image in progress(images, "Measuring images", len(images)):
+        grey, channels = to_grey(image), 1 if is_grey(image) else 3
+        contrast = max(int(np.ptp(image[..., channel])) for channel in range(channels))  # at once: 50 x slower
+        sharpness = cv2.Laplacian(grey, cv2.CV_32F).var()
+        rows.append((digest(image), difference_hash(grey), grey.mean(), sharpness, contrast))
     table = pd.DataFrame(rows, columns=["digest", "hash", "brightness", "sharpness", "contrast"])
     return table.astype({"hash": np.uint64, "brightness": float, "sharpness": float, "contrast": int})
-
-
-def _measure(image: np.ndarray) -> tuple:
-    grey, channels = to_grey(image), 1 if is_grey(image) else 3
-    contrast = max(int(np.ptp(image[..., channel])) for channel in range(channels))  # on all axes at once: 50 x slower
-    return digest(image), difference_hash(grey), grey.mean(), cv2.Laplacian(grey, cv2.CV_32F).var(), contrast
 
 
 def to_grey(image: np.ndarray) -> np.ndarray:
@@ -49,10 +48,8 @@ def digest(image: np.ndarray) -> str:
 
 
 def difference_hash(grey: np.ndarray) -> int:
-    """Return 64 bits: is each cell of a 9 x 8 thumbnail darker than its right neighbour? ("dHash", Krawetz 2013)
-
-    Light, contrast, size and compression hardly change it; rotation and mirroring do.
-    """
+    """Return 64 bits: is each cell of a 9 x 8 thumbnail darker than its right neighbour? ("dHash", Krawetz 2013) Light,
+    contrast, size and compression hardly change it; rotation and mirroring do."""
     cells = cv2.resize(grey, (9, 8), interpolation=cv2.INTER_AREA).astype(np.int16)
     return int.from_bytes(np.packbits(cells[:, 1:] > cells[:, :-1]).tobytes(), "big")
 
@@ -60,29 +57,17 @@ def difference_hash(grey: np.ndarray) -> int:
 def near_duplicates(images, measures: pd.DataFrame | None = None, distance: int = HASH_DISTANCE) -> np.ndarray:
     """Find pairs of images that look alike, exact copies included: int, P x 2, positions i < j.
 
-    Close hashes nominate a pair, the correlation of the grey pixels confirms it. Comparing all hashes with all takes
-    2 seconds for 36,000 images. Constant images have nothing to compare and are left out.
-
-    Args:
-        images: uint8, N x H x W x 3, RGB.
-        measures: `measure(images)`, where it is at hand.
-        distance: most bits in which the hashes may differ.
-    """
+    Close hashes, which differ in at most `distance` bits, nominate a pair, the correlation of the grey pixels confirms
+    it. Comparing all hashes with all takes 2 seconds for 36,000 images. Constant images have nothing to compare."""
     measures = measure(images) if measures is None else measures
     varied = np.flatnonzero(measures["contrast"])
     pairs = varied[close_pairs(measures["hash"].to_numpy()[varied], distance)]
     digests = measures["digest"].to_numpy()
-    greys = ((to_grey(images[i]), to_grey(images[j])) for i, j in pairs)
-    alike = [digests[i] == digests[j] or pixel_correlation(*both) >= CORRELATION
-             for (i, j), both in zip(pairs, greys, strict=True)]
-    return pairs[np.array(alike, bool)]
 
+    def alike(*pair) -> bool:
+        return np.corrcoef([to_grey(images[i]).ravel() for i in pair])[0, 1] >= CORRELATION
 
-def pixel_correlation(one: np.ndarray, other: np.ndarray) -> float:
-    """Return the correlation of the pixels of two grey images of one size."""
-    a, b = (image.ravel().astype(np.float32) for image in (one, other))
-    a, b = a - a.mean(), b - b.mean()
-    return a @ b / np.sqrt((a @ a) * (b @ b))
+    return pairs[np.array([digests[i] == digests[j] or alike(i, j) for i, j in pairs], bool)]
 
 
 def close_pairs(hashes: np.ndarray, distance: int) -> np.ndarray:
@@ -111,13 +96,9 @@ def group(pairs: np.ndarray, count: int) -> np.ndarray:
 def shared(groups, splits) -> pd.DataFrame:
     """Count the images of one split (row) with a copy in another (column); within one, those that could go."""
     groups, splits = pd.Series(np.asarray(groups)), np.asarray(splits)
-    names = pd.unique(splits)
-    table = pd.DataFrame(0, index=names, columns=names)
-    for row in names:
-        mine = groups[splits == row]
-        for column in names:
-            table.loc[row, column] = (mine.duplicated() if row == column else mine.isin(groups[splits == column])).sum()
-    return table
+    parts = {name: groups[splits == name] for name in pd.unique(splits)}
+    return pd.DataFrame({column: {row: (mine.duplicated() if row == column else mine.isin(theirs)).sum()
+                                  for row, mine in parts.items()} for column, theirs in parts.items()})
 
 
 def conflicting(groups, labels) -> np.ndarray:
@@ -195,10 +176,7 @@ class Audit:
 
 
 def audit(dataset: Dataset) -> Audit:
-    """Examine all images of a data set: copies, leakage, conflicting labels, constant images, outliers.
-
-    To judge a set as it is distributed, load it with `keep_copies=True`. FER2013 takes 15 seconds.
-    """
+    """Examine all images of a data set; to judge it as it is distributed, load it with `keep_copies=True`."""
     splits = dataset.splits()
     names = np.asarray(dataset.class_names)
     table = pd.concat([measure(split.images).assign(split=name, id=split.ids, label=names[split.labels])

@@ -14,11 +14,9 @@ class Split:
 
     Attributes:
         images: uint8, N x H x W x 3, RGB, 0-255. A grey set is a broadcast view: three channels, one copy.
-        labels: int64, N: positions in the data set's `class_names`.
-        ids: str, N: stable names of the images, unique within the split.
+        labels, ids: int64, N, positions in the data set's `class_names`; str, N, unique within the split.
         targets: float32, N x classes: soft labels where the data set has them, otherwise None.
-        groups: int64, N: equal for copies, in Human Emotions for all images of one photo; None where unknown.
-    """
+        groups: int64, N: equal for copies, in Human Emotions for all images of one photo; None where unknown."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -40,8 +38,7 @@ class Dataset:
     """A data set as `load` returns it.
 
     Attributes:
-        name: as in `results/<name>/`.
-        class_names: alphabetical.
+        name, class_names: as in `results/<name>/`; alphabetical.
         train, validation, test: `Split`s. Choose on validation; touch test once.
         copied: ids of the test images of which a copy (in Human Emotions, an image of the same photo) is in the
             training split as distributed, whether or not loading dropped those copies.

@@ -24,8 +24,7 @@ def read_fer2013(path: Path, size=None) -> Contents:
             raise NotThisOne("neither a CSV nor a zip archive")
         return _read_csv(path)
     store = Store(path)
-    tables = [file for file in store.files if Path(file).name in ("fer2013.csv", "icml_face_data.csv")]
-    if tables:
+    if tables := [file for file in store.files if Path(file).name in ("fer2013.csv", "icml_face_data.csv")]:
         with store.open(tables[0]) as file:
             return _read_csv(file)
     pattern = rf"^(?P<file>(?:.*/)?(?:train|test)/(?P<label>\w+)/(?P<part>{'|'.join(FER2013_PARTS)})_[^/]*)$"

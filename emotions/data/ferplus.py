@@ -43,10 +43,8 @@ def ferplus_votes(ids, path: str | Path | None = None) -> pd.DataFrame:
 
 
 def majority(votes: pd.DataFrame) -> pd.Series:
-    """Return the winner of each vote, as Barsoum et al. (2016) count: a column's name, "" without a majority.
-
-    An answer with a single vote counts as none. The winner has more than half of the votes that remain.
-    """
+    """Return the winner of each vote, as Barsoum et al. (2016) count, a column's name, or "": it has more than half of
+    the votes, not counting answers with a single one."""
     counted = votes.where(votes > 1, 0)
     return counted.idxmax(axis=1).where(counted.max(axis=1) > counted.sum(axis=1) / 2, "")
 

@@ -29,9 +29,9 @@ def read_human_emotions(path: Path, size=None) -> Contents:
     links = [audit.linked(photos), audit.linked(contents.table["group"]), audit.near_duplicates(contents.images)]
     groups = audit.group(np.concatenate(links), len(photos))
     sizes = np.bincount(groups)
-    contents.notes.append(
-        f"{len(groups)} images come from {len(sizes)} photos, by names and looks; at most {sizes.max()} from one."
-        if sizes.max() > 1 else "No two images were found to come from one photo: grouping changed nothing.")
+    found = f"{len(groups)} images come from {len(sizes)} photos, by names and looks; at most {sizes.max()} from one."
+    alone = "No two images were found to come from one photo: grouping changed nothing."
+    contents.notes.append(found if sizes.max() > 1 else alone)
     contents.table["group"] = groups
     return contents
 

@@ -74,10 +74,9 @@ def progress(items, words: str, total: int):
 
 
 def decode(data: bytes, size: tuple[int, int] | None = None) -> np.ndarray:
-    """Decode a file's bytes to uint8, H x W x 3, RGB, 0-255, upright; transparency lies on white.
-
-    JPEG, PNG, BMP, WebP, TIFF or GIF; grey, palette, CMYK, 16-bit or alpha. `size` is the height and width to resize
-    to, antialiased. OSError and others: the bytes are no complete image."""
+    """Decode a file's bytes (JPEG, PNG, BMP, WebP, TIFF or GIF of any mode) to uint8, H x W x 3, RGB, 0-255, upright,
+    on white where it is transparent, resized to `size` (height, width), antialiased. No complete image: OSError and
+    others."""
     with Image.open(io.BytesIO(data)) as image:
         return to_array(image, size)
 

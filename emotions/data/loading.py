@@ -45,10 +45,8 @@ SMALL = 400  # test images; below, an interval is wider than ±4 points
 def load(name: str = "synthetic", path: str | Path | None = None, *, keep_copies: bool = False,
          soft_labels: bool = False, clean: bool = False, size: int | tuple[int, int] | None = None,
          seed: int = 0) -> Dataset:
-    """Load a data set by name.
-
-    Looked for in this order: `path`; the folders in the environment variable EMOTIONS_DATA; data/ of the repository
-    and of the current directory; Kaggle. Zip archives are read as they are.
+    """Load a data set by name: from `path`; the folders in the environment variable EMOTIONS_DATA; data/ of the
+    repository and of the current directory; Kaggle. Zip archives are read as they are.
 
     Args:
         name: one of `NAMES`; a path, or "folder:PATH", for any folder (or zip) of class sub-folders, with or without
@@ -57,18 +55,14 @@ def load(name: str = "synthetic", path: str | Path | None = None, *, keep_copies
         keep_copies: keep the training images of which an exact copy is in validation or test, as most published results
             do. On Human Emotions, which is split either way under two names, and on drawn faces it changes nothing.
         soft_labels: fill `Split.targets` with the shares of FER+'s votes ("fer2013" only; "ferplus" always has them).
-        clean: leave suspect images out of training (`audit.suspects`, and "not a face" by FER+'s votes where they are
-            at hand). Validation and test are never cleaned.
+        clean: leave suspect images out of training (`audit.suspects`, and "not a face" by FER+'s votes, if at hand).
         size: height and width to resize to, antialiased. By default images keep their size if they all share one of
             at most 256 pixels, and otherwise become squares of the median of their shorter sides, at most 256.
         seed: of the splits that are drawn here, and of drawn faces.
 
-    Returns:
-        A `Dataset`. Its `notes` say what was found and done, its `variants` which of these choices took effect.
-
     Raises:
-        FileNotFoundError: the data set was not found; says what was tried.
-        ValueError: unknown name, or data that cannot be used; says why."""
+        FileNotFoundError, ValueError: it was not found; the name is unknown, or the data cannot be used; says why.
+    """
     size = (size, size) if isinstance(size, int) else size
     name, own = place_of(name)
     path = own or path

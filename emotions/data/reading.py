@@ -16,14 +16,12 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass
 class Contents:
-    """What a file or folder holds, before it is split.
+    """What a file or folder holds, before it is split; notes and dropped as in `Dataset`.
 
     Attributes:
         images: uint8, N x H x W x 3, RGB.
         table: one row per image: `id`, `label` (class name), `part` ("train", "validation", "test", or "" where the
-            distributor has no splits), `group` (equal for copies), and for FER2013's CSV `row`.
-        notes, dropped: as in `Dataset`.
-    """
+            distributor has no splits), `group` (equal for copies), and for FER2013's CSV `row`."""
 
     images: np.ndarray
     table: pd.DataFrame

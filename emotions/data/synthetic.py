@@ -103,44 +103,34 @@ def render(labels, size=64, seed=0, difficulty=0.5, masks=False, numbers=None):
     return (images, parts) if masks else images
 
 
-def load(train=3500, validation=700, test=1400, size=64, seed=0, difficulty=0.5, label_noise=0.0, duplicates=0.0,
-         class_names=CLASS_NAMES) -> Dataset:
-    """Draw a data set with balanced classes and nobody twice.
+def load(train=3500, validation=700, test=1400, size=64, seed=0, difficulty=0.5, label_noise=0.0,
+         duplicates=0.0) -> Dataset:
+    """Draw a data set with balanced classes and nobody twice; numbers of images are by split.
 
-    Args:
-        train, validation, test: numbers of images.
-        size, seed, difficulty: as for `render`.
-        label_noise: share of the labels of every split that name another class; `drawn_labels` gives the truth.
-        duplicates: share of the test images that also stand in train, pixel for pixel; `copied` has their ids.
-        class_names: some of CLASS_NAMES.
-    """
-    if not set(class_names) <= set(CLASS_NAMES) or len(set(class_names)) < 2:
-        raise ValueError(f"Found the classes {tuple(class_names)}; choose at least two of {CLASS_NAMES}.")
+    `label_noise` is the share of the labels of every split that name another class (`drawn_labels` gives the truth),
+    `duplicates` that of the test images that also stand in train, pixel for pixel; `copied` has their ids."""
     if not 0 <= label_noise <= 1 or not 0 <= duplicates * test <= min(train, test):
         raise ValueError(f"Found label_noise={label_noise} and duplicates={duplicates}; use shares from 0 to 1, and no "
                          f"more copies than there are training images ({train}).")
-    class_names = tuple(sorted(set(class_names)))
-    codes = np.array([CLASS_NAMES.index(name) for name in class_names])
-    rng = np.random.default_rng((seed, train, validation, test))
+    rng, count = np.random.default_rng((seed, train, validation, test)), len(CLASS_NAMES)
     names, ends = ("train", "validation", "test"), [train, train + validation]
-    labels = {name: rng.permutation(np.arange(count) % len(codes))
-              for name, count in zip(names, (train, validation, test), strict=True)}
     numbers = dict(zip(names, np.split(np.arange(train + validation + test), ends), strict=True))
+    labels = {name: rng.permutation(np.arange(len(numbers[name])) % count) for name in names}
     copies = rng.permutation(test)[:round(duplicates * test)]
     places = rng.permutation(train)[:len(copies)]
     for values in (labels, numbers):
         values["train"][places] = values["test"][copies]
     splits = {}
     for name, drawn in labels.items():
-        ids = np.array([f"{name}_{row:05d}_{class_names[label]}" for row, label in enumerate(drawn)])
+        ids = np.array([f"{name}_{row:05d}_{CLASS_NAMES[label]}" for row, label in enumerate(drawn)])
         flipped = rng.permutation(len(drawn))[:round(label_noise * len(drawn))]
         given = drawn.copy()
-        given[flipped] = (drawn[flipped] + rng.integers(1, len(codes), len(flipped))) % len(codes)
-        splits[name] = Split(render(codes[drawn], size, seed, difficulty, numbers=numbers[name]), given, ids)
+        given[flipped] = (drawn[flipped] + rng.integers(1, count, len(flipped))) % count
+        splits[name] = Split(render(drawn, size, seed, difficulty, numbers=numbers[name]), given, ids)
     notes = (f"Drawn faces of difficulty {difficulty}; {label_noise:.0%} of the labels name another class; "
              f"{len(copies)} test images also stand in train.",)
     copied = frozenset(splits["test"].ids[copies].tolist())
-    return Dataset("synthetic", class_names, **splits, copied=copied, notes=notes)
+    return Dataset("synthetic", CLASS_NAMES, **splits, copied=copied, notes=notes)
 
 
 def contents(size=None, seed=0, side=64, **options) -> Contents:

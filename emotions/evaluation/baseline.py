@@ -16,20 +16,15 @@ NAME, SIDE, COMPONENTS = "logistic-regression", 48, 150
 
 
 def logistic_regression(faces: Dataset) -> Run:
-    """Return the run of logistic regression on the principal components of grey pixels; fitted now if there is none.
-
-    Images are reduced to 48 x 48 pixels, 150 components are kept, classes weigh the same.
-    """
+    """Return the run of logistic regression on 150 principal components of grey pixels at 48 x 48, fitted now if there
+    is none; classes weigh the same."""
     run = runs.start(NAME, faces, title="Logistic regression")
     if run.saved:
         return run
     train = _pixels(faces.train)
     components = min(COMPONENTS, len(train) - 1)
-    classifier = make_pipeline(
-        PCA(components, random_state=0),
-        StandardScaler(),
-        LogisticRegression(class_weight="balanced", max_iter=1000),
-    )
+    regression = LogisticRegression(class_weight="balanced", max_iter=1000)
+    classifier = make_pipeline(PCA(components, random_state=0), StandardScaler(), regression)
     classifier.fit(train, faces.train.labels)
     run.folder.mkdir(parents=True, exist_ok=True)
     for split, file in ((faces.validation, "predictions_validation.csv"), (faces.test, "predictions.csv")):
@@ -43,7 +38,5 @@ def logistic_regression(faces: Dataset) -> Run:
 
 def _pixels(split: Split) -> np.ndarray:
     """Return the grey values of the images, N x 2,304, 0 to 1."""
-    images = split.images
-    if images.shape[1] > SIDE:
-        images = fit_all(images, (SIDE, SIDE))
+    images = fit_all(split.images, (SIDE, SIDE)) if split.images.shape[1] > SIDE else split.images
     return np.asarray(images, "float32").mean(axis=-1).reshape(len(split), -1) / 255

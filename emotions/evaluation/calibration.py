@@ -54,10 +54,8 @@ def reliability(predictions: Predictions, bins: int = BINS) -> pd.DataFrame:
 
 
 def coverage(predictions: Predictions) -> pd.DataFrame:
-    """Return accuracy against coverage: answer only where the confidence reaches a threshold (Geifman & El-Yaniv 2017).
-
-    One row per threshold, the strictest first: threshold, coverage (share of the images answered), accuracy on
-    those."""
+    """Return accuracy against coverage, answering only where the confidence reaches a threshold (Geifman & El-Yaniv
+    2017): by threshold, the strictest first, coverage (share of the images answered) and accuracy on those."""
     correct = pd.Series(predictions.predicted == predictions.labels).groupby(predictions.probabilities.max(axis=1))
     levels = correct.agg(["sum", "size"]).sort_index(ascending=False).cumsum().rename_axis("threshold")
     curve = {"coverage": levels["size"] / len(predictions), "accuracy": levels["sum"] / levels["size"]}

@@ -82,10 +82,7 @@ def for_people(run: Run, card: dict) -> str:
     data = ModelCardData(license="mit", library_name="keras", pipeline_tag=task, tags=["emotion-recognition"],
                          model_name=run.file.stem, eval_results=results)
     text = ModelCard.from_template(
-        data,
-        template_path=str(TEMPLATE),
-        card=card,
-        metrics=metrics,
+        data, template_path=str(TEMPLATE), card=card, metrics=metrics, percent=percent, shown=shown,
         title=display_title(metrics),
         test=metrics[split],
         augmented=metrics.get(f"{split}_tta"),
@@ -96,8 +93,6 @@ def for_people(run: Run, card: dict) -> str:
         unit="source photos" if (run.folder.parent / PHOTOS).exists() else "images",
         summary=markdown_table(summary(metrics).rename_axis("figure")),
         scaled=calibration.calibrate(run.validation, _test(run, metrics), card["temperature"]),
-        percent=percent,
-        shown=shown,
     )
     return f"{text.content.rstrip()}\n"
 

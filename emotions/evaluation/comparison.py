@@ -46,13 +46,10 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> tuple[int, int, float]:
 def compare(first: Predictions, second: Predictions, resamples: int = RESAMPLES, seed: int = 0, photos=None) -> dict:
     """Estimate how much better the first model is than the second, and whether that is statistically significant.
 
-    Args:
-        photos: int, N: the source photo of each of `first`'s images, see `metrics.photos_of`.
-
-    Returns:
-        n; for accuracy and macro_f1 `<figure>_difference` (first minus second), its 95% interval `<figure>_low` and
-        `<figure>_high` by paired bootstrap, and `<figure>_p` (two-sided; at least 2 / (resamples + 1)); only_first,
-        only_second, see `mcnemar`; p, to report: McNemar's, or `accuracy_p` with `photos`, where that does not hold."""
+    `photos`, int, N: the source photo of each of `first`'s images, see `metrics.photos_of`. Returns n; for accuracy and
+    macro_f1 `<figure>_difference` (first minus second), its 95% interval `<figure>_low` and `<figure>_high` by paired
+    bootstrap, and `<figure>_p` (two-sided; at least 2 / (resamples + 1)); only_first, only_second, see `mcnemar`; p, to
+    report: McNemar's, or `accuracy_p` with `photos`, where that does not hold."""
     pair = compare_all({"first": first, "second": second}, resamples, seed, photos).iloc[0]
     return pair.drop([name for name in pair.index if name in ("first", "second") or name.endswith("_holm")]).to_dict()
 
@@ -64,7 +61,9 @@ def compare_all(runs: Mapping[str, Predictions], resamples=RESAMPLES, seed: int 
     if len(runs) < 2:
         raise ValueError(f"A comparison needs two runs, and there is {len(runs)}.")
     correct = {name: run.predicted == run.labels for name, run in runs.items()}
-    observed = {name: _figures(run) for name, run in runs.items()}
+    observed = {name: {"accuracy": accuracy_score(run.labels, run.predicted),
+                       "macro_f1": f1_score(run.labels, run.predicted, labels=range(len(run.class_names)),
+                                            average="macro", zero_division=0)} for name, run in runs.items()}
     samples = {name: resampled(run, resamples, seed, photos) for name, run in runs.items()}
     rows = []
     for first, second in combinations(runs, 2):
@@ -76,12 +75,6 @@ def compare_all(runs: Mapping[str, Predictions], resamples=RESAMPLES, seed: int 
         rows.append(row if photos is None else row | {"p": row["accuracy_p"]})
     pairs = pd.DataFrame(rows)
     return pairs.assign(**{f"{name}_holm": holm(pairs[name]) for name in ("p", *(f"{name}_p" for name in FIGURES))})
-
-
-def _figures(run: Predictions) -> dict[str, float]:
-    classes = range(len(run.class_names))
-    macro_f1 = f1_score(run.labels, run.predicted, labels=classes, average="macro", zero_division=0)
-    return {"accuracy": accuracy_score(run.labels, run.predicted), "macro_f1": macro_f1}
 
 
 def mean_difference(first, second, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, float]:

@@ -63,11 +63,8 @@ def best_average(validation: Mapping[str, Predictions]) -> list[str]:
 
 
 def candidates(dataset: str, home: Path | None = None) -> dict[str, Run]:
-    """Return the runs from which members may be chosen on validation, by name.
-
-    Left out: ensembles, third-party models, which may have been chosen by these very images, and what was trained on
-    copies of validation images.
-    """
+    """Return the runs from which members may be chosen on validation, by name: no ensembles, no third-party models,
+    which may have been chosen by these very images, and none trained on copies of validation images."""
     def chosen_freely(metrics: dict) -> bool:
         return not ({"members", "trained_by"} & set(metrics) or learned_copies(metrics))
 
@@ -91,14 +88,15 @@ def build_all(dataset: str, home: Path | None = None, check: bool = False) -> di
         if len(select(validation)) > 1:
             chosen[WEIGHTED] = {"members": list(validation), "weighted": True}
     outdated = {name: Run(dataset, name, home=home or files.home()) for name in (*CHOSEN, *chosen)
-                if not _current(finished.get(name), chosen.get(name), finished)}  # fmt: skip
-    for name, run in {} if check else outdated.items():
+                if not _current(finished.get(name), chosen.get(name), finished)}
+    if check:
+        return outdated
+    for name, run in outdated.items():
         if name in chosen:
             build(dataset, name, **chosen[name], home=home)
         else:
             shutil.rmtree(run.folder)
-    return outdated if check else {name: run for name, run in runs.all_of(dataset, home).items()
-                                   if "members" in run.metrics}  # fmt: skip
+    return {name: run for name, run in runs.all_of(dataset, home).items() if "members" in run.metrics}
 
 
 def _current(run: Run | None, told: dict | None, finished: dict[str, Run]) -> bool:
@@ -106,9 +104,8 @@ def _current(run: Run | None, told: dict | None, finished: dict[str, Run]) -> bo
     if run is None or told is None:
         return run is told
     metrics, weights = run.metrics, _weights([finished[name] for name in told["members"]], told.get("weighted", False))
-    return metrics["members"] == weights and all(
-        finished[name].metrics["evaluated"] <= metrics["evaluated"] for name in weights
-    )
+    latest = max(finished[name].metrics["evaluated"] for name in weights)
+    return metrics["members"] == weights and latest <= metrics["evaluated"]
 
 
 def build(dataset: str, name: str, members: Sequence[str], *, weighted: bool = False, title: str | None = None,
@@ -151,7 +148,6 @@ def _record(run: Run, weights: dict[str, float], members: list[dict], told: dict
 
     together = {fact: "; ".join(dict.fromkeys(member[fact] for member in members if fact in member))
                 for fact in ("backend", "hardware", "timed_on")}
-
     variants = [words for words in VARIANTS if any(words in member.get("variants", ()) for member in members)]
     title = told["title"] or f"{'Weighted' if told['weighted'] else 'Plain'} average of {len(weights)}"
     return {

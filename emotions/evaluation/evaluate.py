@@ -1,6 +1,6 @@
 """Measure a trained model once, and keep everything that was measured."""
 
-import time
+import timeit
 from dataclasses import replace
 
 import keras
@@ -64,15 +64,11 @@ def predict(model: keras.Model, split: Split, class_names: tuple[str, ...], mirr
     return Predictions(tuple(class_names), split.ids, split.labels, probabilities)
 
 
-def seconds_per_image(model: keras.Model, size: tuple[int, int], repeats: int = 30) -> float:
-    """Return the time to predict one image alone, compiled: the fastest of several, for other work can only add."""
+def seconds_per_image(model: keras.Model, size: tuple[int, int]) -> float:
+    """Return the time to predict one image alone, compiled: the fastest of 30, for other work can only add."""
     image = np.zeros((1, *size, 3), "float32")
-    times = []
-    for _ in range(repeats + 3):  # the first ones compile
-        started = time.perf_counter()
-        model.predict_on_batch(image)
-        times.append(time.perf_counter() - started)
-    return min(times[3:])
+    times = timeit.repeat(lambda: model.predict_on_batch(image), number=1, repeat=33)
+    return min(times[3:])  # the first ones compile
 
 
 def report(run: Run, faces: Dataset, **facts) -> dict:

@@ -34,8 +34,7 @@ def table(records: Iterable[dict], home: Path | None = None) -> pd.DataFrame:
 
     It has every column of `leaderboard.csv`. Shares are 0-1; `<figure>_low` and `<figure>_high` are the ends of 95%
     intervals; guessing is the accuracy of the majority-class baseline, of class `most_frequent`; flip_averaged means
-    test-time augmentation; log_loss in nats; megabytes of 10^6 bytes; unfinished: the training, or that of a member,
-    was cut short. What a run does not have is missing."""
+    test-time augmentation; log_loss in nats; megabytes of 10^6 bytes; unfinished: a training was cut short."""
     board = pd.DataFrame([_row(metrics, home or files.home()) for metrics in records]).set_index("model")
     cut = set(board.index[board["unfinished"]])
     board["unfinished"] |= board["members"].fillna("").map(lambda names: bool(cut & set(names.split(" + "))))

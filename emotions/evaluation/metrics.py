@@ -31,7 +31,8 @@ def measure(predictions: Predictions, resamples: int = RESAMPLES, seed: int = 0,
     names, classes = predictions.class_names, range(len(predictions.class_names))
     report = sk.classification_report(labels, predicted, labels=classes, target_names=names, output_dict=True,
                                       zero_division=0)
-    auc = [_roc_auc(labels == k, probabilities[:, k]) for k in classes]
+    auc = [float(sk.roc_auc_score(labels == k, probabilities[:, k])) if 0 < (labels == k).sum() < len(labels) else None
+           for k in classes]
     defined = [value for value in auc if value is not None]
     tops = [k for k in (2, 3) if k < len(names)]
     figures = {
@@ -52,10 +53,6 @@ def measure(predictions: Predictions, resamples: int = RESAMPLES, seed: int = 0,
         figures["per_class"][name] = rates | {"roc_auc": area, "support": int(report[name]["support"])}
     figures["confusion"] = sk.confusion_matrix(labels, predicted, labels=classes).tolist()
     return figures
-
-
-def _roc_auc(positive, scores) -> float | None:
-    return float(sk.roc_auc_score(positive, scores)) if 0 < positive.sum() < len(positive) else None
 
 
 def majority_class(figures: dict) -> tuple[str, float]:

@@ -1,7 +1,4 @@
-"""What did others report? Figures from elsewhere that stand beside ours, each with its protocol: `published.csv`.
-
-"fer2013-3" stands in for Human Emotions, so its systems are the same; the protocol says that the images are not.
-"""
+"""What did others report? Figures from elsewhere that stand beside ours, each with its protocol: `published.csv`."""
 
 from pathlib import Path
 

@@ -21,10 +21,8 @@ from emotions.runs import Run
 SOURCE = "https://github.com/oarriaga/face_classification, folder trained_models/emotion_models"
 TRAINED_BY = "others (Arriaga et al. 2017), on unknown images"
 OUTPUTS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # in the order of FER2013's codes
-MODELS = {
-    "mini-xception": ("mini-Xception", "fer2013_mini_XCEPTION.102-0.66.hdf5"),
-    "big-xception": ("big Xception", "fer2013_big_XCEPTION.54-0.66.hdf5"),
-}
+MODELS = {"mini-xception": ("mini-Xception", "fer2013_mini_XCEPTION.102-0.66.hdf5"),
+          "big-xception": ("big Xception", "fer2013_big_XCEPTION.54-0.66.hdf5")}
 
 
 def adapt(network: keras.Model) -> keras.Model:

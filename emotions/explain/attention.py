@@ -33,11 +33,8 @@ def _attention_of(step):
 
 def attention_rollout(model, images, classes=None) -> np.ndarray:
     """Multiply the layers' attention, heads averaged, half of every token coming past it on the residual path (Abnar &
-    Zuidema 2020, section 3): float32, N x height x width, how much of each patch reaches the class token; the strongest
-    is 1.
-
-    The result does not depend on `classes`. No attention, or tokens that are not a class token and a square of patches,
-    raise ValueError."""
+    Zuidema 2020, section 3), whatever the `classes`: float32, N x height x width, how much of each patch reaches the
+    class token, at most 1. ValueError: no attention, or tokens that are not a class token and a square of patches."""
     graph = Graph.of(model)
     images = graph.images(images)
     return at_image_size(in_batches(graph.compiled(_rollout), images), images)

@@ -180,8 +180,8 @@ def leads(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """Return summaries of {model: table} minus each baseline: {"minus <baseline>": one row per model and method}."""
     result = {}
     for baseline in BASELINES:
-        summaries = {name: summary(minus(table, baseline)) for name, table in tables.items()}
-        joined = pd.concat(summaries).drop(index=list(BASELINES), level="method", errors="ignore")
+        joined = pd.concat({name: summary(minus(table, baseline)) for name, table in tables.items()})
+        joined = joined.drop(index=list(BASELINES), level="method", errors="ignore")
         joined.index = [f"{name}: {method}" for name, method in joined.index]
         result[f"minus {baseline}"] = joined
     return result

@@ -38,10 +38,8 @@ def _activates(operation):
 
 
 def strongest(model, images, layer: str, filters, count: int = 6) -> dict[int, list[np.ndarray]]:
-    """Return the patches of images that excite a filter most (Zeiler & Fergus 2014, section 4).
-
-    {filter: patches, strongest first}, each from another image: what the unit sees, the whole image in late layers.
-    """
+    """Return the patches of images that excite a filter most (Zeiler & Fergus 2014, section 4): {filter: patches,
+    strongest first}, each from another image: what the unit sees, the whole image in late layers."""
     graph = Graph.of(model)
     images, path = graph.images(images), graph.feature_layer(layer)
     peaks = in_batches(graph.compiled(_peaks, path), images)
@@ -100,10 +98,8 @@ def _cut(image, sensitivity):
 
 def ascent(model, layer: str, filters, size: int = 64, steps: int = 60) -> np.ndarray:
     """Make a grey image for each filter, uint8, filters x size x size x 3, by gradient ascent on the mean of its map
-    (Erhan et al. 2009, "Visualizing higher-layer features of a deep network").
-
-    As in Olah et al. 2017, "Feature visualization", the image is shifted at each step and at first blurred a little.
-    """
+    (Erhan et al. 2009), shifted at each step and at first blurred a little (Olah et al. 2017, "Feature
+    visualization")."""
     graph, generator = Graph.of(model), np.random.default_rng(0)
     images = np.repeat(generator.normal(127.5, 8, (len(filters), size, size, 1)).astype(np.float32), 3, axis=-1)
     uphill, channels = graph.compiled(_uphill, graph.feature_layer(layer)), np.array(filters, np.int32)

@@ -15,16 +15,13 @@ def grad_cam(model, images, classes=None, layer: str | None = None) -> np.ndarra
     """Sum a layer's feature maps, weighted by the mean gradient of the class's score (Selvaraju et al. 2017).
 
     Args:
-        model: a Keras model with a convolution, or its `Graph`.
-        images: as the model takes them, N x height x width x channels (ours: RGB, 0-255).
+        model, images: with a convolution, or its `Graph`; as it takes them, N x height x width x channels.
         classes: the class to explain: one index, one per image, or None for the predicted class.
         layer: path of a layer with feature maps; None takes `target_layer`.
 
     Returns:
         float32, N x height x width; the strongest place of an image is 1, zeros say that nothing speaks for the class.
-
-    Raises:
-        ValueError: no convolution, no such layer, a class out of range, or images of another shape."""
+        No convolution, no such layer, a class out of range, or images of another shape raise ValueError."""
     graph = Graph.of(model)
     path = graph.feature_layer(layer) if layer else target_layer(graph)
     if path is None:
@@ -57,10 +54,8 @@ def _class_activation(graph, path):
 
 
 def target_layer(model) -> str | None:
-    """Return the last feature map of the last convolution's size, or None where the model has no convolution.
-
-    Activation and normalisation are in it, a pooling behind it is not: block5_conv3 of VGG-16, out_relu of MobileNetV2.
-    """
+    """Return the last feature map of the last convolution's size, not pooled, with activation and normalisation in it,
+    or None without a convolution: block5_conv3 of VGG-16, out_relu of MobileNetV2."""
     steps = Graph.of(model).steps.values()
     maps = [step for step in steps if step.has_map and not isinstance(step.operation, keras.Model)]
     convolutions = [number for number, step in enumerate(maps) if isinstance(step.operation, CONVOLUTIONS)]

@@ -27,10 +27,8 @@ def drawn_faces(class_names=synthetic.CLASS_NAMES, count: int = FACES):
 
 
 def on_own_images(run: runs.Run, count: int | None = None, steps: int = checks.STEPS) -> pd.DataFrame:
-    """Return `checks.measure` on test images of the data set that the model was trained on.
-
-    `count` None takes 504 drawn ones, or 140 photographs. The data must be there only if it is computed anew.
-    """
+    """Return `checks.measure` on test images of the model's data set, by default 504 drawn ones or 140 photographs; the
+    data must be there only if it is computed anew."""
     count = count or (FACES if run.dataset == "synthetic" else FEWER)
 
     def compute():

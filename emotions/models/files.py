@@ -3,7 +3,6 @@
 import io
 import json
 import re
-import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable
@@ -18,30 +17,10 @@ CARD = "emotions.json"  # the extra member of a .keras file that holds class nam
 DEFAULT = "champion-fer2013"  # a committed file of models/, used where none is named
 
 
-def save(model: keras.Model, path: str | Path, card: dict) -> keras.Model:
-    """Save a model with its card, as `light_copy` and `add_card` do, and return it as read back.
-
-    The card must hold `class_names`, alphabetical, as many as the model has outputs, or a ValueError is raised.
-    """
-    path, names = Path(path), list(card["class_names"])
-    if names != sorted(names) or len(names) != model.output_shape[-1]:
-        raise ValueError(
-            f"The model has {model.output_shape[-1]} outputs: class names must be as many, alphabetical, not {names}."
-        )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        reloaded = light_copy(model, light := Path(folder) / path.name)
-        add_card(light, card)
-        light.replace(path)
-    return reloaded
-
-
 def light_copy(model: keras.Model, path: str | Path) -> keras.Model:
-    """Save a model as a light `.keras` file without a card, and return it as stock Keras reads it back.
-
-    Weights are stored as float16 (`load_model` casts them back), without the optimizer's state, the layers under
-    float32. The file replaces `path` only if the model read back gives the same probabilities, within 0.01.
-    """
+    """Save a model as a light `.keras` file without a card, and return it as stock Keras reads it back: weights as
+    float16, which `load_model` casts back, no optimizer state, layers under float32. The file replaces `path` only if
+    the model read back gives the same probabilities, within 0.01."""
     path, plain = Path(path), in_float32(model)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
@@ -62,12 +41,7 @@ def add_card(path: str | Path, card: dict) -> None:
     """Add a card to a `.keras` file, or replace the one in it; the model in it stays as it is."""
     path = Path(path)
     temporary = path.with_name(f"{path.name}.writing")
-    with zipfile.ZipFile(path) as archive:
-        has_card = CARD in archive.namelist()
-    if has_card:
-        _copy_members(path, temporary, lambda name, data: None if name == CARD else data)
-    else:
-        shutil.copyfile(path, temporary)
+    _copy_members(path, temporary, lambda name, data: None if name == CARD else data)
     with zipfile.ZipFile(temporary, "a") as archive:
         archive.writestr(zipfile.ZipInfo(CARD), json.dumps(card, indent=2), zipfile.ZIP_DEFLATED)
     temporary.replace(path)
@@ -95,10 +69,8 @@ def in_float32(model: keras.Model) -> keras.Model:
 
 
 def load_base(path: str | Path, size: int) -> keras.Model:
-    """Load a network without its top from a `.keras` file, for images of `size` x `size`, as "base".
-
-    The file holds the network itself, or a model of which it is the nested "base", such as a run's file.
-    """
+    """Load a network without its top from a `.keras` file, for images of `size` x `size`, as "base": the file holds it,
+    or a model of which it is the nested "base", such as a run's file."""
     source = keras.models.load_model(path, compile=False)
     source = next((layer for layer in source.layers if layer.name == "base"), source)
     config = source.get_config() | {"name": "base"}

@@ -23,15 +23,15 @@ BLOCK = {
 
 
 def load_hugging_face(model: keras.Model, source: str | Path) -> None:
-    """Fill a model of `vit.build`, all but its head, with the weights of a Hugging Face checkpoint.
+    """Fill a model of `vit.build`, all but its head, with the weights of a Hugging Face checkpoint of its shape, but
+    for the image size: a name on the hub, as "google/vit-base-patch16-224-in21k", or a local folder with `FILES`.
 
-    Args:
-        model: of the checkpoint's shape, but for the image size. Its norms keep their own epsilon.
-        source: a name on the Hugging Face hub, as "google/vit-base-patch16-224-in21k", or a local folder with `FILES`.
+    OSError: the download or a file fails. ValueError: it has another shape. KeyError: it lacks a tensor."""
+    folder = Path(source)
+    if not folder.is_dir():
+        from huggingface_hub import snapshot_download
 
-    Raises:
-        OSError, ValueError, KeyError: the download or a file fails; it has another shape; it lacks a tensor."""
-    folder = checkpoint_folder(source)
+        folder = Path(snapshot_download(str(source), allow_patterns=FILES))
     _check_shape(folder, model)
     tensors = read_tensors(folder)
     weights = {"patch_embedding": patch_embedding(tensors, vit.grid_size(model), *input_scaling(folder))}
@@ -45,15 +45,6 @@ def load_hugging_face(model: keras.Model, source: str | Path) -> None:
         weights[name] = [value.reshape(shape) for value, shape in zip(values, shapes, strict=True)]
     for name, values in weights.items():
         model.get_layer(name).set_weights(values)
-
-
-def checkpoint_folder(source: str | Path) -> Path:
-    """Return the local folder of a checkpoint, downloaded from the hub if `source` is no folder."""
-    if Path(source).is_dir():
-        return Path(source)
-    from huggingface_hub import snapshot_download
-
-    return Path(snapshot_download(str(source), allow_patterns=FILES))
 
 
 def read_tensors(folder: str | Path) -> dict[str, np.ndarray]:

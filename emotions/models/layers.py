@@ -31,10 +31,8 @@ def input_size(model: keras.Model) -> int | None:
 
 
 def temperature_scale(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Divide the logits behind probabilities, N x classes, by the temperature (Guo et al. 2017, section 4.2).
-
-    The logarithm of a softmax's output differs from its logits by a constant, so probabilities suffice.
-    """
+    """Divide the logits behind probabilities, N x classes, by the temperature (Guo et al. 2017, section 4.2)."""
     if not temperature > 0:
         raise ValueError(f"The temperature is {temperature}, and must be positive.")
+    # The logarithm of a softmax's output differs from its logits by a constant, so probabilities suffice.
     return softmax(np.log(np.clip(probabilities, np.finfo(float).eps, None)) / temperature, axis=1)

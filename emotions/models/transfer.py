@@ -48,11 +48,8 @@ def freeze_batch_norms(base: keras.Model) -> None:
 
 
 def _scale_as_downloaded(network: keras.Model) -> None:
-    """Make an EfficientNet with weights from a file the function that it is with weights="imagenet".
-
-    Keras scales once more, by 1 / sqrt(deviation), in a layer that it adds only when it downloads the weights
-    itself; here the variance takes that in.
-    """
+    """Make an EfficientNet with weights from a file the function that it is with weights="imagenet": Keras scales once
+    more, by 1 / sqrt(deviation), when it downloads them itself; here the variance takes that in."""
     normalize = next(layer for layer in network.layers if isinstance(layer, layers.Normalization))
     mean, variance, *rest = normalize.get_weights()
     normalize.set_weights([mean, variance * np.array([0.229, 0.224, 0.225], "float32"), *rest])
@@ -60,11 +57,9 @@ def _scale_as_downloaded(network: keras.Model) -> None:
 
 
 def _prepare_for_short_training(network: keras.Model) -> None:
-    """Change what keeps a network from learning from scratch in some thousand steps.
-
-    Batch norms forget faster: with MobileNetV2's momentum of 0.999 validation lags a thousand steps behind. And
-    VGG16, without norms, gets kernels with the variance of He et al. 2015: the default's signal fades over 13 layers.
-    """
+    """Change what keeps a network from learning from scratch in some thousand steps: batch norms forget faster (with
+    MobileNetV2's momentum of 0.999 validation lags a thousand steps behind), and VGG16, without norms, gets kernels
+    with the variance of He et al. 2015 (the default's signal fades over 13 layers)."""
     norms = [layer for layer in network.layers if isinstance(layer, layers.BatchNormalization)]
     for layer in norms:
         layer.momentum = 0.9

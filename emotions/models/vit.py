@@ -1,12 +1,8 @@
 """How does the Vision Transformer work? One architecture for both transformer notebooks, and a look inside.
 
-`build` makes the ViT of Dosovitskiy et al. (2021, "An Image is Worth 16x16 Words", section 3.1) from built-in
-Keras layers, so that a saved file loads with stock Keras and its attention can be read from it.
-
-One layer, `patch_embedding`, holds all that comes before the encoder: its kernel is the projection of the
-patches, and its bias, one row per token, is the sum of position embedding, class token and projection bias.
-The class token's own patch is a row of zeros, so for that token the bias is everything.
-"""
+`build` makes the ViT of Dosovitskiy et al. (2021, section 3.1). One layer, `patch_embedding`, holds all that comes
+before the encoder: its kernel is the projection of the patches, and its bias, one row per token, is the sum of position
+embedding, class token and projection bias. The class token's own patch is a row of zeros."""
 
 import math
 
@@ -16,30 +12,19 @@ from keras import layers, ops
 
 from emotions.models.layers import resize
 
-# The arguments of `build`, but for the number of classes. ViT-Tiny and ViT-Base are those of Steiner et al.
-# (2022, "How to train your ViT?", table 2); the custom ones are small, for training on small data.
-SHAPES = {
-    "custom-vit": {"size": 224, "patch": 16, "width": 192, "depth": 6, "heads": 6, "mlp": 384, "dropout": 0.1},
-    "custom-vit-48": {"size": 48, "patch": 6, "width": 128, "depth": 6, "heads": 4, "mlp": 256, "dropout": 0.1},
-    "vit-tiny": {"size": 224, "patch": 16, "width": 192, "depth": 12, "heads": 3, "mlp": 768},
-    "vit-base": {"size": 224, "patch": 16, "width": 768, "depth": 12, "heads": 12, "mlp": 3072},
-}
-
 
 def build(classes: int, size: int, patch: int, width: int, depth: int, heads: int, mlp: int, dropout=0.0,
           epsilon=1e-6) -> keras.Model:
     """Build a Vision Transformer: pre-norm encoder, class token, learned positions.
 
-    For example `build(7, **SHAPES["vit-tiny"] | {"size": 112})`. Layers are named "patch_embedding",
-    "block_00_attention" … "final_norm", "probabilities"; the second output of every attention layer is its map.
+    Layers are named "patch_embedding", "block_00_attention" … "final_norm", "probabilities"; the second output of every
+    attention layer is its map.
 
     Args:
         size: side in pixels to which every image is resized; a multiple of `patch`, the side of a patch.
         width: length of a token; a multiple of `heads`, the number of attention heads per block.
         depth, mlp: number of encoder blocks, and of hidden units in the MLP of each.
-        dropout: share of values dropped after the embedding, after attention and in the MLP.
-        epsilon: added to the variance in every LayerNormalization.
-    """
+        dropout: share of values dropped after the embedding, after attention and in the MLP."""
     if size % patch:
         raise ValueError(f"size {size} cannot be cut into patches of {patch}: choose a multiple of {patch}")
     if width % heads:
@@ -95,11 +80,8 @@ def attention_layers(model: keras.Model) -> list[layers.MultiHeadAttention]:
 
 
 def attention(model: keras.Model) -> keras.Model:
-    """Return a model from images, as the model's own, to attention maps (N, depth, heads, tokens, tokens).
-
-    How much each token (rows, which sum to 1) takes from each (columns). Token 0 is the class token, the others
-    are the patches, row by row.
-    """
+    """Return a model from images to attention maps (N, depth, heads, tokens, tokens): how much each token (rows, which
+    sum to 1) takes from each (columns). Token 0 is the class token, the others are the patches, row by row."""
     maps = [layer.output[1] for layer in attention_layers(model)]
     return keras.Model(model.input, ops.stack(maps, axis=1), name="attention")
 
@@ -117,8 +99,7 @@ def principal_filters(model: keras.Model, count: int = 28) -> tuple[np.ndarray, 
 def position_similarity(model: keras.Model) -> np.ndarray:
     """Return the cosine similarity, -1 to 1, of all pairs of position embeddings: (grid, grid, grid, grid).
 
-    Their mean is subtracted because it can't be told from the projection's bias, the same for every patch.
-    """
+    Their mean is subtracted: it can't be told from the projection's bias."""
     bias = ops.convert_to_numpy(model.get_layer("patch_embedding").bias)[1:]
     positions = (bias - bias.mean(axis=0)).reshape(grid_size(model), grid_size(model), -1)
     positions = positions / np.maximum(np.linalg.norm(positions, axis=-1, keepdims=True), 1e-12)

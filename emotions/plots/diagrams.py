@@ -8,10 +8,9 @@ TRAINED, FROZEN, PLAIN = "#F6D7A7", "#C9DDEF", "#FFFFFF"  # parts with trained w
 
 
 def chart(size: tuple[float, float], columns: list, shortcuts=(), title: str = "") -> plt.Figure:
-    """Draw columns of boxes, each with an arrow to the next, and shortcuts around boxes; `size` is in inches.
-
-    A column is (x, boxes) with boxes from top to bottom, (text, fill); without a fill it is a heading. A shortcut is
-    (column, first, last, text): an arrow from above box `first` to the side of box `last`."""
+    """Draw columns of boxes, each with an arrow to the next, and shortcuts around boxes; `size` is in inches. A column
+    is (x, boxes), a box (text, fill), without a fill a heading. A shortcut is (column, first, last, text): an arrow
+    from above box `first` to the side of box `last`."""
     figure, axis = plt.subplots(figsize=size, layout="constrained")
     axis.set(xlim=(0, size[0]), ylim=(0, size[1]), title=title)
     axis.set_axis_off()

@@ -84,8 +84,7 @@ def _aligned(face, reference) -> np.ndarray | None:
     """Return the face moved, turned and scaled onto the reference, or None where that does not converge.
 
     The enhanced correlation coefficient (Evangelidis and Psarakis 2008) is maximised over rotations and shifts, then
-    over affine maps, of which the similarity is kept where it stays near.
-    """
+    over affine maps, of which the similarity is kept where it stays near."""
     small = [cv2.resize(image.mean(axis=-1), (SIDE // 2, SIDE // 2), interpolation=cv2.INTER_AREA)
              for image in (reference, face)]
     warp, similarity = np.eye(2, 3, dtype=np.float32), None

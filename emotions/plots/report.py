@@ -45,7 +45,7 @@ def overview(run, title: str = "") -> plt.Figure:
     """Draw training curves (where the run has a history), confusion matrix and ROC curves on test in one figure."""
     rows = 1 + _has_history(run)
     figure, axes = grid(rows, 2, (14, 0.5 + 6 * rows))
-    if _has_history(run):
+    if rows > 1:
         training_curves(run.history, axes=axes[0])
     confusion_matrix(run.metrics["test"], "confusion matrix", axis=axes[-1, 0])
     roc_curves(run.predictions, "ROC, each class against the others", axis=axes[-1, 1])

@@ -1,7 +1,5 @@
-"""How is a model trained? By Keras' own `fit`, made resumable.
-
-`history.csv` in the run's folder grows with each epoch. Once a minute, and at the end, the state of the training goes
-to `checkpoint/`; the same call goes on from there after an interruption."""
+"""How is a model trained? By Keras' own `fit`, made resumable: `history.csv` grows with each epoch; once a minute, and
+at the end, the state goes to `checkpoint/`, from where the same call goes on after an interruption."""
 
 import dataclasses
 import json
@@ -36,22 +34,16 @@ def fit(model: keras.Model, faces, *, run: Run, epochs: int, batch_size: int = 6
 
     Args:
         model: takes RGB images with values 0-255, returns class probabilities; compiled with `metrics=["accuracy"]`.
-        faces: the data set; see `data.Dataset`.
-        run: where the record goes.
-        epochs: number of the last epoch.
-        batch_size: images per step.
+        faces, run: the data set, see `data.Dataset`; where the record goes.
+        epochs, initial_epoch: number of the last epoch, and how many earlier phases have trained.
         augment: layers that change training images at random; see `augmentation`.
         mixup: alpha of the Beta distribution by which pairs of images are blended (Zhang et al. 2018); 0 blends none.
         class_weight: weight by class number, as in Keras.
         callbacks: Keras callbacks. `SwapEMAWeights` belongs here where the optimizer averages weights.
-        initial_epoch: number of epochs that earlier phases have trained.
 
     Returns:
         the history of all phases so far, one row per epoch, as in `history.csv`. The model has the best weights.
-
-    Raises:
-        ValueError: an interrupted training of the same run was begun with other choices.
-    """
+        An interrupted training of the same run that was begun with other choices raises ValueError."""
     if run.saved:
         return _show_saved(run, initial_epoch)
     classes, seed = len(faces.class_names), run.facts["seed"]
@@ -83,10 +75,8 @@ def fit(model: keras.Model, faces, *, run: Run, epochs: int, batch_size: int = 6
 def _show_saved(run: Run, initial_epoch: int) -> pd.DataFrame:
     """Print the epochs of one phase as Keras prints them; return the history up to its end."""
     history = run.history
-    if len(history) <= initial_epoch:
-        return history
-    phase = history["phase"][initial_epoch]
-    history = history[history["phase"] <= phase]
+    if len(history) > initial_epoch:
+        history = history[history["phase"] <= history["phase"][initial_epoch]]
     for row in history[initial_epoch:].to_dict("records"):
         shown = ("accuracy", "loss", "val_accuracy", "val_loss", "learning_rate")
         figures = " - ".join(f"{name}: {row[name]:.4g}" for name in shown)
@@ -99,24 +89,16 @@ def _compile_like(graph: keras.Model, model: keras.Model) -> None:
     config = model.get_compile_config()
     if not config:
         raise ValueError(f"{model.name} is not compiled: call model.compile(…) before fit.")
-    graph.compile(
-        model.optimizer,
-        loss=model.loss,
-        metrics=keras.saving.deserialize_keras_object(config["metrics"]),
-        steps_per_execution=backend.steps_per_execution(),
-        jit_compile=backend.jit_compile(),
-    )
+    metrics = keras.saving.deserialize_keras_object(config["metrics"])
+    graph.compile(model.optimizer, loss=model.loss, metrics=metrics, jit_compile=backend.jit_compile(),
+                  steps_per_execution=backend.steps_per_execution())
 
 
 class State:
     """The state of an interrupted training: which epoch was saved last, and the history up to it.
 
-    Attributes:
-        phase: number of the phase, from 1.
-        epoch: number of epochs trained so far.
-        ended: whether this phase is trained to its end.
-        history: a dictionary for each epoch.
-    """
+    `phase` is the number of the phase, from 1; `epoch` that of epochs trained so far; `ended` tells whether this phase
+    is trained to its end; `history` has a dictionary for each epoch."""
 
     def __init__(self, run: Run, initial_epoch: int):
         self.run, self.folder = run, run.checkpoint
@@ -215,10 +197,8 @@ def load_best(model: keras.Model, path: Path) -> None:
 
 
 class Best(keras.callbacks.Callback):
-    """Keep the weights with the highest validation accuracy so far, in memory until `save`.
-
-    It acts at the end of validation, when `SwapEMAWeights` has the averaged weights in the model.
-    """
+    """Keep the weights with the highest validation accuracy so far, in memory until `save`: it acts at the end of
+    validation, when `SwapEMAWeights` has the averaged weights in the model."""
 
     def __init__(self, model: keras.Model, state: State):
         super().__init__()
@@ -279,10 +259,8 @@ class Fresh(keras.callbacks.Callback):
 
 
 class Replay(keras.callbacks.Callback):
-    """Tell EarlyStopping and ReduceLROnPlateau of the epochs before an interruption, so that they count on.
-
-    It stands after them in the list: `fit` resets them when it begins. The restored optimizer has their learning
-    rate."""
+    """Tell EarlyStopping and ReduceLROnPlateau of the epochs before an interruption, so that they count on; it stands
+    after them in the list, for `fit` resets them when it begins. The restored optimizer has their learning rate."""
 
     def __init__(self, callbacks, state: State):
         super().__init__()
@@ -305,35 +283,33 @@ def learning_rate(model: keras.Model) -> float:
 def _describe(model, faces, run, epochs, batch_size, augment, mixup, class_weight, callbacks) -> dict:
     """Return what `training.json` says of a training before it begins."""
     optimizer = model.optimizer.get_config()
-    smoothing = getattr(model.loss, "label_smoothing", 0.0)
     patience = [callback.patience for callback in callbacks if isinstance(callback, keras.callbacks.EarlyStopping)]
     plateau = any(isinstance(callback, keras.callbacks.ReduceLROnPlateau) for callback in callbacks)
-    rate = optimizer["learning_rate"]
-    cosine = isinstance(rate, dict)
+    rate, schedule = optimizer["learning_rate"], "plateau" if plateau else "constant"
+    if isinstance(rate, dict):
+        rate, schedule = rate["config"]["warmup_target"] or rate["config"]["initial_learning_rate"], "cosine"
     phase = {
         "last_epoch": epochs,
-        "learning_rate": (rate["config"]["warmup_target"] or rate["config"]["initial_learning_rate"])
-        if cosine else float(rate),
+        "learning_rate": float(rate),
         "trainable_parameters": int(sum(np.prod(weight.shape) for weight in model.trainable_weights)),
         "patience": patience[0] if patience else None,
-    }  # fmt: skip
+    }
     recipe = {
         "phases": [phase],
         "batch_size": batch_size,
         "optimizer": type(model.optimizer).__name__.lower(),
-        "schedule": "cosine" if cosine else "plateau" if plateau else "constant",
+        "schedule": schedule,
         "weight_decay": optimizer.get("weight_decay") or 0.0,
         "clip": optimizer.get("global_clipnorm") or 0.0,
-        "label_smoothing": smoothing,
+        "label_smoothing": getattr(model.loss, "label_smoothing", 0.0),
         "class_weights": class_weight is not None,
         "ema": optimizer["ema_momentum"] if optimizer.get("use_ema") else 0.0,
         "layer_decay": getattr(model.optimizer, "layer_decay", 1.0),
         "augmentation": augmentation.describe(augment, mixup),
     }
-    facts = {name: run.facts[name] for name in ("architecture", "suffix", "weights", "variants", "seed", "command")}
     return {
         "model": model.name,
-        **facts,
+        **{name: run.facts[name] for name in ("architecture", "suffix", "weights", "variants", "seed", "command")},
         "dataset": faces.name,
         "training_pictures": len(faces.train),
         "recipe": recipe,

@@ -1,8 +1,6 @@
 """Record trainings with TensorBoard or Weights & Biases as well: set EMOTIONS_TRACK to "tensorboard" or "wandb".
 
-TensorBoard finds a run in `logs/`, `wandb sync` finds runs made under WANDB_MODE=offline in `wandb/`. The run's folder
-holds everything in any case.
-"""
+TensorBoard finds a run in `logs/`, `wandb sync` finds runs made under WANDB_MODE=offline in `wandb/`."""
 
 import importlib.util
 import os
@@ -40,10 +38,8 @@ def trackers(run: Run) -> list[keras.callbacks.Callback]:
 
     ValueError: there is no such tracker. RuntimeError: it is not installed."""
     folder = run.home / "logs" / run.dataset / run.name
-    kinds = {
-        "tensorboard": lambda: keras.callbacks.TensorBoard(folder, write_graph=False),
-        "wandb": lambda: WandbLogger(run),
-    }
+    kinds = {"tensorboard": lambda: keras.callbacks.TensorBoard(folder, write_graph=False),
+             "wandb": lambda: WandbLogger(run)}
     kind = os.environ.get("EMOTIONS_TRACK")
     if not kind:
         return []
