@@ -114,14 +114,12 @@ def test_votes_for_the_given_label():
 
 def test_flipped_labels_of_drawn_faces_are_detected():
     """Cross-validated discriminant analysis of pixels, on faces whose labels were flipped knowingly."""
-    names = ("angry", "happy", "surprise")
-    drawn = synthetic.load(600, 6, 6, size=32, difficulty=0.2, label_noise=0.1, class_names=names)
-    split = drawn.train
-    wrong = split.labels != synthetic.drawn_labels(split, names)
+    split = synthetic.load(1000, 7, 7, size=32, difficulty=0.2, label_noise=0.1).train
+    wrong = split.labels != synthetic.drawn_labels(split)
     assert wrong.mean() == pytest.approx(0.1)
     pixels = np.asarray(split.images, "float32").mean(axis=-1).reshape(len(split), -1) / 255
     model = make_pipeline(PCA(30, random_state=0), LinearDiscriminantAnalysis())
     probabilities = cross_val_predict(model, pixels, split.labels, cv=3, method="predict_proba")
-    run = Predictions(names, split.ids, split.labels, probabilities)
+    run = Predictions(synthetic.CLASS_NAMES, split.ids, split.labels, probabilities)
     result = label_noise.precision_at(40, label_noise.rank(run), wrong)
     assert result["interval"][0] > 2 * result["base_rate"]

@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 from keras import layers
 from PIL import Image
+from synthetic_runs import save_model
 
 from emotions import cli, colors, predict
 from emotions.data import synthetic
@@ -44,7 +45,7 @@ def colour_model(size=None):
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
     path = tmp_path_factory.mktemp("home") / "models" / "colours-test.keras"
-    files.save(colour_model(), path, {"class_names": list(COLOURS)})
+    save_model(colour_model(), path, {"class_names": list(COLOURS)})
     return path
 
 

@@ -65,7 +65,7 @@ def near_duplicates(images, measures: pd.DataFrame | None = None, distance: int 
     digests = measures["digest"].to_numpy()
 
     def alike(*pair) -> bool:
-        return np.corrcoef([to_grey(images[i]).ravel() for i in pair])[0, 1] >= CORRELATION
+        return np.corrcoef([to_grey(images[i]).ravel() for i in pair], dtype=np.float32)[0, 1] >= CORRELATION
 
     return pairs[np.array([digests[i] == digests[j] or alike(i, j) for i, j in pairs], bool)]
 
