@@ -18,6 +18,7 @@ from types import SimpleNamespace
 import cv2
 import keras
 import numpy as np
+import PIL.features
 import pytest
 from keras import layers
 from PIL import Image
@@ -143,8 +144,8 @@ def test_every_file_of_a_folder_is_used_or_has_a_row_that_says_why(classifier, t
     (tmp_path / "empty").mkdir()
     table = classifier.predict([good.parent, tmp_path / "missing.jpg", tmp_path / "empty", good])
     assert list(table["emotion"].fillna("-")) == ["red", "-", "-", "-", "-", "-", "-", "red"]
-    reasons = ["b.jpg cannot be read as an image: image file is truncated", "c.heic .*: its format is HEIC",
-               "d.jpg .*: its format is HEIC", "e.txt .*: it is not an image", "There is no file",
+    reasons = ["b.jpg cannot be read as an image: image file is truncated", "c.heic cannot be read as an image",
+               "d.jpg cannot be read as an image", "e.txt .*: it is not an image", "There is no file",
                "There are no files in the folder"]  # fmt: skip
     for row, reason in enumerate(reasons, start=1):
         assert re.search(reason, table["error"][row]) and table["image"][row] in table["error"][row]
@@ -236,7 +237,8 @@ def test_bombs_are_refused_and_images_of_half_their_size_read_without_a_warning(
 
 
 def with_boxes(classifier, *boxes):
-    return predict.Classifier(classifier.model, classifier.class_names, detector=lambda image: list(boxes))
+    given = [faces.Face(*box) for box in boxes]
+    return predict.Classifier(classifier.model, classifier.class_names, detector=lambda image: given)
 
 
 def test_several_faces_come_from_left_to_right_each_from_its_own_place(classifier):
@@ -265,17 +267,57 @@ def test_drawn_faces_are_detected_where_they_are():
     for i, face in enumerate(drawn):
         photo[120:376, 340 * i + 20 : 340 * i + 276] = face
     boxes = faces.find_faces(photo)
-    places = {(x + width // 2 - 20) // 340 for x, y, width, height in boxes}
+    places = {(face.x + face.width // 2 - 20) // 340 for face in boxes}
     assert len(places) >= 5 and len(boxes) == len(places)
-    assert all(100 < width < 256 and 200 < y + height // 2 < 300 for x, y, width, height in boxes)
+    assert all(100 < face.width < 256 and 200 < face.y + face.height // 2 < 300 for face in boxes)
     assert faces.find_faces(patch((120, 120, 120), 400, 400)) == []
 
 
-def test_crops_are_square_with_a_margin_and_repeat_the_edge():
+@pytest.fixture(scope="module")
+def portrait():
+    from skimage import data
+
+    return data.astronaut()
+
+
+def turned(image, degrees):
+    side = image.shape[0]
+    turn = cv2.getRotationMatrix2D((side / 2, side / 2), degrees, 1)
+    return cv2.warpAffine(image, turn, (side, side), borderMode=cv2.BORDER_REPLICATE)
+
+
+@pytest.mark.parametrize("degrees", [0, 25, -40])
+def test_a_tilted_face_is_found_and_levelled(portrait, degrees):
+    (face,) = faces.find_faces(turned(portrait, degrees))
+    assert abs(face.tilt + degrees) < 10
+    (level,) = faces.find_faces(portrait)
+    upright, levelled = (cv2.resize(faces.crop(image, one), (48, 48)).ravel()
+                         for image, one in ((portrait, level), (turned(portrait, degrees), face)))
+    assert np.corrcoef(upright, levelled)[0, 1] > 0.85
+
+
+def test_dark_and_small_faces_are_found_which_haar_misses(portrait):
+    dark = (0.15 * portrait).astype(np.uint8)
+    assert len(faces.find_faces(dark)) == 1 and faces.find_faces(turned(portrait, 25), "haar") == []
+    crowd = np.full((2048, 2048, 3), 110, np.uint8)
+    small = cv2.resize(portrait, (256, 256), interpolation=cv2.INTER_AREA)
+    for x, y in ((100, 100), (900, 300), (1500, 1400)):
+        crowd[y : y + 256, x : x + 256] = small
+    assert len(faces.find_faces(crowd)) == 3
+    with pytest.raises(ValueError, match="no face detector 'best'"):
+        faces.find_faces(portrait, "best")
+
+
+def test_a_small_photo_of_a_person_is_not_taken_for_a_face(classifier, portrait):
+    small = cv2.resize(portrait, (72, 72), interpolation=cv2.INTER_AREA)
+    table = classifier.predict(small)
+    assert table["detected"][0] and table["width"][0] < 36
+
+
+def test_crops_are_square_and_repeat_the_edge():
     image = np.arange(100 * 120 * 3).reshape(100, 120, 3) % 251
-    assert np.array_equal(faces.crop(image, (40, 30, 20, 20), margin=0.1), image[28:52, 38:62])
-    assert faces.crop(image, (40, 30, 20, 40), margin=0).shape == (40, 40, 3)
-    corner = faces.crop(image, (-10, -10, 40, 40), margin=0)
+    assert np.array_equal(faces.crop(image, faces.Face(38, 28, 24, 24)), image[28:52, 38:62])
+    corner = faces.crop(image, faces.Face(-10, -10, 40, 40))
     assert corner.shape == (40, 40, 3) and np.array_equal(corner[10:, 10:], image[:30, :30])
     assert (corner[:10, :10] == image[0, 0]).all()
 
@@ -296,6 +338,25 @@ def test_annotated_copies_show_boxes_and_leave_the_image_alone(classifier):
     copy = predict.annotate(large, one.predict(large))
     assert copy.shape == (1200, 1600, 3) and (copy[250, 100] == other).all()
     assert np.array_equal(predict.annotate(image, with_boxes(classifier).predict(image)), image)
+
+
+@pytest.mark.parametrize("name", ["photo.heic", "photo.jpg", "photo.avif"])
+def test_photos_of_phones_are_read_under_any_name(classifier, tmp_path, name):
+    if name.endswith("avif"):
+        if not PIL.features.check("avif"):
+            pytest.skip("this Pillow reads no AVIF")
+        write(tmp_path / name, patch("red", 120, 120))
+    else:
+        heif = pytest.importorskip("pillow_heif")
+        heif.from_pillow(Image.fromarray(patch("red", 120, 120))).save(tmp_path / "a.heic")
+        (tmp_path / "a.heic").rename(tmp_path / name)
+    assert classifier.predict(tmp_path / name, faces=False)["emotion"][0] == "red"
+
+
+def test_a_format_that_is_not_read_names_the_package(tmp_path):
+    for brand, package in {b"heic": "pillow-heif", b"avif": "pillow>=11.3"}.items():
+        (tmp_path / "a.jpg").write_bytes(b"\0\0\0\x24ftyp" + brand + bytes(100))
+        assert package in inputs._unknown(tmp_path / "a.jpg")
 
 
 # Probabilities

@@ -1,5 +1,6 @@
 """Read images: any file to upright RGB, from a folder or zip archive; training and prediction read alike."""
 
+import contextlib
 import io
 import re
 import zipfile
@@ -11,7 +12,12 @@ import numpy as np
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"}
+with contextlib.suppress(ImportError):  # the extra "heif"
+    from pillow_heif import register_heif_opener
+
+    register_heif_opener()
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".heic", ".heif", ".avif"}
 LARGEST_SIDE = 256  # pixels, of images that have no size in common
 SHARES = 16  # into which work is cut for threads: enough that none idles while another decodes large images
 

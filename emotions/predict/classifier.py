@@ -28,10 +28,10 @@ from emotions.data.images import in_threads
 from emotions.models.files import DEFAULT, read_card
 from emotions.models.layers import temperature_scale
 from emotions.predict import inputs
-from emotions.predict.faces import crop, find_faces
+from emotions.predict.faces import Face, crop, find_faces
 
 BATCH = 64  # images in memory at a time
-FACE_SIZED = 96  # pixels: an image no larger is taken for a face that is already cropped
+FACE_SIZED, SMALL = 48, 96  # pixels: an image no larger is a cropped face; or is one, unless a smaller face is in it
 BOX = ("x", "y", "width", "height")
 NO_FACE = "No face was detected in {}: if it is a cropped face, use the whole image (faces=False, or --no-faces)."
 
@@ -44,13 +44,13 @@ class Classifier:
         model: from images, N x H x W x 3 (RGB) or N x H x W x 1 (grey), values 0-255, to probabilities, N x classes.
         class_names: of the model's outputs, in order.
         card: the card in the model's file. Its `temperature`, if any, calibrates the probabilities.
-        detector: from an RGB image, uint8, H x W x 3, to the boxes of its faces, tuples (x, y, width, height).
+        detector: from an RGB image, uint8, H x W x 3, to its faces; see `faces.find_faces`.
     """
 
     model: keras.Model
     class_names: tuple[str, ...]
     card: dict = field(default_factory=dict)
-    detector: Callable[[np.ndarray], list[tuple[int, int, int, int]]] = find_faces
+    detector: Callable[[np.ndarray], list[Face]] = find_faces
 
     def __post_init__(self):
         self.size  # noqa: B018  refuses a model without a size before any image
@@ -61,7 +61,8 @@ class Classifier:
         Args:
             images: a file; a folder, with all files in it; an RGB array H x W x 3, a grey one H x W, or a stack
                 N x H x W x 3, values 0-255; a Pillow image; the bytes of a file; or a list of these.
-            faces: detect faces. False takes every whole image for one face, as always for images up to 96 pixels.
+            faces: detect faces. False takes every whole image for one face, as always for images up to 48 pixels,
+                and for images up to 96 pixels unless a face of less than half their side is detected in them.
             unsure_below: a confidence below this makes the emotion "unsure".
 
         Returns:
@@ -116,13 +117,16 @@ class Classifier:
         raise ValueError(f"The model {self.model.name} does not resize its images: give it an input of fixed size.")
 
     def _faces(self, source, detect: bool) -> list[tuple[tuple, bool, np.ndarray]]:
-        """Return the box, whether it was detected, and the crop of every face in an image."""
+        """Return the box, whether it was detected, and the level crop of every face in an image."""
         image, (height, width) = inputs.read(source)
-        if not detect or max(height, width) <= FACE_SIZED:
+        larger = max(height, width)
+        faces = sorted(self.detector(image), key=lambda face: face[:4]) if detect and larger > FACE_SIZED else []
+        if larger <= SMALL:
+            faces = [face for face in faces if face.width < larger / 2]
+        if not faces and (not detect or larger <= SMALL):
             return [((0, 0, width, height), False, self._resize(image))]
         scale = width / image.shape[1]
-        boxes = sorted(self.detector(image))
-        return [(tuple(round(scale * n) for n in box), True, self._resize(crop(image, box))) for box in boxes]
+        return [(tuple(round(scale * n) for n in face[:4]), True, self._resize(crop(image, face))) for face in faces]
 
     def _resize(self, image: np.ndarray) -> np.ndarray:
         """Resize as the models do inside, bilinear and antialiased, so that faces of any size fit into one batch."""

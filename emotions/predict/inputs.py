@@ -117,5 +117,6 @@ def _unknown(source: Path | bytes) -> str:
             source = file.read(64)
     for name, brands in {"AVIF": (b"avif", b"avis"), "HEIC": (b"heic", b"heix", b"mif1", b"msf1")}.items():
         if source[4:8] == b"ftyp" and any(brand in source[8:64] for brand in brands):
-            return f"its format is {name}, which Pillow does not read here; save it as JPEG or PNG"
+            package = {"HEIC": "pillow-heif", "AVIF": "'pillow>=11.3'"}[name]
+            return f"its format is {name}: `pip install {package}` reads it, or save it as JPEG or PNG"
     return "it is not an image, or its format is unknown"
