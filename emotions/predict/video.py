@@ -1,0 +1,131 @@
+"""Apply a classifier to a video: which emotion does each face show, from frame to frame?"""
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from scipy.optimize import linear_sum_assignment
+from tqdm import tqdm
+
+from emotions.predict.boxes import annotate
+from emotions.predict.classifier import BOX, Classifier
+from emotions.predict.faces import crop, find_faces
+
+SUFFIXES = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"}
+SEARCHED = 480  # pixels on the longer side of the copy in which faces are searched for: in real time on two cores
+MEMORY = 0.5  # seconds: over about so long probabilities are averaged
+LOST = 1.0  # seconds: a face that was away for longer comes back under a new number
+
+
+def predict_video(classifier: Classifier, file: str | Path, every: int = 1, annotated: str | Path = "") -> pd.DataFrame:
+    """Return which emotion each face shows in a video.
+
+    Args:
+        every: look at every so many frames.
+        annotated: file of a copy of the video with boxes, to be written as .mp4, without sound.
+
+    Returns:
+        one row per frame and face: `frame` (from 0), `seconds`, `face` (its number, kept from frame to frame), `x`,
+        `y`, `width`, `height` (pixels), `emotion`, `confidence`, one column of probabilities per class, and `smoothed`,
+        the emotion by probabilities averaged over half a second. A frame without a face has a row without values.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no such file, or it holds no frame that can be read.
+    """
+    rows, tracks, writer = [], Tracks(), None
+    for number, seconds, frame in frames(file):
+        if number % every == 0:
+            found = _predict_frame(classifier, frame, tracks, seconds)
+            rows += [{"frame": number, "seconds": seconds, **row} for row in found or [{}]]
+        if annotated:
+            writer = writer or _writer(annotated, file, frame.shape)
+            writer.write(_drawn(frame, found)[..., ::-1])
+    if writer:
+        writer.release()
+    columns = ["frame", "seconds", "face", *BOX, "emotion", "smoothed", "confidence", *classifier.class_names]
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(("face", *BOX), "Int64"))
+
+
+def frames(file: str | Path) -> Iterator[tuple[int, float, np.ndarray]]:
+    """Yield the number, the seconds and the image (uint8, H x W x 3, RGB) of each frame, with a progress bar."""
+    path = Path(file).expanduser()
+    if not path.exists():
+        raise FileNotFoundError(f"There is no file {path}.")
+    video = cv2.VideoCapture(str(path))
+    total, rate = int(video.get(cv2.CAP_PROP_FRAME_COUNT)), video.get(cv2.CAP_PROP_FPS) or 25.0
+    number = -1
+    for number in tqdm(count(), path.name, max(total, 0), unit="frame", leave=False, delay=1):
+        read, frame = video.read()
+        if not read:
+            break
+        yield number, number / rate, frame[..., ::-1]
+    video.release()
+    if number == 0:
+        why = "the file is empty" if path.stat().st_size == 0 else "it is no video, is damaged, or holds sound alone"
+        raise ValueError(f"{path} has no frame that can be read: {why}.")
+    if number < 0.95 * total:
+        print(f"{path} ends after {number:,} of {total:,} frames: it is truncated.")
+
+
+class Tracks:
+    """Numbers the faces, and averages their probabilities over time."""
+
+    def __init__(self):
+        self.faces, self.numbers = {}, count(1)  # number -> (middle, seconds, probabilities)
+
+    def assign(self, found: list, seconds: float) -> list[int]:
+        """Return the number of each face: of the nearest one before, not further than its own width, or a new one."""
+        self.faces = {number: track for number, track in self.faces.items() if seconds - track[1] <= LOST}
+        known = list(self.faces)
+        far = [[np.hypot(*(_middle(face) - self.faces[number][0])) / face.width for number in known] for face in found]
+        numbers = [None] * len(found)
+        for i, j in zip(*linear_sum_assignment(np.reshape(far, (len(found), len(known)))), strict=True):
+            if far[i][j] < 1:
+                numbers[i] = known[j]
+        return [next(self.numbers) if number is None else number for number in numbers]
+
+    def smooth(self, number: int, face, seconds: float, probabilities: np.ndarray) -> np.ndarray:
+        """Return the face's probabilities, averaged with weights that fall by half in about a third of a second."""
+        if number in self.faces:
+            _, before, average = self.faces[number]
+            share = np.exp((before - seconds) / MEMORY)
+            probabilities = share * average + (1 - share) * probabilities
+        self.faces[number] = (_middle(face), seconds, probabilities)
+        return probabilities
+
+
+def _middle(face) -> np.ndarray:
+    return np.array([face.x + face.width / 2, face.y + face.height / 2])
+
+
+def _predict_frame(classifier: Classifier, frame: np.ndarray, tracks: Tracks, seconds: float) -> list[dict]:
+    found = find_faces(frame, largest=SEARCHED)
+    if not found:
+        return []
+    each = classifier.probabilities([classifier.resize(crop(frame, face)) for face in found])
+    rows = []
+    for number, face, probabilities in zip(tracks.assign(found, seconds), found, each, strict=True):
+        smoothed = tracks.smooth(number, face, seconds, probabilities)
+        emotion, steady = (classifier.class_names[values.argmax()] for values in (probabilities, smoothed))
+        row = {"face": number, "emotion": emotion, "smoothed": steady, "confidence": float(probabilities.max())}
+        box = dict(zip(BOX, (round(side) for side in face[:4]), strict=True))
+        rows.append(row | box | dict(zip(classifier.class_names, probabilities.tolist(), strict=True)))
+    return rows
+
+
+def _drawn(frame: np.ndarray, rows: list[dict]) -> np.ndarray:
+    """Draw the boxes with the smoothed emotions."""
+    if not rows:
+        return frame
+    table = pd.DataFrame(rows).assign(error=None)
+    image = annotate(np.ascontiguousarray(frame), table.assign(emotion=table["smoothed"]))
+    return cv2.resize(image, frame.shape[1::-1])
+
+
+def _writer(target: str | Path, source: str | Path, shape: tuple) -> cv2.VideoWriter:
+    rate = cv2.VideoCapture(str(source)).get(cv2.CAP_PROP_FPS) or 25.0
+    Path(target).parent.mkdir(parents=True, exist_ok=True)
+    return cv2.VideoWriter(str(target), cv2.VideoWriter_fourcc(*"mp4v"), rate, shape[1::-1])
