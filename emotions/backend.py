@@ -81,6 +81,22 @@ def hardware() -> str:
     return f"CPU, {cores} {platform.machine()} cores"
 
 
+def to_litert(model, precision: str, file) -> None:
+    """Write a model as a LiteRT file, with built-in operators alone; under TensorFlow only.
+
+    Args:
+        precision: "float32", or "float16" or "int8" of the weights.
+    """
+    import keras
+    import tensorflow as tf
+
+    options = {} if precision == "float32" else {"optimizations": [tf.lite.Optimize.DEFAULT]}
+    target = {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}
+    target |= {"supported_types": [tf.float16]} if precision == "float16" else {}
+    image = keras.InputSpec(shape=model.input_shape, dtype="float32", name="image")
+    model.export(file, format="litert", verbose=False, input_signature=[image], target_spec=target, **options)
+
+
 def warp(images, transforms):
     """Resample images bilinearly, reflecting at the edges, as `keras.ops.image.affine_transform` does; images are N x H
     x W x C, float, transforms N x 8.

@@ -49,6 +49,13 @@ def parser() -> argparse.ArgumentParser:
     form.add_argument("--json", action="store_true", help="print JSON, errors included, instead of a table")
     form.add_argument("--annotate", metavar="FOLDER", help="write copies with boxes and emotions, instead of a table")
 
+    add = command(export, "convert a saved model to ONNX or LiteRT")
+    add.add_argument("model", metavar="NAME_OR_FILE", nargs="?", default="", help=MODEL_HELP)
+    add.add_argument("--to", choices=("onnx", "litert"), default="litert")
+    add.add_argument("--precision", choices=("float32", "float16", "int8"), default="float32", help="of the weights")
+    add.add_argument("--folder", default=".", help="where the file goes; default: the current one")
+    add.add_argument("--table", action="store_true", help="all models in all forms, compared: results/exports.csv")
+
     add = command(leaderboard, "compute leaderboards, ensembles and model cards anew")
     add.add_argument("--check", action="store_true", help="write nothing; exit status 1 if a file is out of date")
     return top
@@ -200,6 +207,24 @@ def predict_videos(classifier, options: argparse.Namespace) -> int:
         else:
             print(f"The copy is {copy}." if copy else table.to_string(index=False, float_format="{:.2f}".format))
     return failed
+
+
+def export(options: argparse.Namespace) -> int:
+    """Convert a saved model to ONNX or LiteRT, and keep the file only if it agrees with the Keras model."""
+    quiet_start()
+    from emotions import files
+    from emotions.predict import export as exports
+
+    if options.table:
+        table = exports.table(files.home() / "models")
+        files.write(files.home() / "results" / "exports.csv", table.to_csv(index=False, float_format="%.4g"))
+        print(table.to_string(index=False, float_format="{:.3g}".format))
+        return 0
+    row = exports.export(options.model, options.to, options.precision, options.folder)
+    accuracy = "" if row["accuracy"] is None else f", accuracy {row['accuracy']:.3f}"
+    print(f"{row['file']}: {row['mb']:.1f} MB, {row['ms']:.2f} ms for one face. On {row['images']} probabilities "
+          f"differ from the Keras model's by at most {row['difference']:.1e}{accuracy}.")
+    return 0
 
 
 def leaderboard(options: argparse.Namespace) -> int:

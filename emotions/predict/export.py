@@ -1,0 +1,249 @@
+"""Export a saved model to ONNX or LiteRT (formerly TensorFlow Lite), for phones, browsers and other languages.
+
+    export("champion-fer2013", "litert")           # writes champion-fer2013.tflite
+    read_metadata("champion-fer2013.tflite")       # class names, size, temperature …
+    run = runner("champion-fer2013.tflite")        # from images to probabilities, as the Keras model
+
+An exported file takes float32 images N x size x size x 3 (RGB, 0-255) of the model's own size. It does not resize:
+converters change antialiased resizing without a word, so it is cut off, and the caller resizes
+(`PIL.Image.resize(…, Image.Resampling.BILINEAR)` and `Classifier.predict` do what the model does inside).
+"""
+
+import itertools
+import json
+import tempfile
+import time
+import warnings
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+from keras import layers
+from PIL import Image
+
+from emotions import backend
+from emotions.data import load, synthetic
+from emotions.models.files import CARD
+from emotions.predict import classifier as classifiers
+
+FORMATS = {"onnx": "ONNX", "litert": "LiteRT"}
+SUFFIXES = {"onnx": ".onnx", "litert": ".tflite"}
+TOLERANCES = {"float32": 1e-4, "float16": 1e-2, "int8": 1e-2}  # largest difference of a probability
+COMPARED = 256  # images on which an exported file is compared with the Keras model
+BATCHES = (1, 32)  # batch sizes at which it is
+COVERAGE = 0.9  # "unsure" below the confidence that this share of the validation images reaches
+
+
+def export(model: str | Path, to: str, precision: str = "float32", folder: str | Path = ".") -> dict:
+    """Convert a saved model, compare the file with it, and write it only if their probabilities agree.
+
+    Args:
+        model: a name in models/, or the path of a file; see `predict.find`.
+        to: "onnx" or "litert" (its built-in operators alone).
+        precision: "float32"; "float16", of weights and with ONNX also of computation; or "int8", of weights, with
+            activations quantized on the fly.
+        folder: for the file, which is named after the model and the precision.
+
+    Returns:
+        `file`; `mb`, its size; `difference`, the largest of any probability, on `images` (words); `accuracy` on
+        validation, if the model's data set is at hand; `ms` for one image alone.
+
+    Raises:
+        ValueError: the file would not agree, or the backend is not TensorFlow.
+    """
+    if backend.name() != "tensorflow":
+        raise ValueError(f"Models are exported under TensorFlow, not {backend.name()}: set KERAS_BACKEND=tensorflow.")
+    loaded = classifiers.load(model)
+    ending = "" if precision == "float32" else f"-{precision}"
+    target = Path(folder) / f"{classifiers.find(model).stem}{ending}{SUFFIXES[to]}"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
+        file = Path(temporary) / target.name
+        _CONVERT[to](at_fixed_size(loaded), precision, file)
+        _ADD_METADATA[to](file, metadata(loaded, precision))
+        run = runner(file)
+        images, labels, words = faces_for(loaded)
+        difference = _difference(loaded, run, images[:COMPARED])
+        if not difference <= TOLERANCES[precision]:  # in this form NaN is no agreement
+            raise ValueError(f"{target.name} was not written: its probabilities differ by up to {difference:.2g} from "
+                             f"the Keras model's, and {TOLERANCES[precision]:g} is allowed with {precision}.")
+        file.replace(target)
+    figures = {"difference": difference, "images": words, **_measure(loaded, run, images, labels)}
+    return {"file": target, "mb": target.stat().st_size / 1e6, **figures}
+
+
+def at_fixed_size(loaded: classifiers.Classifier) -> keras.Model:
+    """Return the model for images of its own size, without the resizing that it begins with."""
+    model = loaded.model
+    if all(model.input_shape[1:3]):
+        return model
+    image = keras.Input((*loaded.size, model.input_shape[-1]), name="image")
+    resizing = next(layer for layer in model.layers if layer.name == "resize" or isinstance(layer, layers.Resizing))
+    if isinstance(model, keras.Sequential):
+        return keras.Sequential([image, *(layer for layer in model.layers if layer is not resizing)])
+
+    def call(layer, x, *rest, **options):
+        return x if layer is resizing else layer(x, *rest, **options)
+
+    return keras.models.clone_model(model, image, clone_function=lambda layer: layer, call_function=call)
+
+
+def metadata(loaded: classifiers.Classifier, precision: str) -> dict:
+    """Return what using an exported file takes, from the card of the model."""
+    thresholds = [row["threshold"] for row in loaded.card.get("abstention", ())
+                  if row["validation_answered"] == COVERAGE]  # fmt: skip
+    height, width = loaded.size
+    return {
+        "class_names": list(loaded.class_names),
+        "size": [height, width],
+        "input": "float32, one upright face, N x height x width x channels, RGB, values 0-255; scaled inside",
+        "resizing": "before: bilinear, antialiased",
+        "output": "probabilities, N x classes; softmax(log(p) / temperature) are calibrated",
+        "temperature": loaded.card.get("temperature", 1.0),
+        "unsure_below": thresholds[0] if thresholds else 0.0,
+        "precision": precision,
+        **{name: loaded.card[name] for name in ("title", "dataset", "limits") if name in loaded.card},
+    }
+
+
+def read_metadata(file: str | Path) -> dict:
+    """Read the `metadata` of an exported file, which both formats keep under the name "emotions.json".
+
+    ONNX among its metadata_props; LiteRT as a zip archive after the model, as TensorFlow Lite's associated files.
+    """
+    if Path(file).suffix == SUFFIXES["litert"]:
+        with zipfile.ZipFile(file) as archive:
+            return json.loads(archive.read(CARD))
+    import onnxruntime
+
+    return json.loads(onnxruntime.InferenceSession(file).get_modelmeta().custom_metadata_map[CARD])
+
+
+def runner(file: str | Path):
+    """Return a function from images, N x size x size x 3, to probabilities, N x classes, that runs an exported file."""
+    if Path(file).suffix == SUFFIXES["onnx"]:
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+        name = session.get_inputs()[0].name
+        return lambda images: session.run(None, {name: np.asarray(images, "float32")})[0]
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(file))
+    (image,), (output,) = interpreter.get_input_details(), interpreter.get_output_details()
+
+    def run(images):
+        if tuple(interpreter.get_input_details()[0]["shape"]) != images.shape:
+            interpreter.resize_tensor_input(image["index"], images.shape)
+            interpreter.allocate_tensors()
+        interpreter.set_tensor(image["index"], np.asarray(images, "float32"))
+        interpreter.invoke()
+        return interpreter.get_tensor(output["index"])
+
+    interpreter.allocate_tensors()
+    return run
+
+
+def faces_for(loaded: classifiers.Classifier) -> tuple[np.ndarray, np.ndarray | None, str]:
+    """Return images to measure a model on, N x H x W x 3, their labels, and which these are.
+
+    They are the validation images of its data set; where that is not at hand, drawn faces, without labels.
+    """
+    name = loaded.card.get("dataset", "synthetic")
+    try:
+        faces = load(name)
+    except (FileNotFoundError, ValueError):  # not at hand, or a folder that was elsewhere
+        faces = None
+    if faces and faces.class_names == loaded.class_names:
+        return faces.validation.images, faces.validation.labels, f"validation images of {name}"
+    labels = np.arange(COMPARED) % len(synthetic.CLASS_NAMES)
+    return synthetic.render(labels, size=64), None, "drawn faces"
+
+
+def probabilities(loaded: classifiers.Classifier, run, images: np.ndarray, batch: int = BATCHES[-1]) -> np.ndarray:
+    """Run images of any size, N x H x W x 3, batch by batch, resized before, by a model or an exported file."""
+    parts = []
+    for start in range(0, len(images), batch):
+        some = np.stack([resize(image, loaded.size) for image in images[start : start + batch]])
+        parts.append(run(some[..., : loaded.model.input_shape[-1]]))
+    return np.concatenate(parts)
+
+
+def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize one image to (height, width) as an exported file expects: bilinear, antialiased; float32."""
+    resized = Image.fromarray(np.ascontiguousarray(image)).resize(size[::-1], Image.Resampling.BILINEAR)
+    return np.asarray(resized, "float32")
+
+
+def _difference(loaded: classifiers.Classifier, run, images: np.ndarray) -> float:
+    """Return the largest difference of a probability from the Keras model's, at both batch sizes."""
+    wanted = probabilities(loaded, loaded.model.predict_on_batch, images)
+    return float(np.max([np.abs(probabilities(loaded, run, images, size) - wanted).max() for size in BATCHES]))
+
+
+def _measure(loaded: classifiers.Classifier, run, images: np.ndarray, labels: np.ndarray | None) -> dict:
+    """Return `accuracy`, None without labels, and `ms` for one image: the fastest, for other work can only add."""
+    times = []
+    for _ in range(30):  # the first ones compile
+        image = resize(images[0], loaded.size)[None, ..., : loaded.model.input_shape[-1]]
+        started = time.perf_counter()
+        run(image)
+        times.append(1000 * (time.perf_counter() - started))
+    if labels is None:
+        return {"accuracy": None, "ms": min(times)}
+    return {"accuracy": np.mean(probabilities(loaded, run, images).argmax(axis=1) == labels), "ms": min(times)}
+
+
+def table(folder: Path) -> pd.DataFrame:
+    """Export every model of `folder` in every way, and return a row for each file, and for the Keras model."""
+    rows = []
+    for model in sorted(folder.glob("*.keras")):
+        loaded = classifiers.load(model)
+        own = {"model": model.stem, "format": "Keras", "precision": "float32", "mb": model.stat().st_size / 1e6}
+        images, labels, _ = faces_for(loaded)
+        rows.append({**own, "difference": 0.0, **_measure(loaded, loaded.model.predict_on_batch, images, labels)})
+        for to, precision in itertools.product(SUFFIXES, TOLERANCES):
+            row = {"model": model.stem, "format": FORMATS[to], "precision": precision}
+            with tempfile.TemporaryDirectory() as temporary:
+                try:
+                    rows.append({**row, **export(model, to, precision, temporary)})
+                except ValueError as reason:
+                    rows.append({**row, "refused": str(reason)})
+    return pd.DataFrame(rows).drop(columns=["file", "images"])
+
+
+def _to_onnx(model: keras.Model, precision: str, file: Path) -> None:
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    with warnings.catch_warnings(action="ignore"):  # of tf2onnx, about NumPy's names
+        image = keras.InputSpec(shape=model.input_shape, dtype="float32", name="image")
+        model.export(file, format="onnx", verbose=False, input_signature=[image])
+    if precision == "float16":
+        onnx.save(convert_float_to_float16(onnx.load(file), keep_io_types=True), file)
+    if precision == "int8":
+        quantize_dynamic(file, file, per_channel=True, weight_type=QuantType.QInt8)
+
+
+def _to_litert(model: keras.Model, precision: str, file: Path) -> None:
+    backend.to_litert(model, precision, file)
+
+
+def _add_to_onnx(file: Path, content: dict) -> None:
+    import onnx
+
+    model = onnx.load(file)
+    onnx.helper.set_model_props(model, {CARD: json.dumps(content)})
+    onnx.save(model, file)
+
+
+def _add_to_litert(file: Path, content: dict) -> None:
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr(zipfile.ZipInfo(CARD), json.dumps(content))
+
+
+_CONVERT = {"onnx": _to_onnx, "litert": _to_litert}
+_ADD_METADATA = {"onnx": _add_to_onnx, "litert": _add_to_litert}

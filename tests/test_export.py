@@ -1,0 +1,73 @@
+"""Exported files: the same probabilities, what a user needs inside, and none that disagrees."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from synthetic_runs import save_model
+
+from emotions import cli
+from emotions.models import compact
+from emotions.predict import classifier, export
+
+NAMES = ["angry", "happy", "sad"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    keras.utils.set_random_seed(0)
+    path = tmp_path_factory.mktemp("models") / "small.keras"
+    card = {"class_names": NAMES, "dataset": "nowhere", "model": "small", "temperature": 1.5, "title": "Small",
+            "abstention": [{"validation_answered": 0.9, "threshold": 0.4}]}  # fmt: skip
+    save_model(compact(3, 32, (4, 8)), path, card)
+    return path
+
+
+@pytest.fixture(scope="module")
+def exported(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exported")
+    return {to: export.export(model, to, folder=folder) for to in export.FORMATS}
+
+
+@pytest.mark.parametrize("to", export.FORMATS)
+def test_an_exported_file_agrees_with_the_keras_model_at_any_batch_size(exported, model, to):
+    row, loaded = exported[to], classifier.load(model)
+    assert row["difference"] <= 1e-4 and row["images"] == "drawn faces" and row["accuracy"] is None
+    images = np.random.default_rng(0).integers(0, 256, (5, *loaded.size, 3)).astype("float32")
+    run = export.runner(row["file"])
+    wanted = loaded.model.predict_on_batch(images)
+    for count in (5, 1, 3):
+        np.testing.assert_allclose(run(images[:count]), wanted[:count], atol=1e-4)
+
+
+@pytest.mark.parametrize("to", export.FORMATS)
+def test_class_names_size_and_thresholds_are_in_the_file(exported, to):
+    content = export.read_metadata(exported[to]["file"])
+    assert content["class_names"] == NAMES and content["size"] == [32, 32]
+    assert content["temperature"] == 1.5 and content["unsure_below"] == 0.4
+
+
+def test_half_precision_is_smaller_and_close(exported, model, tmp_path):
+    for to in export.FORMATS:
+        half = export.export(model, to, "float16", tmp_path)
+        assert half["difference"] <= 1e-2 and half["mb"] < exported[to]["mb"]
+
+
+def test_a_file_that_disagrees_is_not_written(model, tmp_path, monkeypatch):
+    monkeypatch.setitem(export.TOLERANCES, "float32", -1.0)
+    with pytest.raises(ValueError, match=r"small\.tflite was not written: its probabilities differ by up to"):
+        export.export(model, "litert", folder=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_sequential_model_loses_its_resizing_too(tmp_path):
+    image = keras.Input((None, None, 3))
+    model = keras.Sequential([image, layers.Resizing(16, 16), layers.Conv2D(4, 3), layers.GlobalAveragePooling2D(),
+                              layers.Dense(3, activation="softmax")])  # fmt: skip
+    save_model(model, tmp_path / "sequential.keras", {"class_names": NAMES, "dataset": "nowhere", "model": "a"})
+    assert export.export(tmp_path / "sequential.keras", "litert", folder=tmp_path)["difference"] <= 1e-4
+
+
+def test_the_command_says_what_it_wrote(model, tmp_path, capsys):
+    assert cli.main(["export", str(model), "--to", "onnx", "--folder", str(tmp_path)]) == 0
+    assert "small.onnx: " in capsys.readouterr().out and (tmp_path / "small.onnx").exists()
