@@ -115,6 +115,12 @@ def test_probabilities_are_the_models_own_at_any_size(tmp_path):
         assert np.abs(classifier.predict(images)[["angry", "happy", "sad"]] - expected).to_numpy().max() < 0.01
 
 
+def test_faces_are_resized_as_the_models_do_inside(classifier):
+    image = np.random.default_rng(0).integers(0, 256, (150, 150, 3)).astype(np.uint8)
+    inside = keras.ops.convert_to_numpy(resize(32)(image[None].astype("float32")))[0]
+    assert np.abs(classifier.resize(image) - inside).max() < 2
+
+
 def test_folders_keep_their_order_over_many_batches_read_one_at_a_time(classifier, tmp_path, monkeypatch):
     names = [list(COLOURS)[i % 3] for i in range(2 * classifiers.BATCH + 5)]
     for i, name in enumerate(names):
