@@ -119,7 +119,9 @@ COLUMNS = {
 
 
 def _display(board: pd.DataFrame) -> pd.DataFrame:
-    return pd.DataFrame({name: board.apply(text, axis=1) for name, text in COLUMNS.items()}).set_index("Model")
+    text_table = pd.DataFrame({name: board.apply(text, axis=1) for name, text in COLUMNS.items()}).set_index("Model")
+    all_leak_free = (board["n"] == board["n_leak_free"]).all()
+    return text_table.drop(columns="Leak-free accuracy") if all_leak_free else text_table
 
 
 def side_by_side(chosen: Sequence[Run]) -> pd.DataFrame:
