@@ -35,14 +35,16 @@ def table(home: Path | None = None) -> pd.DataFrame:
     Raises:
         FileNotFoundError: predictions are missing, and so is the data set.
     """
-    home, rows = home or files.home(), []
-    for file in sorted((home / "models").glob("*.keras")):
-        card = read_card(file)
-        run = Run(card["dataset"], card["model"], home=home)
-        real = set(CLASSES) <= set(card["class_names"]) and not card["dataset"].startswith("synthetic")
-        if real and not cards.unfinished(run.training):
-            rows += [_row(run, card, dataset) for dataset in DATASETS]
-    return pd.DataFrame(rows)
+    saved = saved_runs(home or files.home())
+    return pd.DataFrame([_row(run, read_card(run.file), dataset) for run in saved for dataset in DATASETS])
+
+
+def saved_runs(home: Path) -> list[Run]:
+    """Return the finished runs on photographs whose models are in `models/` and name all of `CLASSES`."""
+    saved = [read_card(file) for file in sorted((home / "models").glob("*.keras"))]
+    real = [card for card in saved if set(CLASSES) <= set(card["class_names"]) and "synthetic" not in card["dataset"]]
+    runs = [Run(card["dataset"], card["model"], home=home) for card in real]
+    return [run for run in runs if not cards.unfinished(run.training)]
 
 
 def _row(run: Run, card: dict, dataset: str) -> dict:
