@@ -14,7 +14,7 @@ import numpy as np
 from keras import ops
 
 CARD = "emotions.json"  # the extra member of a .keras file that holds class names and metrics
-DEFAULT = "champion-fer2013"  # a committed file of models/, used where none is named
+DEFAULT = "champion-ferplus"  # a committed file of models/, used where none is named
 
 
 def light_copy(model: keras.Model, path: str | Path) -> keras.Model:
