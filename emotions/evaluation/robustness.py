@@ -17,7 +17,7 @@ from emotions.evaluation.evaluate import predict
 from emotions.models.files import read_card
 from emotions.runs import Run
 
-COUNT = 1000  # test images, drawn at random
+COUNT = 500  # test images, drawn at random
 GREY = 128
 
 
