@@ -4,6 +4,7 @@ import { loadModel, run } from "./models.js";
 
 const SIZE = 128;
 const LAYERS = [[8, 2], [16, 6]]; // pixels from anchor to anchor, and anchors at each place
+const SMALLEST = 256; // pixels: a part of an image smaller than this shows no more than the next larger one
 const LIKELY = 0.6; // a face must be more probable than this
 const SAME = 0.3; // boxes that overlap by more (intersection over union) show the same face
 // How FER2013 frames a face: its images' side over a box's, and how much higher their middles are, in parts of that side.
@@ -21,7 +22,7 @@ const ANCHORS = LAYERS.flatMap(([step, count]) => {
 
 /** Load the detector: a function from a canvas to its faces, {x, y, side, eyes}, from left to right.
  *
- * The canvas is searched as a whole, then in overlapping squares of 1/2 … 1/parts of its longer side: for smaller faces.
+ * The canvas is searched in overlapping squares, of its longer side divided by each of `parts`: more find smaller faces.
  */
 export async function loadDetector() {
   const model = await loadModel("detector.tflite");
@@ -42,19 +43,21 @@ export async function loadDetector() {
     return decode(boxes, scores).filter((box) => whole || within(box)).map((box) => scaled(box, side / SIZE, x, y));
   }
 
-  return async function find(canvas, parts = 1) {
+  return async function find(canvas, parts = [1]) {
     const boxes = [];
     for (const square of squares(canvas.width, canvas.height, parts)) boxes.push(...(await search(canvas, square)));
     return merge(boxes).map(framed).sort((a, b) => a.x - b.x);
   };
 }
 
-/** Return squares, [x, y, side], that cover an image: the whole, then overlapping ones of a half, a third … of it. */
+/** Return squares, [x, y, side], that cover an image: one around it, or overlapping ones inside; see `loadDetector`. */
 export function squares(width, height, parts) {
   const longer = Math.max(width, height);
-  const result = [[(width - longer) / 2, (height - longer) / 2, longer]];
-  for (let part = 2; part <= parts; part++) {
+  const result = [];
+  for (const part of parts) {
     const side = Math.min(longer / part, width, height);
+    if (part === 1) result.push([(width - longer) / 2, (height - longer) / 2, longer]);
+    if (part === 1 || side < SMALLEST) continue;
     const starts = (length) => {
       const count = Math.max(1, Math.ceil((2 * (length - side)) / side) + 1);
       return Array.from({ length: count }, (_, i) => (count === 1 ? 0 : (i * (length - side)) / (count - 1)));

@@ -6,7 +6,7 @@ import { chooseFaces, crop, resize, tilt } from "./faces.js";
 import { addCard, drawBoxes, element, showFaces } from "./view.js";
 
 const LARGEST = 2048; // pixels on the longer side: larger photos are analysed at this size
-const PARTS = 3; // a photo is searched for faces as a whole, in halves and in thirds; a video only as a whole
+const PARTS = [1, 2, 4]; // a photo is searched for faces as a whole, in halves and in quarters; a video only as a whole
 const CROP = 224; // pixels: what is shown of a face
 
 const [files, choose, camera, stop, status] =
@@ -101,7 +101,7 @@ function watch(name, video, release) {
     const [width, height] = [video.videoWidth, video.videoHeight];
     if (frame.width !== width || frame.height !== height) [frame, overlay].forEach((canvas) => Object.assign(canvas, { width, height }));
     frame.getContext("2d", { willReadFrequently: true }).drawImage(video, 0, 0);
-    const faces = await analyse(frame, 1);
+    const faces = await analyse(frame, [1]);
     reading = false;
     if (!watching) return;
     overlay.getContext("2d").clearRect(0, 0, width, height);

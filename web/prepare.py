@@ -6,6 +6,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+import flatbuffers
+from ai_edge_litert import schema_py_generated as schema
+
 from emotions.predict import export
 
 WEB = Path(__file__).parent
@@ -20,13 +23,24 @@ def prepare(model: str, public: Path = WEB / "public") -> None:
     (public / "wasm").mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         file = export.export(model, "litert", folder=folder)["file"]
-        shutil.copyfile(file, public / "model.tflite")
+        (public / "model.tflite").write_bytes(for_one_face(file.read_bytes()))
         content = {"name": file.stem, **export.read_metadata(file)}
     (public / "model.json").write_text(json.dumps(content), "utf-8")
     shutil.copyfile(DETECTOR, public / "detector.tflite")
     for name in VARIANTS:
         for suffix in (".js", ".wasm"):
             shutil.copyfile(RUNTIME / f"{name}{suffix}", public / "wasm" / f"{name}{suffix}")
+
+
+def for_one_face(content: bytes) -> bytes:
+    """Return a LiteRT model for batches of one: LiteRT.js takes no batches of an unknown size."""
+    model = schema.ModelT.InitFromPackedBuf(content)
+    for graph in model.subgraphs:
+        for tensor in graph.tensors:
+            tensor.shapeSignature = None  # where unknown sizes are -1; `shape` has 1 in their place
+    builder = flatbuffers.Builder(len(content))
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
 
 
 if __name__ == "__main__":
