@@ -4,6 +4,7 @@
 const TILTED = 5; // degrees: a face tilted by less is not levelled, since eyes are found no more precisely
 const FACE_SIZED = 48; // pixels: an image no larger is a cropped face
 const SMALL = 96; // pixels: an image no larger is one, unless a smaller face is in it
+const ONE = 2 ** 22; // weights are whole numbers and bytes are rounded between rows and columns, as Pillow does
 
 /** Angle of the line through a face's eyes, [[x, y], [x, y]] with the left one in the image first; in degrees, clockwise. */
 export function tilt([[left, upper], [right, lower]]) {
@@ -56,7 +57,7 @@ function clamp(index, length) {
   return Math.min(Math.max(index, 0), length - 1);
 }
 
-/** Resize to width x height, RGB: bilinear and antialiased, as Pillow's Image.resize(…, BILINEAR), to one grey level. */
+/** Resize to width x height, RGB: bilinear and antialiased, to the same bytes as Pillow's Image.resize(…, BILINEAR). */
 export function resize(image, width, height) {
   const channels = image.data.length / (image.width * image.height);
   const across = along(image.data, image.height, image.width, width, channels * image.width, channels);
@@ -81,14 +82,14 @@ function along(data, lines, size, wanted, lineStep, pixelStep) {
         for (let i = 0; i < weights.length; i++) {
           sum += weights[i] * data[line * lineStep + (first + i) * pixelStep + channel];
         }
-        result[3 * (line * wanted + position) + channel] = sum; // rounded and clamped, as Pillow does in between
+        result[3 * (line * wanted + position) + channel] = Math.floor(sum / ONE + 0.5);
       }
     }
   });
   return result;
 }
 
-/** The triangle filter for each of `wanted` pixels from `size`: the first pixel it covers, and weights that sum to 1. */
+/** The triangle filter for each of `wanted` pixels from `size`: the first pixel it covers, and weights, in parts of ONE. */
 function triangles(size, wanted) {
   const scale = size / wanted;
   const support = Math.max(scale, 1); // wider than a pixel when an image shrinks: that is antialiasing
@@ -99,6 +100,6 @@ function triangles(size, wanted) {
     const raw = Array.from({ length: last - first }, (_, i) =>
       Math.max(0, 1 - Math.abs((first + i - centre + 0.5) / support)));
     const sum = raw.reduce((a, b) => a + b);
-    return { first, weights: raw.map((weight) => weight / sum) };
+    return { first, weights: raw.map((weight) => Math.round((ONE * weight) / sum)) };
   });
 }
