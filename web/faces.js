@@ -6,7 +6,7 @@ const FACE_SIZED = 48; // pixels: an image no larger is a cropped face
 const SMALL = 96; // pixels: an image no larger is one, unless a smaller face is in it
 const ONE = 2 ** 22; // weights are whole numbers and bytes are rounded between rows and columns, as Pillow does
 
-/** Angle of the line through a face's eyes, [[x, y], [x, y]] with the left one in the image first; in degrees, clockwise. */
+/** Angle of the line through a face's eyes, [[x, y], [x, y]], the left one in the image first; in degrees, clockwise. */
 export function tilt([[left, upper], [right, lower]]) {
   return (Math.atan2(lower - upper, right - left) * 180) / Math.PI;
 }

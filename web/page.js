@@ -13,6 +13,7 @@ const [files, choose, camera, stop, status] =
   ["files", "choose", "camera", "stop", "status"].map((id) => document.getElementById(id));
 const ready = Promise.all([loadClassifier(), loadDetector()]);
 let stopWatching = () => {};
+let turn = 0; // counts what was chosen, so that a newer choice ends an older one
 
 /** Return the faces of a canvas, each with its box (null: the whole image), angle, level image and answer. */
 async function analyse(canvas, parts) {
@@ -54,7 +55,9 @@ async function showPhoto(file) {
 }
 
 async function showVideo(file) {
-  const video = element("video", { src: URL.createObjectURL(file), controls: true, muted: true, playsInline: true, loop: true });
+  if (!stop.hidden) return refuse(file.name, `${file.name} was left out: one video at a time.`);
+  const src = URL.createObjectURL(file);
+  const video = element("video", { src, controls: true, muted: true, playsInline: true, loop: true });
   const playable = await new Promise((done) => {
     video.onloadeddata = () => done(video.videoWidth > 0);
     video.onerror = () => done(false);
@@ -65,9 +68,11 @@ async function showVideo(file) {
 }
 
 async function showCamera() {
+  turn++;
   stopWatching();
+  document.querySelector("#results").replaceChildren();
   say("Waiting for the camera …");
-  if (!navigator.mediaDevices) return say("There is no camera here: browsers allow one on https:// and localhost pages only.");
+  if (!navigator.mediaDevices) return say("Browsers allow the camera on https:// and localhost pages only.");
   try {
     const stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 1280 } } });
     const video = element("video", { srcObject: stream, muted: true, playsInline: true });
@@ -99,7 +104,9 @@ function watch(name, video, release) {
     if (!watching || reading) return;
     reading = true;
     const [width, height] = [video.videoWidth, video.videoHeight];
-    if (frame.width !== width || frame.height !== height) [frame, overlay].forEach((canvas) => Object.assign(canvas, { width, height }));
+    if (frame.width !== width || frame.height !== height) {
+      for (const canvas of [frame, overlay]) Object.assign(canvas, { width, height });
+    }
     frame.getContext("2d", { willReadFrequently: true }).drawImage(video, 0, 0);
     const faces = await analyse(frame, [1]);
     reading = false;
@@ -119,13 +126,17 @@ function watch(name, video, release) {
 }
 
 async function showAll(chosen) {
+  const mine = ++turn;
   stopWatching();
   document.querySelector("#results").replaceChildren();
   await ready;
   for (const [i, file] of chosen.entries()) {
+    if (mine !== turn) return;
     say(`Looking at ${file.name} (${i + 1} of ${chosen.length}) …`);
-    await (file.type.startsWith("video/") ? showVideo(file) : showPhoto(file)).catch((error) => refuse(file.name, `${file.name} cannot be used (${error.message}).`));
+    const show = file.type.startsWith("video/") ? showVideo : showPhoto;
+    await show(file).catch((error) => refuse(file.name, `${file.name} cannot be used (${error.message}).`));
   }
+  if (mine !== turn) return;
   say(chosen.length === 1 ? "Done." : `Done: ${chosen.length} files.`);
 }
 
@@ -154,7 +165,7 @@ document.ondrop = (event) => {
 };
 window.onunhandledrejection = (event) => report(event.reason);
 
-ready.then(([{ title, name, limits }]) => {
-  document.getElementById("model").textContent = `Model: ${title ?? name} (${name}). ${limits ?? ""}`;
+ready.then(([{ title, name }]) => {
+  document.getElementById("model").textContent = `Model: ${title ?? name} (${name}).`;
   say("Ready.");
 }).catch((error) => say(`The model could not be loaded (${error.message}): reload the page.`));

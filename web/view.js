@@ -32,26 +32,29 @@ export function drawBoxes(canvas, faces) {
       context.lineWidth = width;
       context.strokeRect(-half, -half, box.side, box.side);
     }
-    if (faces.length > 1) drawNumber(context, String(i + 1), -half, -half, 7 * line);
+    if (faces.length > 1) drawNumber(context, String(i + 1), -half, -half, 5 * line);
     context.restore();
   });
 }
 
+/** Write a number above the place (x, y), so that it hides nothing of the face. */
 function drawNumber(context, number, x, y, size) {
   context.font = `bold ${size}px system-ui, sans-serif`;
   context.fillStyle = "#000";
-  context.fillRect(x, y, context.measureText(number).width + size / 2, 1.2 * size);
+  context.fillRect(x, y - 1.2 * size, context.measureText(number).width + size / 2, 1.2 * size);
   context.fillStyle = "#fff";
-  context.fillText(number, x + size / 4, y + size);
+  context.fillText(number, x + size / 4, y - 0.25 * size);
 }
 
 /** Show the faces in a list: the level crop, the emotion, and a bar for each class. */
 export function showFaces(list, faces, classNames) {
   list.replaceChildren(...faces.map((face, i) => {
     const percent = Math.round(100 * Math.max(...face.probabilities));
-    const words = face.emotion === "unsure" ? `unsure (most likely ${face.best}, ${percent} %)` : `${face.emotion}, ${percent} %`;
+    const unsure = face.emotion === "unsure";
+    const words = unsure ? `unsure (most likely ${face.best}, ${percent} %)` : `${face.emotion}, ${percent} %`;
     const number = faces.length > 1 ? `${i + 1}: ` : "";
-    const title = element("p", {}, asCanvas(face.image), element("strong", { className: "emotion", textContent: number + words }));
+    const emotion = element("strong", { className: "emotion", textContent: number + words });
+    const title = element("p", {}, asCanvas(face.image), emotion);
     return element("li", { className: "face" }, title, bars(face.probabilities, classNames));
   }));
 }

@@ -7,7 +7,8 @@ import { join } from "node:path";
 
 const folder = mkdtempSync(join(tmpdir(), "emotions-page-"));
 process.on("exit", () => rmSync(folder, { recursive: true }));
-execFileSync(process.env.PYTHON ?? "python3", [join(import.meta.dirname, "fixtures.py"), folder], { stdio: ["ignore", "ignore", "inherit"] });
+const script = join(import.meta.dirname, "fixtures.py");
+execFileSync(process.env.PYTHON ?? "python3", [script, folder], { stdio: ["ignore", "ignore", "inherit"] });
 
 export const path = (name) => join(folder, name);
 export const json = (name) => JSON.parse(readFileSync(path(name), "utf-8"));

@@ -24,17 +24,27 @@ def write(folder: Path) -> None:
     Image.fromarray(astronaut).rotate(-25, Image.Resampling.BICUBIC).save(folder / "tilted.png")
     Image.fromarray(astronaut).resize((8000, 5000)).save(folder / "large.jpg")  # 40 megapixels
     Image.new("RGB", (400, 300), "teal").save(folder / "empty.png")
-    (folder / "text.jpg").write_text("This is no photo.")
-    write_clip(folder / "camera.y4m", astronaut)
+    for name in ("text.jpg", "text.webm"):
+        (folder / name).write_text("This is neither a photo nor a video.")
+    write_camera(folder / "camera.y4m", astronaut)
+    write_video(folder / "clip.webm", astronaut)
     (folder / "resized.json").write_text(json.dumps([resized(*sizes) for sizes in RESIZED]))
     (folder / "expected.json").write_text(json.dumps(expected(folder, astronaut)))
 
 
-def write_clip(file: Path, photo: np.ndarray) -> None:
+def write_camera(file: Path, photo: np.ndarray) -> None:
     """Write a still of a face as uncompressed video, which Chromium takes for its camera."""
     planes = cv2.cvtColor(cv2.resize(photo, FRAME), cv2.COLOR_RGB2YUV_I420).tobytes()
     header = "YUV4MPEG2 W{} H{} F10:1 Ip A1:1 C420jpeg\n".format(*FRAME)
     file.write_bytes(header.encode() + (b"FRAME\n" + planes) * 5)
+
+
+def write_video(file: Path, photo: np.ndarray) -> None:
+    """Write a second of a still as WebM."""
+    video = cv2.VideoWriter(str(file), cv2.VideoWriter_fourcc(*"VP80"), 10, FRAME)
+    for _ in range(10):
+        video.write(cv2.resize(photo, FRAME)[..., ::-1])
+    video.release()
 
 
 def resized(before: int, after: int) -> dict:

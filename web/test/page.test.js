@@ -14,12 +14,13 @@ const FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", 
   "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 const CAMERA = ["--use-fake-device-for-media-stream", `--use-file-for-fake-video-capture=${path("camera.y4m")}`];
 const NOTES = /^(INFO|WARNING): /; // LiteRT.js writes these as errors
-const TYPES = { png: "image/png", jpg: "image/jpeg" };
+const TYPES = { png: "image/png", jpg: "image/jpeg", webm: "video/webm" };
 
 let server, address, browser, withCamera;
 
 before(async () => {
-  server = await preview({ root: `${import.meta.dirname}/..`, preview: { port: 0, host: "127.0.0.1" }, logLevel: "error" });
+  const root = `${import.meta.dirname}/..`;
+  server = await preview({ root, preview: { port: 0, host: "127.0.0.1" }, logLevel: "error" });
   address = server.resolvedUrls.local[0];
   [browser, withCamera] = await Promise.all([[], CAMERA].map((more) => chromium.launch(
     { executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: [...FLAGS, ...more] })));
@@ -36,9 +37,16 @@ async function open(t, from = browser, permissions = []) {
   const page = await context.newPage();
   const wrong = [];
   page.on("pageerror", (error) => wrong.push(String(error)));
-  page.on("request", (request) => { if (!/^(blob|data):/.test(request.url()) && !request.url().startsWith(address)) wrong.push(request.url()); });
-  page.on("console", (message) => { if (message.type() === "error" && !NOTES.test(message.text())) wrong.push(message.text()); });
-  t.after(async () => { await context.close(); assert.deepEqual(wrong, []); });
+  page.on("request", (request) => {
+    if (!/^(blob|data):/.test(request.url()) && !request.url().startsWith(address)) wrong.push(request.url());
+  });
+  page.on("console", (message) => {
+    if (message.type() === "error" && !NOTES.test(message.text())) wrong.push(message.text());
+  });
+  t.after(async () => {
+    await context.close();
+    assert.deepEqual(wrong, []);
+  });
   await page.goto(address);
   await page.getByText("Ready.").waitFor();
   return page;
@@ -46,7 +54,8 @@ async function open(t, from = browser, permissions = []) {
 
 /** Drop files on the page, as a person does, and wait until all are done. */
 async function drop(page, ...names) {
-  const contents = names.map((name) => [name, TYPES[name.split(".").pop()], readFileSync(path(name)).toString("base64")]);
+  const type = (name) => TYPES[name.split(".").pop()];
+  const contents = names.map((name) => [name, type(name), readFileSync(path(name)).toString("base64")]);
   const transfer = await page.evaluateHandle(async (all) => {
     const made = new DataTransfer();
     for (const [name, type, base64] of all) {
@@ -60,7 +69,8 @@ async function drop(page, ...names) {
 }
 
 const card = (page, name) => page.locator("article", { has: page.getByRole("heading", { name, exact: true }) });
-const probabilities = (face) => face.locator("[data-probability]").evaluateAll((all) => all.map((one) => Number(one.dataset.probability)));
+const probabilities = (face) => face.locator("[data-probability]")
+  .evaluateAll((all) => all.map((one) => Number(one.dataset.probability)));
 const sentence = (page, words) => page.getByRole("status").filter({ hasText: words }).waitFor();
 
 test("a dropped photo gives one face with a bar for each class", async (t) => {
@@ -76,7 +86,7 @@ test("a dropped photo gives one face with a bar for each class", async (t) => {
 test("a tilted face is levelled", async (t) => {
   const page = await open(t);
   await drop(page, "astronaut.png", "tilted.png");
-  const [upright, tilted] = await Promise.all(["astronaut.png", "tilted.png"].map((name) => probabilities(card(page, name).locator(".face"))));
+  const [upright, tilted] = await Promise.all(["astronaut.png", "tilted.png"].map((name) => probabilities(card(page, name))));
   assert.ok(Math.abs(upright[3] - tilted[3]) < 0.15, `${upright[3]} and ${tilted[3]}`); // happy
 });
 
@@ -123,6 +133,14 @@ test("the camera's faces are shown until it is stopped, from the keyboard", asyn
   await page.keyboard.press("Enter");
   await sentence(page, "Stopped.");
   assert.equal(await page.locator("article").count(), 0);
+});
+
+test("a video is analysed while it plays, and a broken one gets a sentence", async (t) => {
+  const page = await open(t);
+  await drop(page, "clip.webm");
+  await card(page, "clip.webm").locator(".face").waitFor();
+  await drop(page, "text.webm");
+  await card(page, "text.webm").getByText("has no pictures that this browser can play").waitFor();
 });
 
 test("the page fits a narrow window", async (t) => {
