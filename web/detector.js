@@ -1,4 +1,4 @@
-// Find faces with BlazeFace (Bazarevsky et al. 2019), the short-range model of MediaPipe: 128 x 128 pixels, 896 anchors.
+// Find faces with BlazeFace (Bazarevsky et al. 2019), MediaPipe's short-range model: 128 x 128 pixels, 896 anchors.
 
 import { loadModel, run } from "./models.js";
 
@@ -8,8 +8,8 @@ const SMALLEST = 256; // pixels: a part of an image smaller than this shows no m
 const OVERLAP = 1 / 3; // of neighbouring squares: a face up to this size is whole in one of them
 const LIKELY = 0.75; // a face must be more probable than this
 const SAME = 0.3; // boxes that overlap by more (intersection over union) show the same face
-// How FER2013 frames a face: its images' side over a box's, and how much higher their middles are, in parts of that side.
-// Medians on 600 of its validation images.
+// How FER2013 frames a face: its images' side over a box's, and how much higher their middles are, in such sides;
+// medians on 600 of its validation images.
 const FRAMING = 1.18;
 const HIGHER = 0.07;
 
@@ -23,7 +23,7 @@ const ANCHORS = LAYERS.flatMap(([step, count]) => {
 
 /** Load the detector: a function from a canvas to its faces, {x, y, side, eyes}, from left to right.
  *
- * The canvas is searched in overlapping squares, of its longer side divided by each of `parts`: more find smaller faces.
+ * The canvas is searched in overlapping squares: its longer side divided by each of `parts`. More find smaller faces.
  */
 export async function loadDetector() {
   const model = await loadModel("detector.tflite");

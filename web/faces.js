@@ -6,7 +6,7 @@ const FACE_SIZED = 48; // pixels: an image no larger is a cropped face
 const SMALL = 96; // pixels: an image no larger is one, unless a smaller face is in it
 const ONE = 2 ** 22; // weights are whole numbers and bytes are rounded between rows and columns, as Pillow does
 
-/** Angle of the line through a face's eyes, [[x, y], [x, y]], the left one in the image first; in degrees, clockwise. */
+/** Angle of the line through the eyes, [[x, y], [x, y]], the left one in the image first; in degrees, clockwise. */
 export function tilt([[left, upper], [right, lower]]) {
   return (Math.atan2(lower - upper, right - left) * 180) / Math.PI;
 }
@@ -72,7 +72,7 @@ export function resize(image, width, height) {
   return { data, width, height };
 }
 
-/** Resize `lines` lines of `size` pixels to `wanted` pixels each, given the steps from line to line and pixel to pixel. */
+/** Resize lines of `size` pixels to `wanted` pixels each, given the steps from line to line and pixel to pixel. */
 function along(data, lines, size, wanted, lineStep, pixelStep) {
   const result = new Uint8ClampedArray(3 * lines * wanted);
   triangles(size, wanted).forEach(({ first, weights }, position) => {
@@ -89,7 +89,7 @@ function along(data, lines, size, wanted, lineStep, pixelStep) {
   return result;
 }
 
-/** The triangle filter for each of `wanted` pixels from `size`: the first pixel it covers, and weights, in parts of ONE. */
+/** The triangle filter for each of `wanted` pixels of `size`: the first pixel under it; weights that sum to ONE. */
 function triangles(size, wanted) {
   const scale = size / wanted;
   const support = Math.max(scale, 1); // wider than a pixel when an image shrinks: that is antialiasing

@@ -6,7 +6,7 @@ import { chooseFaces, crop, resize, tilt } from "./faces.js";
 import { addCard, drawBoxes, element, showFaces } from "./view.js";
 
 const LARGEST = 2048; // pixels on the longer side: larger photos are analysed at this size
-const PARTS = [1, 2, 4, 8]; // a photo is searched for faces as a whole, in halves … for small ones; a video only as a whole
+const PARTS = [1, 2, 4, 8]; // a photo is searched for faces as a whole, in halves … for small ones; a video as a whole
 const CROP = 224; // pixels: what is shown of a face
 
 const [files, choose, camera, stop, status] =
