@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help run test test-slow notebooks leaderboard clean
+.PHONY: help run test test-slow notebooks leaderboard web serve test-web clean
 
 help:
 	@echo "make run          all notebooks, small, on drawn faces; writes under build/"
@@ -13,6 +13,9 @@ help:
 	@echo "make test-slow    the tests that take long: other backends, killed trainings, large networks"
 	@echo "make notebooks    execute the notebooks in place from the saved runs, before a commit"
 	@echo "make leaderboard  compute ensembles, model cards, leaderboards and README's tables anew"
+	@echo "make web          build the web page in web/dist, with the default model or MODEL=name; needs Node.js 20"
+	@echo "make serve        serve it on http://localhost:8000"
+	@echo "make test-web     build it, and test it in a real browser, /usr/bin/chromium or CHROMIUM=path"
 	@echo "make clean        remove the environment and build/"
 
 $(VENV)/installed: requirements.txt pyproject.toml
@@ -38,5 +41,19 @@ notebooks: $(VENV)/installed
 leaderboard: $(VENV)/installed
 	$(BIN)/python -m emotions leaderboard
 
+web/node_modules: web/package-lock.json
+	npm --prefix web ci --no-audit --no-fund
+	touch $@
+
+web: $(VENV)/installed web/node_modules
+	$(BIN)/python web/prepare.py $(MODEL)
+	npm --prefix web run build
+
+serve:
+	$(BIN)/python -m http.server --directory web/dist 8000
+
+test-web: web
+	PYTHON=$(abspath $(BIN)/python) npm --prefix web test
+
 clean:
-	rm -rf $(VENV) build
+	rm -rf $(VENV) build web/node_modules web/public web/dist

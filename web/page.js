@@ -1,0 +1,171 @@
+// The page: photos, a video or the camera go in; faces and their emotions come out. Nothing is sent anywhere.
+
+import { loadClassifier } from "./classifier.js";
+import { loadDetector } from "./detector.js";
+import { chooseFaces, crop, resize, tilt } from "./faces.js";
+import { addCard, drawBoxes, element, showFaces } from "./view.js";
+
+const LARGEST = 2048; // pixels on the longer side: larger photos are analysed at this size
+const PARTS = [1, 2, 4, 8]; // a photo is searched for faces as a whole, in halves … for small ones; a video as a whole
+const CROP = 224; // pixels: what is shown of a face
+
+const [files, choose, camera, stop, status] =
+  ["files", "choose", "camera", "stop", "status"].map((id) => document.getElementById(id));
+const ready = Promise.all([loadClassifier(), loadDetector()]);
+let stopWatching = () => {};
+let turn = 0; // counts what was chosen, so that a newer choice ends an older one
+
+/** Return the faces of a canvas, each with its box (null: the whole image), angle, level image and answer. */
+async function analyse(canvas, parts) {
+  const [classifier, find] = await ready;
+  const { width, height } = canvas;
+  const image = canvas.getContext("2d").getImageData(0, 0, width, height);
+  const faces = [];
+  for (const box of chooseFaces(await find(canvas, parts), width, height)) {
+    const face = box ? crop(image, box) : image;
+    const angle = box ? (tilt(box.eyes) * Math.PI) / 180 : 0;
+    const shown = face.width > CROP ? resize(face, CROP, CROP) : face;
+    faces.push({ box, angle, image: shown, ...(await classifier.classify(face)) });
+  }
+  return faces;
+}
+
+async function showPhoto(file) {
+  const bitmap = await createImageBitmap(file).catch(() => null);
+  if (!bitmap) return refuse(file.name, `${file.name} is not an image or video that this browser can read.`);
+  const scale = Math.min(1, LARGEST / Math.max(bitmap.width, bitmap.height));
+  const [width, height] = [bitmap.width, bitmap.height].map((length) => Math.max(1, Math.round(scale * length)));
+  const canvas = element("canvas", { width, height });
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.imageSmoothingQuality = "high";
+  context.fillStyle = "#fff"; // under transparent images
+  context.fillRect(0, 0, width, height);
+  context.drawImage(bitmap, 0, 0, width, height);
+  const large = scale < 1 ? `${bitmap.width} × ${bitmap.height} pixels, analysed at ${width} × ${height}. ` : "";
+  bitmap.close();
+  const faces = await analyse(canvas, PARTS);
+  const [classifier] = await ready;
+  canvas.setAttribute("role", "img");
+  canvas.ariaLabel = `${file.name}, faces: ${faces.length}`;
+  const { list, note } = addCard(file.name, [canvas]);
+  drawBoxes(canvas, faces);
+  showFaces(list, faces, classifier.class_names);
+  note.textContent = large + (faces.length ? "" : "No face was found.");
+  note.hidden = !note.textContent;
+}
+
+async function showVideo(file) {
+  if (!stop.hidden) return refuse(file.name, `${file.name} was left out: one video at a time.`);
+  const src = URL.createObjectURL(file);
+  const video = element("video", { src, controls: true, muted: true, playsInline: true, loop: true });
+  const playable = await new Promise((done) => {
+    video.onloadeddata = () => done(video.videoWidth > 0);
+    video.onerror = () => done(false);
+  });
+  if (!playable) return refuse(file.name, `${file.name} has no pictures that this browser can play.`);
+  watch(file.name, video, () => URL.revokeObjectURL(video.src));
+  await video.play();
+}
+
+async function showCamera() {
+  turn++;
+  stopWatching();
+  document.querySelector("#results").replaceChildren();
+  say("Waiting for the camera …");
+  if (!navigator.mediaDevices) return say("Browsers allow the camera on https:// and localhost pages only.");
+  try {
+    const stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 1280 } } });
+    const video = element("video", { srcObject: stream, muted: true, playsInline: true });
+    await video.play();
+    watch("Camera", video, () => stream.getTracks().forEach((track) => track.stop()));
+    say("The camera is on.");
+  } catch (error) {
+    say(CAMERA_ERRORS[error.name] ?? `The camera cannot be used (${error.message}).`);
+  }
+}
+
+const CAMERA_ERRORS = {
+  NotFoundError: "No camera was found on this device.",
+  NotAllowedError: "This page may not use the camera: allow it in your browser's settings, then try again.",
+  NotReadableError: "The camera is busy: close other programs that use it, then try again.",
+};
+
+/** Analyse a video while it plays, frame after frame, until something else is chosen. */
+function watch(name, video, release) {
+  stopWatching();
+  const frame = element("canvas");
+  const overlay = element("canvas");
+  const { card, list, note } = addCard(name, [video, overlay]);
+  let watching = true;
+  let reading = false;
+  const finish = () => { watching = false; video.pause(); release(); card.remove(); stop.hidden = true; };
+
+  async function look() {
+    if (!watching || reading) return;
+    reading = true;
+    const [width, height] = [video.videoWidth, video.videoHeight];
+    if (frame.width !== width || frame.height !== height) {
+      for (const canvas of [frame, overlay]) Object.assign(canvas, { width, height });
+    }
+    frame.getContext("2d", { willReadFrequently: true }).drawImage(video, 0, 0);
+    const faces = await analyse(frame, [1]);
+    reading = false;
+    if (!watching) return;
+    overlay.getContext("2d").clearRect(0, 0, width, height);
+    drawBoxes(overlay, faces);
+    showFaces(list, faces, (await ready)[0].class_names);
+    note.textContent = faces.length ? "" : "No face was found in this picture.";
+    note.hidden = faces.length > 0;
+    video.requestVideoFrameCallback(() => look().catch(report));
+  }
+
+  video.onseeked = () => look().catch(report);
+  stopWatching = () => { stopWatching = () => {}; finish(); };
+  stop.hidden = false;
+  look().catch(report);
+}
+
+async function showAll(chosen) {
+  const mine = ++turn;
+  stopWatching();
+  document.querySelector("#results").replaceChildren();
+  await ready;
+  for (const [i, file] of chosen.entries()) {
+    if (mine !== turn) return;
+    say(`Looking at ${file.name} (${i + 1} of ${chosen.length}) …`);
+    const show = file.type.startsWith("video/") ? showVideo : showPhoto;
+    await show(file).catch((error) => refuse(file.name, `${file.name} cannot be used (${error.message}).`));
+  }
+  if (mine !== turn) return;
+  say(chosen.length === 1 ? "Done." : `Done: ${chosen.length} files.`);
+}
+
+function refuse(name, sentence) {
+  addCard(name).note.textContent = sentence;
+}
+
+function say(sentence) {
+  status.textContent = sentence;
+}
+
+function report(error) {
+  say(`Something went wrong: ${error?.message ?? error}.`);
+}
+
+choose.onclick = () => files.click();
+files.onchange = () => { showAll([...files.files]).catch(report); };
+camera.onclick = () => { showCamera().catch(report); };
+stop.onclick = () => { stopWatching(); say("Stopped."); camera.focus(); };
+document.ondragover = (event) => { event.preventDefault(); document.body.classList.add("over"); };
+document.ondragleave = () => document.body.classList.remove("over");
+document.ondrop = (event) => {
+  event.preventDefault();
+  document.body.classList.remove("over");
+  if (event.dataTransfer.files.length) showAll([...event.dataTransfer.files]).catch(report);
+};
+window.onunhandledrejection = (event) => report(event.reason);
+
+ready.then(([{ title, name }]) => {
+  document.getElementById("model").textContent = `Model: ${title ?? name} (${name}).`;
+  say("Ready.");
+}).catch((error) => say(`The model could not be loaded (${error.message}): reload the page.`));

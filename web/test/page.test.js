@@ -1,0 +1,183 @@
+// The page in a real browser, and its resizing against Pillow. CHROMIUM names the browser, PYTHON the interpreter.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { after, before, test } from "node:test";
+import { chromium } from "playwright-core";
+import { preview } from "vite";
+import { answerOf, calibrate } from "../classifier.js";
+import { merge, squares } from "../detector.js";
+import { crop, resize } from "../faces.js";
+import { json, path } from "./fixtures.js";
+
+const FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+  "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+const CAMERA = ["--use-fake-device-for-media-stream", `--use-file-for-fake-video-capture=${path("camera.y4m")}`];
+const NOTES = /^(INFO|WARNING): /; // LiteRT.js writes these as errors
+const TYPES = { png: "image/png", jpg: "image/jpeg", webm: "video/webm" };
+
+let server, address, browser, withCamera;
+
+before(async () => {
+  const root = `${import.meta.dirname}/..`;
+  server = await preview({ root, preview: { port: 0, host: "127.0.0.1" }, logLevel: "error" });
+  address = server.resolvedUrls.local[0];
+  [browser, withCamera] = await Promise.all([[], CAMERA].map((more) => chromium.launch(
+    { executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: [...FLAGS, ...more] })));
+});
+
+after(async () => {
+  await Promise.all([browser?.close(), withCamera?.close()]);
+  await server?.close();
+});
+
+/** Open the page; fail the test on any error in it, and on any request to elsewhere. */
+async function open(t, from = browser, permissions = []) {
+  const context = await from.newContext({ permissions });
+  const page = await context.newPage();
+  page.setDefaultTimeout(90_000); // a busy machine is no failure
+  const wrong = [];
+  page.on("pageerror", (error) => wrong.push(String(error)));
+  page.on("request", (request) => {
+    if (!/^(blob|data):/.test(request.url()) && !request.url().startsWith(address)) wrong.push(request.url());
+  });
+  page.on("console", (message) => {
+    if (message.type() === "error" && !NOTES.test(message.text())) wrong.push(message.text());
+  });
+  t.after(async () => {
+    await context.close();
+    assert.deepEqual(wrong, []);
+  });
+  await page.goto(address);
+  await page.getByText("Ready.").waitFor();
+  return page;
+}
+
+/** Drop files on the page, as a person does, and wait until all are done. */
+async function drop(page, ...names) {
+  const type = (name) => TYPES[name.split(".").pop()];
+  const contents = names.map((name) => [name, type(name), readFileSync(path(name)).toString("base64")]);
+  const transfer = await page.evaluateHandle(async (all) => {
+    const made = new DataTransfer();
+    for (const [name, type, base64] of all) {
+      const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+      made.items.add(new File([bytes], name, { type }));
+    }
+    return made;
+  }, contents);
+  await page.dispatchEvent("#inputs", "drop", { dataTransfer: transfer });
+  await page.getByText(/^Done/).waitFor();
+}
+
+const card = (page, name) => page.locator("article", { has: page.getByRole("heading", { name, exact: true }) });
+const probabilities = (face) => face.locator("[data-probability]")
+  .evaluateAll((all) => all.map((one) => Number(one.dataset.probability)));
+const sentence = (page, words) => page.getByRole("status").filter({ hasText: words }).waitFor();
+
+test("a dropped photo gives one face with a bar for each class", async (t) => {
+  const page = await open(t);
+  await drop(page, "astronaut.png");
+  assert.equal(await page.locator(".face").count(), 1);
+  assert.match(await page.locator(".emotion").textContent(), /^happy, \d+ %$/);
+  const values = await probabilities(page.locator(".face"));
+  assert.equal(values.length, 7);
+  assert.ok(Math.abs(values.reduce((a, b) => a + b) - 1) < 1e-6);
+});
+
+test("a tilted face is levelled", async (t) => {
+  const page = await open(t);
+  await drop(page, "astronaut.png", "tilted.png");
+  const upright = await probabilities(card(page, "astronaut.png"));
+  const tilted = await probabilities(card(page, "tilted.png"));
+  assert.ok(Math.abs(upright[3] - tilted[3]) < 0.15, `${upright[3]} and ${tilted[3]}`); // happy
+});
+
+test("probabilities of crops agree with Python's, resizing included", async (t) => {
+  const expected = json("expected.json");
+  assert.equal(Object.keys(expected).length, 16);
+  const page = await open(t);
+  await drop(page, ...Object.keys(expected));
+  let largest = 0;
+  for (const [name, wanted] of Object.entries(expected)) {
+    const values = await probabilities(card(page, name).locator(".face"));
+    assert.equal(values.length, wanted.length, name);
+    largest = Math.max(largest, ...values.map((value, i) => Math.abs(value - wanted[i])));
+  }
+  t.diagnostic(`largest difference of a probability: ${largest}`);
+  assert.ok(largest < 0.01, `differs by ${largest}`);
+});
+
+test("bad and large files get a sentence, and the others are still used", async (t) => {
+  const page = await open(t);
+  await drop(page, "text.jpg", "empty.png", "large.jpg", "astronaut.png");
+  await card(page, "text.jpg").getByText("is not an image or video that this browser can read").waitFor();
+  await card(page, "empty.png").getByText("No face was found.").waitFor();
+  await card(page, "large.jpg").getByText("8000 × 5000 pixels, analysed at 2048 × 1280.").waitFor();
+  assert.equal(await card(page, "astronaut.png").locator(".face").count(), 1);
+});
+
+test("without a camera, and without permission, the page says so", async (t) => {
+  const page = await open(t, browser, ["camera"]);
+  await page.getByRole("button", { name: "Use the camera" }).click();
+  await sentence(page, "No camera was found on this device.");
+  const refused = await open(t, withCamera);
+  await refused.getByRole("button", { name: "Use the camera" }).click();
+  await sentence(refused, "This page may not use the camera");
+});
+
+test("the camera's faces are shown until it is stopped, from the keyboard", async (t) => {
+  const page = await open(t, withCamera, ["camera"]);
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Enter");
+  await page.locator(".face").waitFor();
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Enter");
+  await sentence(page, "Stopped.");
+  assert.equal(await page.locator("article").count(), 0);
+});
+
+test("a video is analysed while it plays, and a broken one gets a sentence", async (t) => {
+  const page = await open(t);
+  await drop(page, "clip.webm");
+  await card(page, "clip.webm").locator(".face").waitFor();
+  await drop(page, "text.webm");
+  await card(page, "text.webm").getByText("has no pictures that this browser can play").waitFor();
+});
+
+test("the page fits a narrow window", async (t) => {
+  const page = await open(t);
+  await page.setViewportSize({ width: 320, height: 640 });
+  await drop(page, "astronaut.png");
+  assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= 320));
+});
+
+test("resizing gives Pillow's bytes", () => {
+  for (const { before, after, image, wanted } of json("resized.json")) {
+    const { data } = resize({ data: Uint8Array.from(image), width: before + 7, height: before }, after, after);
+    assert.deepEqual(Array.from(data), wanted, `${before} to ${after} pixels`);
+  }
+});
+
+test("a crop beyond the edge repeats the last pixels, and a turned one follows the eyes", () => {
+  const image = { data: Uint8Array.from([10, 10, 10, 20, 20, 20, 30, 30, 30, 40, 40, 40]), width: 2, height: 2 };
+  const level = [[0, 0], [1, 0]];
+  const red = (face) => Array.from(crop(image, face).data).filter((_, i) => i % 3 === 0);
+  assert.deepEqual(red({ x: 1, y: 0, side: 2, eyes: level }), [20, 20, 40, 40]);
+  assert.deepEqual(red({ x: 0, y: 0, side: 2, eyes: [[1, 0], [1, 1]] }), [20, 40, 10, 30]); // a quarter turn
+});
+
+test("a photo is covered by squares, and boxes of the same face are joined", () => {
+  assert.deepEqual(squares(800, 400, [1]), [[0, -200, 800]]);
+  assert.deepEqual(squares(800, 400, [2, 4]), [[0, 0, 400], [200, 0, 400], [400, 0, 400]]);
+  const box = { x: 0, y: 0, width: 10, height: 10, score: 0.9, eyes: [[3, 3], [7, 3]] };
+  assert.equal(merge([box, { ...box, x: 1 }, { ...box, x: 50 }]).length, 2);
+});
+
+test("probabilities are calibrated, and a doubtful answer is unsure", () => {
+  const sharper = calibrate([0.6, 0.4], 0.5);
+  assert.ok(Math.abs(sharper[0] - 0.36 / 0.52) < 1e-9);
+  const metadata = { class_names: ["sad", "happy"], unsure_below: 0.65 };
+  assert.equal(answerOf([0.4, 0.6], metadata).emotion, "unsure");
+  assert.equal(answerOf([0.3, 0.7], metadata).emotion, "happy");
+});
