@@ -42,7 +42,8 @@ def predict_video(
     Raises:
         FileNotFoundError, ValueError: there is no such file, or it holds no frame that can be read.
     """
-    columns = ["frame", "seconds", "face", *BOX, "emotion", "smoothed", "confidence", *classifier.class_names]
+    columns = {"frame": int, "seconds": float, **dict.fromkeys(("face", *BOX), "Int64"), "emotion": object,
+               "smoothed": object, **dict.fromkeys(("confidence", *classifier.class_names), float)}  # fmt: skip
     rows, tables, tracks, writer = [], [], Tracks(), None
     for number, seconds, frame in frames(file):
         if number % every == 0:
@@ -115,7 +116,7 @@ def predict_frame(
     classifier: Classifier, frame: np.ndarray, tracks: Tracks, seconds: float, unsure_below: float = 0.0
 ) -> list[dict]:
     """Return a row per face of one frame, uint8, H x W x 3, RGB; `tracks` remembers the frames before."""
-    found = find_faces(frame, largest=SEARCHED)
+    found = find_faces(frame, largest=SEARCHED, turns=(0,))
     if not found:
         return []
     each = classifier.probabilities([classifier.resize(crop(frame, face)) for face in found])
@@ -151,8 +152,8 @@ def video_writer(target: str | Path, rate: float, shape: tuple) -> cv2.VideoWrit
     return writer
 
 
-def _table(rows: list[dict], columns: list[str]) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(("face", *BOX), "Int64"))
+def _table(rows: list[dict], columns: dict) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=list(columns)).astype(columns)
 
 
 def _rate(video: cv2.VideoCapture) -> float:
