@@ -38,7 +38,8 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("--data", help=DATA_HELP.format("the one it was trained on"))
 
     add = command(predict, "predict the emotion of each face")
-    add.add_argument("paths", nargs="+", metavar="PATH", help="an image, a folder with all in it, or a video")
+    add.add_argument("paths", nargs="*", metavar="PATH", help="an image, a folder with all in it, or a video")
+    add.add_argument("--camera", action="store_true", help="show the camera's live picture; --annotate records it")
     add.add_argument("--every", type=int, default=1, metavar="N", help="of a video, look at every Nth frame")
     add.add_argument("--model", metavar="NAME_OR_FILE", help=f"{MODEL_HELP}; default: as in README")
     add.add_argument("--classes", metavar="A,B,…", help="class names of a file that holds none, in order")
@@ -160,11 +161,15 @@ def predict(options: argparse.Namespace) -> int:
     from emotions import predict
     from emotions.models.files import DEFAULT
     from emotions.predict.boxes import save_copy
-    from emotions.predict.inputs import single_images
-    from emotions.predict.video import SUFFIXES as VIDEOS
+    from emotions.predict.inputs import VIDEOS, single_images
 
+    if options.camera == bool(options.paths):
+        raise ValueError("Give files and folders, or --camera.")
     classifier = predict.load(options.model or DEFAULT, options.classes and options.classes.split(","))
-    if any(Path(path).suffix.lower() in VIDEOS for path in options.paths):
+    if options.camera:
+        recording = Path(options.annotate) / "camera.annotated.mp4" if options.annotate else ""
+        return predict.watch(classifier, recording, options.unsure_below)
+    if all(Path(path).suffix.lower() in VIDEOS for path in options.paths):
         return predict_videos(classifier, options)
     names = [name for name, _ in single_images(options.paths)]
     base = os.path.commonpath([Path(name).expanduser().parent.resolve() for name in names]) if options.annotate else ""
@@ -183,7 +188,10 @@ def predict(options: argparse.Namespace) -> int:
     elif options.annotate:
         print(f"Copies of {table['image'][~failed].nunique()} images are in {options.annotate}.")
     elif not failed.all():
-        print(table[~failed].drop(columns=["detected", "error"]).to_string(index=False, float_format="{:.2f}".format))
+        shown = table[~failed].drop(columns=["detected", "note", "error"])
+        print(shown.to_string(index=False, float_format="{:.2f}".format))
+    for image, note in table[["image", "note"]].dropna().drop_duplicates().itertuples(index=False):
+        print(f"emotions: {image}: {note}", file=sys.stderr)
     for error in table["error"][failed]:
         print(f"emotions: {error}", file=sys.stderr)
     return int(failed.any())
@@ -193,15 +201,20 @@ def predict_videos(classifier, options: argparse.Namespace) -> int:
     """Say which emotion each face of a video shows, frame by frame. Exit status 1: some videos failed."""
     from emotions.predict.video import predict_video
 
+    if options.no_faces:
+        raise ValueError("--no-faces is for images: in a video faces are always searched for.")
     failed = 0
     for path in options.paths:
         copy = str(Path(options.annotate) / f"{Path(path).name}.annotated.mp4") if options.annotate else ""
         try:
-            table = predict_video(classifier, path, max(1, options.every), copy)
+            table = predict_video(classifier, path, max(1, options.every), copy, options.unsure_below)
         except (OSError, ValueError) as reason:
             failed = 1
             print(f"emotions: {reason}", file=sys.stderr)
             continue
+        if table["face"].isna().all():
+            failed = 1
+            print(f"emotions: No face was detected in {path}.", file=sys.stderr)
         if options.json:
             print(table.to_json(orient="records", double_precision=5))
         else:

@@ -1,11 +1,18 @@
 """A classifier on videos that the tests draw: rows match frames, faces keep their numbers, bad files get a sentence."""
 
+import json
+import re
+import wave
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 from skimage import data
 
 from emotions import cli, predict
+from emotions.predict import camera, video
 from emotions.predict.faces import Face
 from emotions.predict.video import Tracks, frames
 
@@ -64,6 +71,96 @@ def test_a_truncated_video_gets_one_sentence(clip, classifier, tmp_path):
     (tmp_path / "cut.mp4").write_bytes(clip.read_bytes()[:3000])
     with pytest.raises(ValueError, match="is damaged"):
         predict.predict_video(classifier, tmp_path / "cut.mp4")
+
+
+def test_a_video_that_ends_early_is_used_as_far_as_it_goes_and_a_sentence_says_so(classifier, tmp_path, capfd):
+    writer = cv2.VideoWriter(str(tmp_path / "cut.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10, (320, 240))
+    for number in range(40):
+        writer.write(np.full((240, 320, 3), 5 * number, np.uint8))
+    writer.release()
+    whole = (tmp_path / "cut.avi").read_bytes()
+    (tmp_path / "cut.avi").write_bytes(whole[: len(whole) // 2])
+    table = predict.predict_video(classifier, tmp_path / "cut.avi")
+    out, err = capfd.readouterr()
+    assert 5 < len(table) < 35 and out == ""
+    assert re.fullmatch(rf".*cut\.avi ends after {len(table)} of 40 frames: it is truncated\.", err.splitlines()[-1])
+
+
+def test_a_video_with_sound_alone_gets_one_sentence_without_native_messages(classifier, tmp_path, capfd):
+    with wave.open(str(tmp_path / "sound.wav"), "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", ""))
+        sound.writeframes(bytes(8000))
+    (tmp_path / "sound.wav").rename(tmp_path / "sound.mp4")
+    for content in (None, b"", b"not a video" * 50):
+        if content is not None:
+            (tmp_path / "sound.mp4").write_bytes(content)
+        capfd.readouterr()
+        with pytest.raises(ValueError, match="has no frame that can be read"):
+            predict.predict_video(classifier, tmp_path / "sound.mp4")
+        assert capfd.readouterr().err == ""
+
+
+def test_a_video_without_a_face_has_its_rows_and_a_sentence(clip, tmp_path, capsys):
+    writer = cv2.VideoWriter(str(tmp_path / "wall.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), 10, (320, 240))
+    for _ in range(3):
+        writer.write(np.full((240, 320, 3), 120, np.uint8))
+    writer.release()
+    assert cli.main(["predict", str(tmp_path / "wall.mp4"), "--json"]) == 1
+    out, err = capsys.readouterr()
+    assert [row["frame"] for row in json.loads(out)] == [0, 1, 2] and "No face was detected in" in err
+
+
+def test_long_videos_have_the_same_rows_and_low_confidence_is_unsure(clip, classifier, monkeypatch):
+    table = predict.predict_video(classifier, clip, 3)
+    monkeypatch.setattr(video, "ROWS", 2)
+    pd.testing.assert_frame_equal(predict.predict_video(classifier, clip, 3), table)
+    unsure = predict.predict_video(classifier, clip, 3, unsure_below=1.0)
+    assert set(unsure["emotion"].dropna()) == set(unsure["smoothed"].dropna()) == {"unsure"}
+
+
+# The camera's live picture
+
+
+class Camera:
+    """Shows the same frame five times."""
+
+    def __init__(self, frame):
+        self.frame, self.left = frame, 5
+
+    def read(self):
+        self.left -= 1
+        return self.left >= 0, self.frame
+
+    def release(self):
+        pass
+
+
+def test_the_live_picture_shows_boxes_and_is_recorded(clip, classifier, tmp_path, monkeypatch):
+    frame = next(frames(clip))[2][..., ::-1]
+    shown = []
+    monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:     QT5")
+    monkeypatch.setattr(cv2, "imshow", lambda name, picture: shown.append(picture))
+    monkeypatch.setattr(cv2, "destroyAllWindows", lambda: None)
+    monkeypatch.setattr(cv2, "waitKey", lambda wait: ord("q") if len(shown) == 3 else -1)
+    camera_was = cv2.VideoCapture
+    monkeypatch.setattr(cv2, "VideoCapture", lambda number: Camera(frame))
+    camera.watch(classifier, tmp_path / "copies" / "camera.mp4")
+    monkeypatch.setattr(cv2, "VideoCapture", camera_was)
+    assert len(shown) == 3 and shown[0].shape == frame.shape and np.abs(shown[0].astype(int) - frame).max() > 100
+    recorded = [picture for *_, picture in frames(tmp_path / "copies" / "camera.mp4")]
+    assert recorded and recorded[0].shape == frame.shape
+    monkeypatch.setattr(cv2, "VideoCapture", lambda number: SimpleNamespace(read=lambda: (False, None), release=list))
+    with pytest.raises(ValueError, match="No image came from a camera"):
+        camera.watch(classifier)
+
+
+def test_without_windows_the_camera_is_one_sentence(capsys, monkeypatch):
+    monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:      NONE")
+    assert cli.main(["predict", "--camera"]) == 2
+    assert "shows no windows" in (said := capsys.readouterr().err) and "web/" in said and said.count("\n") == 1
+    for arguments in (["predict"], ["predict", "a.jpg", "--camera"]):
+        assert cli.main(arguments) == 2
+        assert "Give files and folders, or --camera." in capsys.readouterr().err
 
 
 def test_numbers_follow_faces_and_smoothing_is_slow():

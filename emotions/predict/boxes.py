@@ -25,7 +25,7 @@ def annotate(image, faces: pd.DataFrame) -> np.ndarray:
         uint8, H x W x 3, RGB; at most 1600 pixels on the longer side.
     """
     ((_, source),) = inputs.single_images(image)
-    pixels, shape = inputs.read(source)
+    pixels, shape, _ = inputs.read(source)
     larger = max(1, -(-SMALLEST // min(pixels.shape[:2])))
     canvas = Image.fromarray(pixels).resize((larger * pixels.shape[1], larger * pixels.shape[0]))
     scale, line = canvas.width / shape[1], max(2, max(canvas.size) // 400)

@@ -1,14 +1,21 @@
-"""Take one image with a camera: the browser's on Colab, otherwise the machine's."""
+"""Take one image with a camera, the browser's on Colab, otherwise the machine's; or watch its live picture."""
 
 from __future__ import annotations
 
 import base64
+import re
 import sys
+import time
+from pathlib import Path
 
 import cv2
 import numpy as np
 
 from emotions.data.images import decode
+from emotions.predict.classifier import Classifier
+from emotions.predict.video import Tracks, drawn, predict_frame, video_writer
+
+RECORDED = 10  # frames per second of a recording: about what two cores keep up with
 
 TAKE_IMAGE = """
 (async () => {
@@ -31,6 +38,42 @@ def capture() -> np.ndarray | None:
         print("No image came from a camera: there is none, it is in use, or this code runs on another machine than "
               "yours. Take a photo with your phone instead and give its file.")  # fmt: skip
     return image
+
+
+def watch(classifier: Classifier, recording: str | Path = "", unsure_below: float = 0.0) -> None:
+    """Show the camera's live picture with emotions and frames per second, until q or Escape is pressed.
+
+    Args:
+        recording: an .mp4 file to which the picture is written.
+
+    Raises:
+        ValueError: OpenCV has no windows here, or there is no camera.
+    """
+    if re.search(r"GUI: *NONE", cv2.getBuildInformation()):
+        raise ValueError("This OpenCV shows no windows: put opencv-python in the place of opencv-python-headless, or "
+                         "use the page in web/, which shows the camera in a browser.")  # fmt: skip
+    camera, tracks, writer, written = cv2.VideoCapture(0), Tracks(), None, 0
+    start = before = time.monotonic()
+    while (read := camera.read())[0]:
+        now = time.monotonic()
+        frame = read[1][..., ::-1]  # OpenCV's order is BGR
+        shown = drawn(frame, predict_frame(classifier, frame, tracks, now - start, unsure_below))[..., ::-1].copy()
+        rate, before = 1 / max(1e-3, now - before), now
+        cv2.putText(shown, f"{rate:.1f} frames per second, q quits", (8, 22), cv2.FONT_HERSHEY_PLAIN, 1.2, (255,) * 3)
+        cv2.imshow("emotions", shown)
+        if recording:
+            writer = writer or video_writer(recording, RECORDED, shown.shape)
+            while written <= RECORDED * (now - start):  # so that it plays as fast as it was
+                writer.write(shown)
+                written += 1
+        if cv2.waitKey(1) & 0xFF in (ord("q"), 27):
+            break
+    camera.release()
+    cv2.destroyAllWindows()
+    if writer:
+        writer.release()
+    if not read[0]:
+        raise ValueError("No image came from a camera: there is none, or it is in use.")
 
 
 def _from_browser() -> np.ndarray | None:

