@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 import wave
 from types import SimpleNamespace
 
@@ -139,6 +140,7 @@ def test_the_live_picture_shows_boxes_and_is_recorded(clip, classifier, tmp_path
     frame = next(frames(clip))[2][..., ::-1]
     shown = []
     monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:     QT5")
+    monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.setattr(cv2, "imshow", lambda name, picture: shown.append(picture))
     monkeypatch.setattr(cv2, "destroyAllWindows", lambda: None)
     monkeypatch.setattr(cv2, "waitKey", lambda wait: ord("q") if len(shown) == 3 else -1)
@@ -154,8 +156,12 @@ def test_the_live_picture_shows_boxes_and_is_recorded(clip, classifier, tmp_path
         camera.watch(classifier)
 
 
-def test_without_windows_the_camera_is_one_sentence(capsys, monkeypatch):
-    monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:      NONE")
+@pytest.mark.parametrize(("build", "screen"), [("NONE", ":0"), ("QT5", "")])
+def test_without_windows_the_camera_is_one_sentence(capsys, monkeypatch, build, screen):
+    monkeypatch.setattr(cv2, "getBuildInformation", lambda: f"  GUI:      {build}")
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setenv("DISPLAY", screen) if screen else monkeypatch.delenv("DISPLAY", raising=False)
     assert cli.main(["predict", "--camera"]) == 2
     assert "shows no windows" in (said := capsys.readouterr().err) and "web/" in said and said.count("\n") == 1
     for arguments in (["predict"], ["predict", "a.jpg", "--camera"]):

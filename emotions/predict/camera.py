@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
 import sys
 import time
@@ -49,9 +50,10 @@ def watch(classifier: Classifier, recording: str | Path = "", unsure_below: floa
     Raises:
         ValueError: OpenCV has no windows here, or there is no camera.
     """
-    if re.search(r"GUI: *NONE", cv2.getBuildInformation()):
-        raise ValueError("This OpenCV shows no windows: put opencv-python in the place of opencv-python-headless, or "
-                         "use the page in web/, which shows the camera in a browser.")  # fmt: skip
+    screen = sys.platform != "linux" or {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ)  # without one, Qt aborts
+    if not screen or re.search(r"GUI: *NONE", cv2.getBuildInformation()):
+        raise ValueError("OpenCV shows no windows here: it needs a screen, and opencv-python in the place of "
+                         "opencv-python-headless. The page in web/ shows the camera in a browser.")  # fmt: skip
     camera, tracks, writer, written = cv2.VideoCapture(0), Tracks(), None, 0
     start = before = time.monotonic()
     while (read := camera.read())[0]:
