@@ -55,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("--to", choices=("onnx", "litert"), default="litert")
     add.add_argument("--precision", choices=("float32", "float16", "int8"), default="float32", help="of the weights")
     add.add_argument("--folder", default=".", help="where the file goes; default: the current one")
-    add.add_argument("--table", action="store_true", help="all models in all forms, compared: results/exports.csv")
+    add.add_argument("--table", action="store_true", help="all models in all forms, compared: results/exports.md")
 
     add = command(leaderboard, "compute leaderboards, ensembles and model cards anew")
     add.add_argument("--check", action="store_true", help="write nothing; exit status 1 if a file is out of date")
@@ -229,9 +229,7 @@ def export(options: argparse.Namespace) -> int:
     from emotions.predict import export as exports
 
     if options.table:
-        table = exports.table(files.home() / "models")
-        files.write(files.home() / "results" / "exports.csv", table.to_csv(index=False, float_format="%.4g"))
-        print(table.to_string(index=False, float_format="{:.3g}".format))
+        print(exports.write_table(files.home()))
         return 0
     row = exports.export(options.model, options.to, options.precision, options.folder)
     accuracy = "" if row["accuracy"] is None else f", accuracy {row['accuracy']:.3f}"

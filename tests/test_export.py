@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 from keras import layers
 from synthetic_runs import save_model
@@ -66,6 +67,35 @@ def test_a_sequential_model_loses_its_resizing_too(tmp_path):
                               layers.Dense(3, activation="softmax")])  # fmt: skip
     save_model(model, tmp_path / "sequential.keras", {"class_names": NAMES, "dataset": "nowhere", "model": "a"})
     assert export.export(tmp_path / "sequential.keras", "litert", folder=tmp_path)["difference"] <= 1e-4
+
+
+def test_gelu_can_be_exported(tmp_path):
+    """The Vision Transformers need it, and TensorFlow computes it with an operation that tf2onnx does not know."""
+    model = keras.Sequential([keras.Input((16, 16, 3)), layers.Conv2D(4, 3, activation="gelu"),
+                              layers.GlobalAveragePooling2D(), layers.Dense(3, activation="softmax")])  # fmt: skip
+    save_model(model, tmp_path / "gelu.keras", {"class_names": NAMES, "dataset": "nowhere", "model": "a"})
+    assert export.export(tmp_path / "gelu.keras", "onnx", folder=tmp_path)["difference"] <= 1e-4
+
+
+def test_a_model_that_cannot_be_converted_is_one_sentence(tmp_path, capfd):
+    image = keras.Input((16, 16, 3))
+    outside = keras.ops.image.resize(image, (8, 8), antialias=True)  # no built-in operator
+    model = keras.Model(image, layers.Dense(3, activation="softmax")(layers.Flatten()(outside)))
+    save_model(model, tmp_path / "resizing.keras", {"class_names": NAMES, "dataset": "nowhere", "model": "a"})
+    assert cli.main(["export", str(tmp_path / "resizing.keras"), "--to", "litert", "--folder", str(tmp_path)]) == 2
+    assert "resizing.tflite was not written: LiteRT cannot hold this model" in capfd.readouterr().err
+    assert not (tmp_path / "resizing.tflite").exists()
+
+
+def test_the_table_holds_every_form_of_every_model_and_says_what_was_refused(model, tmp_path, monkeypatch):
+    (tmp_path / "models").mkdir()
+    (tmp_path / "results").mkdir()
+    (tmp_path / "models" / model.name).write_bytes(model.read_bytes())
+    monkeypatch.setitem(export.TOLERANCES, "int8", -1.0)
+    text = export.write_table(tmp_path).read_text()
+    rows = pd.read_csv(tmp_path / "results" / "exports.csv")
+    assert len(rows) == 7 and text.count("| small |") == 7 and text.count("| refused |") == 2
+    assert rows["refused"].notna().tolist() == (rows["precision"] == "int8").tolist()
 
 
 def test_the_command_says_what_it_wrote(model, tmp_path, capsys):

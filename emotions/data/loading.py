@@ -96,6 +96,12 @@ def _what_it_can_tell(count: int) -> str:
             f"{100 * low:.0f} to {100 * high:.0f} %.")
 
 
+def at_hand(name: str) -> bool:
+    """Tell whether a known data set is drawn, or lies in one of the `places`: loading it downloads nothing."""
+    source = SOURCES.get(name)
+    return source is not None and (not source.patterns or any(candidates(p, source.patterns) for p in places()))
+
+
 def place_of(name: str) -> tuple[str, Path | None]:
     """Return the name that a data set goes by, and of a path or "folder:PATH" also where it is.
 

@@ -22,17 +22,26 @@ import numpy as np
 import pandas as pd
 from keras import layers
 from PIL import Image
+from tqdm import tqdm
 
-from emotions import backend
-from emotions.data import load, synthetic
+from emotions import backend, files
+from emotions.data import loading, synthetic
+from emotions.evaluation import cards
 from emotions.models.files import CARD
 from emotions.predict import classifier as classifiers
+from emotions.predict import inputs
 
 FORMATS = {"onnx": "ONNX", "litert": "LiteRT"}
 SUFFIXES = {"onnx": ".onnx", "litert": ".tflite"}
 TOLERANCES = {"float32": 1e-4, "float16": 1e-2, "int8": 1e-2}  # largest difference of a probability
 COMPARED = 256  # images on which an exported file is compared with the Keras model
 BATCHES = (1, 32)  # batch sizes at which it is
+TEXT = """# Exported models
+
+Written by `python -m emotions export --table`. The largest difference of a probability from the Keras model's is over
+256 validation images, at batch sizes 1 and 32; a file is refused above 1e-4 (float32) or 1e-2 (float16, int8). ms: one
+face alone, the fastest of 30, without resizing; {}. A `.keras` file holds float16 weights and computes in float32.
+"""
 COVERAGE = 0.9  # "unsure" below the confidence that this share of the validation images reaches
 
 
@@ -51,7 +60,7 @@ def export(model: str | Path, to: str, precision: str = "float32", folder: str |
         validation, if the model's data set is at hand; `ms` for one image alone.
 
     Raises:
-        ValueError: the file would not agree, or the backend is not TensorFlow.
+        ValueError: the file would not agree, the model cannot be converted, or the backend is not TensorFlow.
     """
     if backend.name() != "tensorflow":
         raise ValueError(f"Models are exported under TensorFlow, not {backend.name()}: set KERAS_BACKEND=tensorflow.")
@@ -61,9 +70,13 @@ def export(model: str | Path, to: str, precision: str = "float32", folder: str |
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
         file = Path(temporary) / target.name
-        _CONVERT[to](at_fixed_size(loaded), precision, file)
-        _ADD_METADATA[to](file, metadata(loaded, precision))
-        run = runner(file)
+        try:
+            _CONVERT[to](at_fixed_size(loaded), precision, file)
+            _ADD_METADATA[to](file, metadata(loaded, precision))
+            run = runner(file)
+        except Exception as reason:  # converters and runtimes raise nearly anything
+            raise ValueError(f"{target.name} was not written: {FORMATS[to]} cannot hold this model "
+                             f"({inputs.first_sentence(reason)}).") from reason  # fmt: skip
         images, labels, words = faces_for(loaded)
         difference = _difference(loaded, run, images[:COMPARED])
         if not difference <= TOLERANCES[precision]:  # in this form NaN is no agreement
@@ -152,11 +165,7 @@ def faces_for(loaded: classifiers.Classifier) -> tuple[np.ndarray, np.ndarray | 
     They are the validation images of its data set; where that is not at hand, drawn faces, without labels.
     """
     name = loaded.card.get("dataset", "synthetic")
-    try:
-        faces = load(name)
-    except (FileNotFoundError, ValueError):  # not at hand, or a folder that was elsewhere
-        faces = None
-    if faces and faces.class_names == loaded.class_names:
+    if loading.at_hand(name) and (faces := loading.load(name)).class_names == loaded.class_names:
         return faces.validation.images, faces.validation.labels, f"validation images of {name}"
     labels = np.arange(COMPARED) % len(synthetic.CLASS_NAMES)
     return synthetic.render(labels, size=64), None, "drawn faces"
@@ -197,21 +206,40 @@ def _measure(loaded: classifiers.Classifier, run, images: np.ndarray, labels: np
 
 
 def table(folder: Path) -> pd.DataFrame:
-    """Export every model of `folder` in every way, and return a row for each file, and for the Keras model."""
+    """Export every model of `folder` in every way, and return a row for each file, and for the Keras model.
+
+    Returns:
+        model, format, precision; then what `export` returns; and `refused`, why there is no such file.
+    """
     rows = []
-    for model in sorted(folder.glob("*.keras")):
+    for model in tqdm(sorted(folder.glob("*.keras")), unit="model"):
         loaded = classifiers.load(model)
         own = {"model": model.stem, "format": "Keras", "precision": "float32", "mb": model.stat().st_size / 1e6}
         images, labels, _ = faces_for(loaded)
-        rows.append({**own, "difference": 0.0, **_measure(loaded, loaded.model.predict_on_batch, images, labels)})
-        for to, precision in itertools.product(SUFFIXES, TOLERANCES):
+        rows.append({**own, **_measure(loaded, loaded.model.predict_on_batch, images, labels)})
+        for to, precision in itertools.product(FORMATS, TOLERANCES):
             row = {"model": model.stem, "format": FORMATS[to], "precision": precision}
             with tempfile.TemporaryDirectory() as temporary:
                 try:
                     rows.append({**row, **export(model, to, precision, temporary)})
                 except ValueError as reason:
                     rows.append({**row, "refused": str(reason)})
-    return pd.DataFrame(rows).drop(columns=["file", "images"])
+    columns = ["model", "format", "precision", "mb", "difference", "accuracy", "ms", "refused"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def write_table(home: Path) -> Path:
+    """Write the `table` of models/ as results/exports.csv and, for people, results/exports.md; return the latter."""
+    rows, file = table(home / "models"), home / "results" / "exports.md"
+    files.write(file.with_suffix(".csv"), rows.to_csv(index=False, float_format="%.4g", lineterminator="\n"))
+    shown = rows[["format", "precision"]].set_index(rows["model"].rename("Model"))
+    forms = {"mb": "{:.1f}", "difference": "{:.0e}", "accuracy": "{:.1%}", "ms": "{:.1f}"}
+    for name, form in forms.items():
+        shown[name] = [form.format(number).replace("%", " %") if number == number else "" for number in rows[name]]
+    shown.loc[rows["refused"].notna().to_numpy(), "difference"] = "refused"
+    shown.columns = ["Format", "Precision", "MB", "Largest difference", "Validation accuracy", "ms"]
+    files.write(file, f"{TEXT.format(backend.hardware())}\n{cards.markdown_table(shown)}\n")
+    return file
 
 
 def _to_onnx(model: keras.Model, precision: str, file: Path) -> None:
@@ -220,12 +248,29 @@ def _to_onnx(model: keras.Model, precision: str, file: Path) -> None:
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     with warnings.catch_warnings(action="ignore"):  # of tf2onnx, about NumPy's names
+        _know_erfc()
         image = keras.InputSpec(shape=model.input_shape, dtype="float32", name="image")
         model.export(file, format="onnx", verbose=False, input_signature=[image])
     if precision == "float16":
         onnx.save(convert_float_to_float16(onnx.load(file), keep_io_types=True), file)
     if precision == "int8":
         quantize_dynamic(file, file, per_channel=True, weight_type=QuantType.QInt8)
+
+
+def _know_erfc() -> None:
+    """Teach tf2onnx the operation in TensorFlow's GELU that it lacks: erfc(x) = 1 - erf(x)."""
+    from tf2onnx.handler import tf_op
+
+    @tf_op("Erfc")
+    class Erfc:
+        @classmethod
+        def version_9(cls, graph, node, **_):
+            output, options = node.output[0], {"dtypes": [graph.get_dtype(node.output[0])]}
+            options["shapes"] = [graph.get_shape(output)]
+            graph.remove_node(node.name)
+            erf = graph.make_node("Erf", node.input, **options)
+            one = graph.make_const(f"{node.name}/one", np.float32(1))
+            graph.make_node("Sub", [one.output[0], erf.output[0]], outputs=[output], **options)
 
 
 def _to_litert(model: keras.Model, precision: str, file: Path) -> None:
