@@ -39,8 +39,9 @@ BATCHES = (1, 32)  # batch sizes at which it is
 TEXT = """# Exported models
 
 Written by `python -m emotions export --table`. The largest difference of a probability from the Keras model's is over
-256 validation images, at batch sizes 1 and 32; a file is refused above 1e-4 (float32) or 1e-2 (float16, int8). ms: one
-face alone, the fastest of 30, without resizing; {}. A `.keras` file holds float16 weights and computes in float32.
+256 validation images, at batch sizes 1 and 32; a file is refused above 1e-4 (float32) or 1e-2 (float16, int8), and
+exports.csv says by how much it differs. ms: one face alone, the fastest of 30, without resizing; {}. A
+`.keras` file holds float16 weights and computes in float32.
 """
 COVERAGE = 0.9  # "unsure" below the confidence that this share of the validation images reaches
 
