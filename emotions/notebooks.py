@@ -19,6 +19,8 @@ from emotions import files
 from emotions.notebook import native_messages_off
 
 KEPT_METADATA = ("kernelspec", "language_info")
+THUMBNAIL = (320, 200)  # pixels
+COLAB = "https://colab.research.google.com/github"
 QUICK_HOME = files.REPOSITORY / "build" / "quick"
 
 
@@ -108,6 +110,7 @@ def execute(path: Path, values: dict, quick: bool = False, in_place: bool = Fals
     tidy(output)
     if in_place:
         output.replace(path)
+        save_thumbnail(path, files.REPOSITORY / "results" / "thumbnails")
         return path
     return output
 
@@ -155,6 +158,35 @@ def tidy(path: Path) -> None:
             if png := output.get("data", {}).pop("image/png", None):
                 output["data"] |= lighter("".join(png))
     files.write(path, json.dumps(book, indent=1, ensure_ascii=False) + "\n")
+
+
+def save_thumbnail(path: Path, folder: Path) -> None:
+    """Save the first image of a notebook's cell tagged "thumbnail" as `<number>.png`, 320 x 200 pixels."""
+    from PIL import Image, ImageOps
+
+    cell = next(cell for cell in files.read_json(path)["cells"] if "thumbnail" in cell["metadata"].get("tags", ()))
+    shown = [item for output in cell["outputs"] for item in output.get("data", {}).items()]
+    coded = next(data for kind, data in shown if kind.startswith("image/"))
+    image = Image.open(io.BytesIO(base64.b64decode("".join(coded)))).convert("RGB")
+    folder.mkdir(parents=True, exist_ok=True)
+    ImageOps.pad(image, THUMBNAIL, color="white").quantize(128).save(folder / f"{path.name[:2]}.png", optimize=True)
+
+
+def gallery(home: Path, columns: int = 4) -> str:
+    """Return README's table of the notebooks: a thumbnail, the title and, where CITATION.cff names the repository's
+    address as `repository-code`, a link that opens the notebook in Colab."""
+    address = re.search(r"^repository-code: .*github\.com/([\w.-]+/[\w.-]+)", (home / "CITATION.cff").read_text(), re.M)
+    cells = []
+    for path in sorted((home / "notebooks").glob("*.ipynb")):
+        title = "".join(files.read_json(path)["cells"][0]["source"]).split("\n")[0].removeprefix("# ")
+        link = f"notebooks/{path.name}"
+        image = f'<img src="results/thumbnails/{path.name[:2]}.png" alt="" width="200">'
+        colab = f" · [Colab]({COLAB}/{address[1]}/blob/main/{link})" if address else ""
+        cells.append(f"[{image}]({link})<br>[{title}]({link}){colab}")
+    cells += [""] * (-len(cells) % columns)
+    rows = [cells[i : i + columns] for i in range(0, len(cells), columns)]
+    lines = [[" "] * columns, [":---:"] * columns, *rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in lines) + "\n"
 
 
 def without_progress(output: dict) -> dict | None:

@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from emotions import files, runs
+from emotions import files, notebooks, runs
 from emotions.data.variants import learned_copies
 from emotions.evaluation import cards, comparison, ensembles, protocols, published
 from emotions.evaluation.baseline import NAME as BASELINE
@@ -225,6 +225,8 @@ def contents(home: Path, saved: dict[Path, str | dict]) -> dict[Path, str]:
         parts[f"leaderboard:{dataset}/best"] = best(dataset, board)
     if set(protocols.DATASETS.values()) <= set(datasets(home)):
         parts["leaderboard:human-emotions/protocols"] = protocols.markdown(home)
+    if (home / "notebooks").exists():
+        parts["notebooks"] = notebooks.gallery(home)
     if (readme := home / "README.md").exists():
         texts[readme] = fill(readme.read_text(encoding="utf-8"), parts)
     return texts
