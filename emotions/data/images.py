@@ -27,17 +27,18 @@ SHARES = 16  # into which work is cut for threads: enough that none idles while 
 
 class Store:
     """The files of a folder or of a zip archive, read in place: nothing is unpacked, so nothing can land elsewhere.
-    `closed` names the folders in it that cannot be read."""
+    `closed` names the folders in it that cannot be read, `outside` the members of an archive that lead out of it."""
 
     def __init__(self, path: str | Path):
-        self.path, self.closed = Path(path), []
+        self.path, self.closed, self.outside = Path(path), [], []
         if self.path.is_dir():
             names = list(self._walk())
         elif zipfile.is_zipfile(self.path):
             self._written = {name.replace("\\", "/"): name for name in self._zip.namelist()}  # Windows' zips have \
             names = [name for name in self._written if not name.startswith("/") and ".." not in name.split("/")]
+            self.outside = sorted(set(self._written) - set(names))
             if self._written and not names:
-                raise ValueError(f"All names in {self.path} lead out of it, such as {next(iter(self._written))}.")
+                raise ValueError(f"All names in {self.path} lead out of it, such as {self.outside[0]}.")
         else:
             raise ValueError(f"{self.path} is neither a folder nor a zip archive.")
         names = [name for name in sorted(names) if not HIDDEN.search(name)]
