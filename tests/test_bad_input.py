@@ -176,7 +176,7 @@ def shade(value: float, kind, folder: Path) -> Path:
 
 
 UNREADABLE = r"\S+ cannot be read as an image: "
-CUT = UNREADABLE + r"(it is not an image, or its format is unknown|[^.]*truncated[^.]*)\."
+CUT = UNREADABLE + r"(it is not an image, or its format is unknown|[^.]*[Tt]runcated[^.]*)\."
 LOOP = UNREADABLE + r"Too many levels of symbolic links\."
 RANGE = r"its values range from {0} to {0}, not from 0 to 1 or from 0 to 255\."
 SIZE = (48, 48)
