@@ -125,8 +125,8 @@ def run(options: argparse.Namespace) -> None:
         return
     notebooks.run_all(paths, values, options.quick, options.in_place)
     if options.quick:
-        os.environ["EMOTIONS_HOME"] = str(notebooks.QUICK_HOME)
-        leaderboard(argparse.Namespace(check=False))
+        with notebooks.environment_variables({"EMOTIONS_HOME": str(notebooks.QUICK_HOME)}):
+            leaderboard(argparse.Namespace(check=False))
         print(f"To look at: {notebooks.files.REPOSITORY / 'build' / 'notebooks'}")
         print("Next, on real data (data/README.md): python -m emotions run 02 --set TRAIN=True")
 

@@ -54,6 +54,12 @@ def test_a_run_records_its_ancestors(base, faces):
     assert "ancestors" not in runs.start("compact", faces).facts
 
 
+def test_weights_from_elsewhere_have_no_ancestors(faces, tmp_path):
+    (tmp_path / "vit-tiny").mkdir()  # a checkpoint of Hugging Face is a folder
+    run = runs.start("compact", faces, weights=tmp_path / "vit-tiny")
+    assert run.facts["weights"] == "vit-tiny" and "ancestors" not in run.facts
+
+
 def test_mirrored_and_resized_copies_are_found(faces):
     test, train = faces.test.images[:20], np.array(faces.train.images[:50])
     train[7], train[9] = test[3], test[5][:, ::-1]

@@ -1,6 +1,7 @@
 """The leaderboard: computed from predictions, in order, and honest about what it does not know."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -115,13 +116,22 @@ def test_the_page_is_made_of_tables_that_name_their_numbers(made, page):
     labels = make_predictions().labels
     assert "300 images. Leak-free: the 270 of them" in page
     assert f"Majority-class baseline (*{CLASSES[np.bincount(labels).argmax()]}*): " in page
-    lenet = next(line for line in page.splitlines() if "(`lenet`)" in line)
+    lenet = next(line for line in page.splitlines() if "(`lenet`)" in line).replace("**", "")
     test = json.loads((made / f"results/{DATASET}/lenet/metrics.json").read_text())["test"]
     low, high = (100 * end for end in test["accuracy_interval"])
-    assert f"| {100 * test['accuracy']:.1f} % [{low:.1f}, {high:.1f}] |" in lenet
-    assert lenet.endswith(f"| {100 * test['macro_f1']:.1f} % | 1.23 M | 1,000 images, 64 px, 7 epochs |")
-    assert "| Champion, with duplicates (`champion-all`) |" in page
+    assert f"{100 * test['accuracy']:.1f} % [{low:.1f}, {high:.1f}] |" in lenet
+    assert lenet.endswith(f"| {100 * test['macro_f1']:.1f} % | 1.23 M; 1,000 images, 64 px, 7 epochs |")
+    assert re.search(r"\| Champion, with duplicates(, seed \d)? \(`champion-all`\) \|", page)
+    assert "| Lenet-s1, seed 1 (`lenet-s1`) |" in page
     assert "`lenet`, 2 seeds, mean ± standard deviation: accuracy " in page
+
+
+def test_the_best_value_of_each_column_is_bold(made, page):
+    ours = page.split("**Third-party")[0]
+    accuracies = {name: json.loads((made / f"results/{DATASET}/{name}/metrics.json").read_text())["test"]["accuracy"]
+                  for name in ("champion-all", "lenet", "lenet-s1", "logistic-regression")}
+    bold = {line.split("`")[1] for line in ours.splitlines() if "`) | **" in line}
+    assert bold == {name for name, share in accuracies.items() if share == max(accuracies.values())}
 
 
 def test_an_ensemble_of_an_unfinished_run_is_unfinished(home):

@@ -98,8 +98,9 @@ def for_people(run: Run, card: dict) -> str:
 
 
 def display_title(metrics: dict) -> str:
-    """Return a run's title in today's words: records hold "copies kept" for "with duplicates"."""
-    return metrics["title"].replace("copies kept", "with duplicates")
+    """Return a run's title with its seed, if that is not 0; records hold "copies kept" for "with duplicates"."""
+    seed = f", seed {metrics['seed']}" if metrics.get("seed") else ""
+    return metrics["title"].replace("copies kept", "with duplicates") + seed
 
 
 def unfinished(training: dict) -> bool:
@@ -110,7 +111,7 @@ def unfinished(training: dict) -> bool:
 
 def markdown_table(table: pd.DataFrame) -> str:
     """Return a table of text as Markdown, its index as the first column; numbers are aligned to the right."""
-    right = [table[name].str.contains(r"^[\d.]+(?: [%M]|$)").any() for name in table.columns]
+    right = [table[name].str.contains(r"^(?:\*\*)?[\d.]+(?: [%M]|$)(?!;)").any() for name in table.columns]
     rows = [[table.index.name, *table.columns], ["---", *("---:" if numbers else "---" for numbers in right)]]
     rows += [[str(name), *row] for name, row in zip(table.index, table.to_numpy().tolist(), strict=True)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)

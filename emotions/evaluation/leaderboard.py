@@ -108,14 +108,18 @@ def _trained_on(row: pd.Series) -> str:
     return ", ".join(facts) or "-"
 
 
+def _parameters(row: pd.Series) -> str:
+    return "" if pd.isna(row["parameters"]) else f"{row['parameters'] / 1e6:.2f} M; "
+
+
 COLUMNS = {
     "Model": lambda row: f"{row['title']} (`{row.name}`)",
     "Accuracy": lambda row: _interval(row, "accuracy"),
     "Leak-free accuracy": lambda row: _interval(row, "leak_free_accuracy"),
     "Macro F1": lambda row: percent(row["macro_f1"]),
-    "Parameters": lambda row: "-" if pd.isna(row["parameters"]) else f"{row['parameters'] / 1e6:.2f} M",
-    "Trained on": _trained_on,
+    "Parameters, training": lambda row: _parameters(row) + _trained_on(row),
 }
+SHARES = {"Accuracy": "accuracy", "Leak-free accuracy": "leak_free_accuracy", "Macro F1": "macro_f1"}
 
 
 def _display(board: pd.DataFrame) -> pd.DataFrame:
@@ -127,6 +131,16 @@ def _display(board: pd.DataFrame) -> pd.DataFrame:
 def side_by_side(chosen: Sequence[Run]) -> pd.DataFrame:
     """Return some runs of one data set as the leaderboard shows them, in the order given, as text."""
     return _display(table(run.metrics for run in chosen).loc[[run.name for run in chosen]])
+
+
+def _with_best_in_bold(rows: pd.DataFrame) -> str:
+    """Return a leaderboard as Markdown; the highest value of each column of shares is bold."""
+    texts = _display(rows)
+    for name, figure in SHARES.items():
+        if name in texts and len(texts) > 1:
+            best = rows[figure].to_numpy() == rows[figure].max()
+            texts[name] = np.where(best, "**" + texts[name].str.replace(" %", " %**", n=1), texts[name])
+    return cards.markdown_table(texts)
 
 
 def _render(name: str, **values) -> str:
@@ -146,7 +160,7 @@ def to_markdown(dataset: str, board: pd.DataFrame, first: dict | None = None, wi
         unfinished=board[board["unfinished"] & with_unfinished],
         seeds=comparison.over_seeds(ours, ["accuracy", "leak_free_accuracy", "macro_f1"]),
         published=elsewhere[elsewhere["models"] == ""].to_dict("records"),
-        table=lambda rows: cards.markdown_table(_display(rows)), points=comparison.points, verdict=comparison.verdict,
+        table=_with_best_in_bold, points=comparison.points, verdict=comparison.verdict,
     )
 
 

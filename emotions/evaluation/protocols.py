@@ -21,19 +21,33 @@ def table(home: Path) -> pd.DataFrame:
         indexed by "System", the highest leak-free accuracy first: "Published" is what others report for the system,
         or for the larger system that it stands in for, then with that one's name; "-" is what has no run.
     """
-    records = pd.DataFrame(
-        [{"name": name, "protocol": protocol, "metrics": run.metrics}
-         for protocol, dataset in DATASETS.items() for name, run in runs.all_of(dataset, home).items()
-         if _is_network(run.metrics)]
-    ).pivot(index="name", columns="protocol", values="metrics").reindex(columns=list(DATASETS))
     rows = {}
-    for name, row in records.iterrows():
+    for name, row in records(home).iterrows():
         metrics = row.dropna()
         system = f"{cards.display_title(metrics.iloc[0])} (`{name}`)"
         shares = {protocol: shown(each["test"], "accuracy") for protocol, each in metrics.items()}
         rows[system] = {"Published": _published(metrics.iloc[0]), **dict.fromkeys(DATASETS, "-"), **shares}
     board = pd.DataFrame.from_dict(rows, orient="index").rename_axis("System")
     return board.sort_values("Leak-free", ascending=False, kind="stable")
+
+
+def records(home: Path) -> pd.DataFrame:
+    """Return the content of each network's `metrics.json`: a row per run name, a column per protocol, or NaN."""
+    return pd.DataFrame(
+        [{"name": name, "protocol": protocol, "metrics": run.metrics}
+         for protocol, dataset in DATASETS.items() for name, run in runs.all_of(dataset, home).items()
+         if _is_network(run.metrics)]
+    ).pivot(index="name", columns="protocol", values="metrics").reindex(columns=list(DATASETS))
+
+
+def accuracies(home: Path) -> dict[str, pd.DataFrame]:
+    """Return accuracy, low and high, 0-1, of the networks that were trained under both protocols, by protocol."""
+    both = records(home).dropna()
+    titles = [cards.display_title(metrics) for metrics in both["Leak-free"]]
+    columns = {"accuracy": lambda test: test["accuracy"], "low": lambda test: test["accuracy_interval"][0],
+               "high": lambda test: test["accuracy_interval"][1]}
+    return {protocol: pd.DataFrame({name: [value(metrics["test"]) for metrics in both[protocol]]
+                                    for name, value in columns.items()}, index=titles) for protocol in DATASETS}
 
 
 def _is_network(metrics: dict) -> bool:

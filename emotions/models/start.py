@@ -46,11 +46,11 @@ def ancestors(file: str | Path) -> list[dict]:
 
     Returns:
         a dictionary for each training: `model`, `dataset`, and `with_duplicates`, whether copies of test images were
-        trained on. Empty for a file without a card, such as weights from elsewhere.
+        trained on. Empty for a file without a card, or a folder: weights from elsewhere.
     """
     try:
         card = read_card(file)
-    except (ValueError, zipfile.BadZipFile):
+    except (ValueError, zipfile.BadZipFile, IsADirectoryError):
         return []
     own = {"model": card["model"], "dataset": card["dataset"], "with_duplicates": "counts" in card}
     return [own, *card.get("ancestors", [])]

@@ -12,6 +12,7 @@ from emotions.plots.style import TOO_FEW, bare, captioned, grid
 LEAST, MOST = 8, 64  # different photos in a composite: fewer could be recognised, more change little
 SIDE = 96  # pixels
 PASSES = 2  # of alignment, each to the mean of the one before
+SHARE = 0.6  # of the aligned faces, those most like the mean: heads seen from the side would blur it
 NEAR_COPY = 0.92  # correlation of aligned faces: copies in FER2013 reach 0.96 to 1, different people 0.8
 OVAL = cv2.ellipse(np.zeros((SIDE // 2, SIDE // 2), np.uint8), (SIDE // 4, SIDE // 4), (20, 23), 0, 0, 360, 255, -1)
 
@@ -20,24 +21,25 @@ class TooFewPhotos(ValueError):
     """Raised where a composite could show a person."""
 
 
-def composite(images, photos=None, most: int = MOST) -> tuple[np.ndarray, int]:
+def composite(images, photos=None, most: int = MOST, reference=None) -> tuple[np.ndarray, int]:
     """Average aligned, contrast-normalised images of different people into one face.
 
     Args:
         images: uint8, N x H x W x 3, RGB; only the first `most` are used.
         photos: N source photos; images of one photo count once. By default, identical images count once.
+        reference: contrast-normalised face to which they are aligned first; by default their own mean.
 
     Returns:
-        the mean face, uint8, 96 x 96 x 3, and the number of images in it: those whose alignment converged. Fewer than
-        eight photos raise TooFewPhotos, a ValueError.
+        the mean face, uint8, 96 x 96 x 3, and the number of images in it: those that align and are most like the mean.
+        Fewer than eight photos raise TooFewPhotos, a ValueError.
     """
     faces = [_normalised(np.asarray(images[i])) for i in _different(images, photos, most)]
     _guard(faces)
-    reference = np.mean(faces, axis=0)
+    reference = np.mean(faces, axis=0) if reference is None else reference
     for _ in range(PASSES):
         reference = _standard((reference + reference[:, ::-1]) / 2)  # upright and centred
         aligned = [face for face in (_aligned(face, reference) for face in faces) if face is not None]
-        used = _without_near_copies(aligned)
+        used = _nearest(_without_near_copies(aligned), reference)
         _guard(used)
         reference = np.mean(used, axis=0, dtype=float)
     return np.clip(_standard(reference) * 52 + 122, 0, 255).astype(np.uint8), len(used)
@@ -53,11 +55,22 @@ def _different(images, photos, most: int) -> list[int]:
     return list(chosen.values())
 
 
+def _small(face) -> np.ndarray:
+    """Return the middle of a face in grey, 24 x 24, as one row."""
+    return cv2.resize(face.mean(axis=-1), (32, 32), interpolation=cv2.INTER_AREA)[4:-4, 4:-4].ravel()
+
+
+def _nearest(faces: list, reference) -> list:
+    """Return the share of faces that are most like the reference, and eight at least."""
+    order = sorted(range(len(faces)), key=lambda i: -np.corrcoef(_small(faces[i]), _small(reference))[0, 1])
+    return [faces[i] for i in order[: max(LEAST, round(SHARE * len(faces)))]]
+
+
 def _without_near_copies(faces: list) -> list:
     """Return the aligned faces without those that nearly equal an earlier one: other crops of one photo."""
     kept, smaller = [], []
     for face in faces:
-        small = cv2.resize(face.mean(axis=-1), (32, 32), interpolation=cv2.INTER_AREA)[4:-4, 4:-4].ravel()
+        small = _small(face)
         if all(np.corrcoef(small, other)[0, 1] < NEAR_COPY for other in smaller):
             kept.append(face)
             smaller.append(small)
@@ -126,11 +139,11 @@ def composites(groups: dict, caption: str = "", frames=None, columns: int = 7, m
     return image_grid(faces, titles, colors(groups) if frames is None else frames, columns, caption=caption)
 
 
-def _face(group, most: int) -> tuple[np.ndarray, int]:
+def _face(group, most: int, reference=None) -> tuple[np.ndarray, int]:
     """Return the composite of a split or of images, and how many it is the mean of: grey and 0 for too few."""
     images, photos = (group.images, group.groups) if isinstance(group, Split) else (group, None)
     try:
-        return composite(images, photos=photos, most=most)
+        return composite(images, photos, most, reference)
     except TooFewPhotos:
         return np.full((SIDE, SIDE, 3), TOO_FEW, np.uint8), 0
 
@@ -140,9 +153,12 @@ def confusion_faces(predictions, split: Split, title: str = "") -> plt.Figure:
     names = predictions.class_names
     figure, axes = grid(len(names), len(names), (1.5 * len(names) + 1, 1.6 * len(names) + 1))
     figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03)
+    # The mean of all images is a clearer face than that of a cell, where a laugh or a turned head can prevail.
+    some = split.images[:: max(1, len(split) // 500)]
+    reference = np.mean([_normalised(np.asarray(image)) for image in some], axis=0)
     for (true, predicted), axis in np.ndenumerate(axes):
         cell = _cell(predictions, split, true, predicted)
-        axis.imshow(_face(cell, 32)[0])
+        axis.imshow(_face(cell, MOST, reference)[0])
         axis.set_title(f"{len(cell):,}", fontsize=10, pad=3)
         bare(axis, colors(names)[true] if true == predicted else None)
         axis.set_ylabel("" if predicted else names[true], fontsize=11)
