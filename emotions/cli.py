@@ -158,7 +158,7 @@ def predict(options: argparse.Namespace) -> int:
     quiet_start()
     import keras
 
-    from emotions import predict
+    from emotions import files, predict
     from emotions.models.files import DEFAULT
     from emotions.predict.boxes import save_copy
     from emotions.predict.inputs import VIDEOS, single_images
@@ -172,7 +172,7 @@ def predict(options: argparse.Namespace) -> int:
     if all(Path(path).suffix.lower() in VIDEOS for path in options.paths):
         return predict_videos(classifier, options)
     names = [name for name, _ in single_images(options.paths)]
-    base = os.path.commonpath([Path(name).expanduser().parent.resolve() for name in names]) if options.annotate else ""
+    base = os.path.commonpath([files.expanded(name).parent.resolve() for name in names]) if options.annotate else ""
     rows = []
     with contextlib.redirect_stdout(sys.stderr):  # the progress bar; results alone go to standard output
         bar = keras.utils.Progbar(len(names), unit_name="image", verbose=int(sys.stderr.isatty()))
@@ -184,17 +184,23 @@ def predict(options: argparse.Namespace) -> int:
     table = classifier.table(rows)
     failed = table["error"].notna()
     if options.json:
-        print(json.dumps(json.loads(table.to_json(orient="records", double_precision=5)), indent=2, ensure_ascii=False))
+        records = table.round(5).astype(object).where(table.notna(), None).to_dict("records")
+        print(json.dumps(records, indent=2, ensure_ascii=False))
     elif options.annotate:
         print(f"Copies of {table['image'][~failed].nunique()} images are in {options.annotate}.")
     elif not failed.all():
         shown = table[~failed].drop(columns=["detected", "note", "error"])
         print(shown.to_string(index=False, float_format="{:.2f}".format))
     for image, note in table[["image", "note"]].dropna().drop_duplicates().itertuples(index=False):
-        print(f"emotions: {image}: {note}", file=sys.stderr)
+        say(f"{image}: {note}")
     for error in table["error"][failed]:
-        print(f"emotions: {error}", file=sys.stderr)
+        say(error)
     return int(failed.any())
+
+
+def say(sentence: str) -> None:
+    """Print a sentence to standard error, on one line, though names of files may have several."""
+    print("emotions: " + sentence.replace("\n", "\\n"), file=sys.stderr)
 
 
 def predict_videos(classifier, options: argparse.Namespace) -> int:

@@ -20,6 +20,18 @@ def home() -> Path:
     return REPOSITORY if (REPOSITORY / "notebooks").is_dir() else Path.cwd()
 
 
+def expanded(path: str | Path) -> Path:
+    """Return a path with a leading "~/" as the home directory. A name that only begins with "~" stays as it is."""
+    path = Path(path)
+    return path.expanduser() if path.parts[:1] == ("~",) else path
+
+
+def first_sentence(reason: Exception) -> str:
+    """Return the first sentence of an error's message, without its full stop."""
+    message = getattr(reason, "strerror", None) or str(reason).strip() or type(reason).__name__
+    return message.splitlines()[0].split(". ")[0].rstrip(".")
+
+
 def write(path: Path, text: str) -> None:
     """Write a text file under another name and rename it: UTF-8, lines ending in a line feed."""
     temporary = path.with_name(path.name + ".writing")

@@ -2,6 +2,7 @@
 
 import zipfile
 from pathlib import Path
+from textwrap import shorten
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ import pandas as pd
 from emotions.data import audit
 from emotions.data.images import Store
 from emotions.data.reading import Contents, NotThisOne, read_images
+from emotions.files import first_sentence
 
 FER2013_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # codes 0 to 6
 FER2013_PARTS = {"Training": "train", "PublicTest": "validation", "PrivateTest": "test"}
@@ -39,21 +41,19 @@ def read_fer2013(path: Path, size=None) -> Contents:
 
 
 def _read_csv(file) -> Contents:
-    frame = pd.read_csv(file).rename(columns=str.strip)
-    if not {"emotion", "pixels", "Usage"} <= set(frame.columns):
-        raise NotThisOne(f"its columns are {', '.join(frame.columns)}, not emotion, pixels, Usage")
     name = getattr(file, "name", file)
-    texts = frame["pixels"].fillna("")
-    pixels = np.fromstring(" ".join(texts), dtype=np.int32, sep=" ")
-    if pixels.size != len(frame) * SIDE**2:
-        lengths = texts.str.split().str.len()
-        row = int((lengths != SIDE**2).idxmax())
-        raise ValueError(f"Row {row} of {name} has {lengths[row]} pixels instead of 48 x 48.")
-    if len(outside := np.flatnonzero((pixels < 0) | (pixels > 255))):
-        row, value = outside[0] // SIDE**2, pixels[outside[0]]
-        raise ValueError(f"Row {row} of {name} has a pixel of {value}: pixels run from 0 to 255.")
-    usage = frame["Usage"].str.strip()
-    known = frame["emotion"].isin(range(len(FER2013_CLASSES))) & usage.isin(FER2013_PARTS)
+    try:
+        frame = pd.read_csv(file, index_col=False).rename(columns=str.strip)
+    except Exception as reason:  # pandas and decompression raise nearly anything
+        raise ValueError(f"{name} cannot be read as a CSV: {first_sentence(reason)}.") from reason
+    if missing := [column for column in ("emotion", "pixels", "Usage") if column not in frame]:
+        columns = shorten(", ".join(frame.columns), 90, placeholder="…")
+        raise NotThisOne(f"no column {missing[0]}: its columns are {columns}")
+    if frame.empty:
+        raise ValueError(f"{name} has no rows.")
+    pixels = _pixels(frame["pixels"].fillna("").astype(str), name)
+    usage, emotions = frame["Usage"].astype(str).str.strip(), pd.to_numeric(frame["emotion"], errors="coerce")
+    known = emotions.isin(range(len(FER2013_CLASSES))) & usage.isin(FER2013_PARTS)
     if not known.all():
         row = int((~known).idxmax())
         raise ValueError(f"Row {row} of {name} has the emotion {frame['emotion'][row]} and the usage {usage[row]}: "
@@ -61,12 +61,30 @@ def _read_csv(file) -> Contents:
     images = np.broadcast_to(pixels.astype(np.uint8).reshape(-1, SIDE, SIDE, 1), (len(frame), SIDE, SIDE, 3))
     table = pd.DataFrame({
         "id": [f"{use}_{row:05d}" for row, use in enumerate(usage)],
-        "label": np.array(FER2013_CLASSES)[frame["emotion"].to_numpy()],
+        "label": np.array(FER2013_CLASSES)[emotions.to_numpy(int)],
         "part": usage.map(FER2013_PARTS),
         "group": [audit.digest(image) for image in images],
         "row": np.arange(len(frame)),
     })
     return Contents(images, table)
+
+
+def _pixels(texts: pd.Series, name) -> np.ndarray:
+    """Return the pixels of all rows, int64, or raise ValueError about the first row that is no image."""
+    try:
+        pixels = np.fromstring(" ".join(texts), dtype=np.int64, sep=" ")
+    except ValueError:  # something in it is no whole number; which, is told below
+        pixels = np.empty(0, np.int64)
+    if pixels.size != len(texts) * SIDE**2:
+        others = texts.str.contains(r"[^\s\d-]|-(?!\d)|\d-")
+        lengths = texts.str.split().str.len()
+        row = int((others | (lengths != SIDE**2)).idxmax())
+        what = "pixels that are no whole numbers" if others[row] else f"{lengths[row]} pixels instead of 48 x 48"
+        raise ValueError(f"Row {row} of {name} has {what}.")
+    if len(outside := np.flatnonzero((pixels < 0) | (pixels > 255))):
+        row, value = outside[0] // SIDE**2, pixels[outside[0]]
+        raise ValueError(f"Row {row} of {name} has a pixel of {value}: pixels run from 0 to 255.")
+    return pixels
 
 
 def read_recut(path: Path, size=None) -> Contents:

@@ -1,5 +1,6 @@
 """Any folder or zip of class sub-folders."""
 
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -71,5 +72,6 @@ def _names(folders: list[str], depth: int) -> set[str]:
 
 
 def _plain(name: str) -> str:
-    """Return a folder's name without capitals and outer blanks: "SAD " is the class "sad"."""
-    return name.strip().lower()
+    """Return a folder's name without capitals and outer blanks: "SAD " is the class "sad". Letters are composed, since
+    macOS takes accents and Korean syllables apart."""
+    return unicodedata.normalize("NFC", name).strip().lower()

@@ -2,8 +2,10 @@
 
 import contextlib
 import io
+import os
 import re
 import zipfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -18,27 +20,42 @@ with contextlib.suppress(ImportError):  # the extra "heif"
     register_heif_opener()
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".heic", ".heif", ".avif"}
+HIDDEN = re.compile(r"(^|/)(\.[^/]|__MACOSX)")  # names of files and folders that are left out
 LARGEST_SIDE = 256  # pixels, of images that have no size in common
 SHARES = 16  # into which work is cut for threads: enough that none idles while another decodes large images
 
 
 class Store:
-    """The files of a folder or of a zip archive, read in place: nothing is unpacked, so nothing can land elsewhere."""
+    """The files of a folder or of a zip archive, read in place: nothing is unpacked, so nothing can land elsewhere.
+    `closed` names the folders in it that cannot be read, `outside` the members of an archive that lead out of it."""
 
     def __init__(self, path: str | Path):
-        self.path = Path(path)
+        self.path, self.closed, self.outside = Path(path), [], []
         if self.path.is_dir():
-            names = [entry.relative_to(self.path).as_posix() + "/" * entry.is_dir() for entry in self.path.rglob("*")]
+            names = list(self._walk())
         elif zipfile.is_zipfile(self.path):
             self._written = {name.replace("\\", "/"): name for name in self._zip.namelist()}  # Windows' zips have \
             names = [name for name in self._written if not name.startswith("/") and ".." not in name.split("/")]
+            self.outside = sorted(set(self._written) - set(names))
             if self._written and not names:
-                raise ValueError(f"All names in {self.path} lead out of it, such as {next(iter(self._written))}.")
+                raise ValueError(f"All names in {self.path} lead out of it, such as {self.outside[0]}.")
         else:
             raise ValueError(f"{self.path} is neither a folder nor a zip archive.")
-        names = [name for name in sorted(names) if not re.search(r"(^|/)(\.|__MACOSX)", name)]
+        names = [name for name in sorted(names) if not HIDDEN.search(name)]
         self.files = [name for name in names if not name.endswith("/")]
         self.folders = [name.rstrip("/") for name in names if name.endswith("/")]
+
+    def _walk(self) -> Iterator[str]:
+        """Yield the names of all files, and of all folders with a slash at their end. Links to folders are not
+        followed: they may lead around in a circle."""
+        def refused(reason: OSError):
+            name = Path(reason.filename).relative_to(self.path).as_posix()
+            self.closed += [] if HIDDEN.search(name) else [name]
+
+        for above, folders, files in os.walk(self.path, onerror=refused):
+            here = Path(above).relative_to(self.path)
+            yield from ((here / name).as_posix() for name in files)
+            yield from (f"{(here / name).as_posix()}/" for name in folders)
 
     @cached_property
     def _zip(self) -> zipfile.ZipFile:
@@ -92,11 +109,21 @@ def to_array(image: Image.Image, size: tuple[int, int] | None = None) -> np.ndar
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):  # 16-bit grey: keep the upper byte
         image = Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8))
+    elif image.mode == "F":
+        image = Image.fromarray(_bytes(np.asarray(image)))
     if "A" in image.mode or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     image = image if image.mode == "L" else image.convert("RGB")  # one channel takes a third of the time
     return np.asarray(_fit(image, size).convert("RGB"))
+
+
+def _bytes(image: np.ndarray) -> np.ndarray:
+    """Return an image of floats, from 0 to 1 or from 0 to 255, as uint8."""
+    low, high = image.min(), image.max()
+    if not 0 <= low <= high <= 255:  # in this form NaN fails, too
+        raise ValueError(f"its values range from {low:g} to {high:g}, not from 0 to 1 or from 0 to 255")
+    return np.rint(image * (255 if high <= 1 else 1)).astype(np.uint8)
 
 
 def fit(image: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
@@ -118,7 +145,7 @@ def fit_all(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def upright_shape(image: Image.Image) -> tuple[int, int]:
     """Return height and width of a Pillow image that may lie on its side."""
     width, height = image.size
-    turned = image.getexif().get(0x0112, 1) >= 5  # orientation: 5 to 8 lie on their side
+    turned = image.getexif().get(0x0112) in (5, 6, 7, 8)  # orientation; anything else turns nothing
     return (width, height) if turned else (height, width)
 
 

@@ -19,6 +19,7 @@ from emotions.data.images import fit_all
 from emotions.data.places import HELP, candidates, places
 from emotions.data.reading import Contents, NotThisOne, Source
 from emotions.data.twins import exchange
+from emotions.files import expanded
 
 FER2013 = Source(read_fer2013, FER2013_FILES, kaggle="msambare/fer2013",
                  published={"train": 28709, "validation": 3589, "test": 3589})
@@ -108,9 +109,11 @@ def place_of(name: str) -> tuple[str, Path | None]:
     A folder named like a known data set raises ValueError: its results would be mixed with that one's."""
     if not name.startswith("folder:") and "/" not in name:
         return name, None
-    path = Path(name.removeprefix("folder:")).expanduser()
+    path = expanded(name.removeprefix("folder:"))
     if not path.exists():
         raise FileNotFoundError(f"There is no folder {path}.")
+    if path.is_file() and path.suffix != ".zip":
+        raise ValueError(f"{path} is neither a folder nor a zip archive.")
     path = path.resolve()
     own = path.name.removesuffix(".zip")
     if own.lower() in NAMES:  # in lower case: some file systems would take results/FER2013 for results/fer2013

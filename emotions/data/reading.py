@@ -117,6 +117,9 @@ def _describe_reading(contents: Contents, store: Store, unreadable, shapes) -> N
         more = f" and {len(unreadable) - 5} more" if len(unreadable) > 5 else ""
         notes.append(f"{len(unreadable)} of {len(unreadable) + len(contents.table)} images in {store.path} do not "
                      f"decode and were skipped: {', '.join(unreadable[:5])}{more}.")
+    if store.outside:
+        notes.append(f"{len(store.outside)} names in {store.path} lead out of it and were left out, such as "
+                     f"{store.outside[0]}.")
     if set(shapes) - {tuple(size)}:
         most = ", ".join(f"{height} x {width} ({n:,})" for (height, width), n in Counter(shapes).most_common(3))
         notes.append(f"Images of {len(set(shapes))} sizes were resized to {size[0]} x {size[1]} pixels; most frequent: "

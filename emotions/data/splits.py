@@ -34,6 +34,7 @@ def assemble(name: str, source: Source, contents: Contents, votes: pd.DataFrame 
         table.loc[rows[held], "part"] = split
         contents.notes.append(f"1/{source.folds} of training was held out for {split}, stratified by class "
                               f"(seed {seed}).")
+    contents.notes += _without(table, class_names)
     targets = None
     if votes is not None:
         targets, voteless = soft_labels(votes, labels, class_names)
@@ -42,6 +43,12 @@ def assemble(name: str, source: Source, contents: Contents, votes: pd.DataFrame 
     splits = {split: whole.take((table["part"] == split).to_numpy()) for split in SPLITS}
     return Dataset(name, class_names, **splits, copied=frozenset(whole.ids[copied]), notes=tuple(contents.notes),
                    dropped=contents.dropped, variants=(variants.COPIES_KEPT,) if kept else ())
+
+
+def _without(table: pd.DataFrame, class_names: tuple[str, ...]) -> list[str]:
+    """Say which part has no image of which classes."""
+    absent = {split: sorted(set(class_names) - set(table["label"][table["part"] == split])) for split in SPLITS}
+    return [f"No {split} image is of the class {', '.join(names)}." for split, names in absent.items() if names]
 
 
 def _distributed(name: str, contents: Contents, source: Source) -> list[str]:

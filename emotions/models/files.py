@@ -48,11 +48,15 @@ def add_card(path: str | Path, card: dict) -> None:
 
 
 def read_card(path: str | Path) -> dict:
-    """Return the card in a `.keras` file: class names, data set, metrics, versions."""
+    """Return the card in a `.keras` file: class names, data set, metrics, versions. ValueError: it is not one."""
     with zipfile.ZipFile(path) as archive:
         if CARD not in archive.namelist():
             raise ValueError(f"{path} holds no {CARD}: not written by this package, its class names are unknown.")
-        return json.loads(archive.read(CARD))
+        card = json.loads(archive.read(CARD))
+    names = card.get("class_names") if isinstance(card, dict) else None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"The {CARD} in {path} does not list class names.")
+    return card
 
 
 def in_float32(model: keras.Model) -> keras.Model:

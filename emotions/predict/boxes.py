@@ -9,6 +9,7 @@ import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
 from emotions.colors import rgb
+from emotions.files import expanded
 from emotions.predict import inputs
 
 SMALLEST = 320  # pixels on the shorter side: smaller images are enlarged, so that the text is readable
@@ -26,12 +27,13 @@ def annotate(image, faces: pd.DataFrame) -> np.ndarray:
     """
     ((_, source),) = inputs.single_images(image)
     pixels, shape, _ = inputs.read(source)
-    larger = max(1, -(-SMALLEST // min(pixels.shape[:2])))
+    larger = max(1, min(-(-SMALLEST // min(pixels.shape[:2])), inputs.LARGEST // max(pixels.shape[:2])))
     canvas = Image.fromarray(pixels).resize((larger * pixels.shape[1], larger * pixels.shape[0]))
     scale, line = canvas.width / shape[1], max(2, max(canvas.size) // 400)
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(8 * line)
     for face in faces[faces["error"].isna()].to_dict("records"):
         x, y, width, height = (round(scale * face[side]) for side in ("x", "y", "width", "height"))
+        width, height = max(1, width), max(1, height)  # of a strip, one side may be rounded to nothing
         colour, text = rgb(face["emotion"]), f" {face['emotion']} {face['confidence']:.0%} "
         ink = "black" if np.dot(colour, (0.299, 0.587, 0.114)) > 127 else "white"  # by the colour's Rec. 601 luma
         draw.rectangle((x - 1, y - 1, x + width, y + height), outline="white", width=line + 2)
@@ -45,7 +47,7 @@ def annotate(image, faces: pd.DataFrame) -> np.ndarray:
 
 def save_copy(file: str, faces: pd.DataFrame, folder: str | Path, base: str | Path) -> None:
     """Write the annotated copy of a file below `folder`, as the file lies below `base`: `x.png.annotated.jpg`."""
-    path = Path(file).expanduser()
+    path = expanded(file)
     copy = Path(folder) / path.parent.resolve().relative_to(base) / f"{path.name}.annotated.jpg"
     copy.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(annotate(file, faces)).save(copy, quality=95)

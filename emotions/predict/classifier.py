@@ -32,6 +32,7 @@ from emotions.predict.faces import Face, crop, find_faces
 
 BATCH = 64  # images in memory at a time
 FACE_SIZED, SMALL = 48, 96  # pixels: an image no larger is a cropped face; or is one, unless a smaller face is in it
+ROUNDED = 0.02  # by how much the sum of probabilities may differ from 1: half precision rounds
 BOX = ("x", "y", "width", "height")
 NO_FACE = "No face was detected in {}: if it is a cropped face, use the whole image (faces=False, or --no-faces)."
 
@@ -105,7 +106,11 @@ class Classifier:
             crops = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None] for image in crops]
         batches = (np.stack(crops[start : start + BATCH]) for start in range(0, len(crops), BATCH))
         raw = [np.empty((0, len(self.class_names))), *(self.model.predict_on_batch(batch) for batch in batches)]
-        return temperature_scale(np.concatenate(raw), self.card.get("temperature", 1.0))
+        raw = np.concatenate(raw)
+        if not (abs(raw.sum(axis=1) - 1) < ROUNDED).all():  # in this form NaN fails, too
+            raise ValueError(f"The outputs of the model {self.model.name} are not probabilities: they do not sum to 1. "
+                             "Let it end in a softmax.")  # fmt: skip
+        return temperature_scale(raw, self.card.get("temperature", 1.0))
 
     @cached_property
     def size(self) -> tuple[int, int]:
@@ -166,13 +171,23 @@ def load(model: str | Path = DEFAULT, class_names: Iterable[str] | None = None) 
                              "in the order of its outputs.") from reason  # fmt: skip
         card = {}
     names = tuple(class_names or card["class_names"])
+    _check(path, network, names, card)
+    return Classifier(network, names, card)
+
+
+def _check(path: Path, network: keras.Model, names: tuple[str, ...], card: dict) -> None:
+    """Refuse a model with a sentence if its shapes, its class names and its card do not fit together."""
     if card and list(names) != card["class_names"]:
         raise ValueError(f"The classes of {path} are {', '.join(card['class_names'])}, not {', '.join(names)}.")
-    shape = network.input_shape
-    if len(shape) != 4 or shape[-1] not in (1, 3) or network.output_shape[1:] != (len(names),):
-        raise ValueError(f"{path} goes from {shape} to {network.output_shape}; a model of {len(names)} classes goes "
+    shape, output = network.input_shape, network.output_shape
+    if len(shape) != 4 or shape[-1] not in (1, 3) or output[1:] != (len(names),):
+        raise ValueError(f"{path} goes from {shape} to {output}; a model of {len(names)} classes goes "
                          f"from (None, height, width, 3 or 1) to (None, {len(names)}).")  # fmt: skip
-    return Classifier(network, names, card)
+    if len(set(names)) < len(names):
+        raise ValueError(f"The class names of {path} are not distinct: {', '.join(names)}.")
+    temperature = card.get("temperature", 1.0)
+    if not isinstance(temperature, int | float) or not temperature > 0:
+        raise ValueError(f"The temperature in the card of {path} is {temperature!r}, and must be a positive number.")
 
 
 def find(model: str | Path = DEFAULT) -> Path:
@@ -180,7 +195,7 @@ def find(model: str | Path = DEFAULT) -> Path:
 
     An empty name is the default model's.
     """
-    path = Path(model or DEFAULT).expanduser()
+    path = files.expanded(model or DEFAULT)
     if path.is_file():
         return path
     if len(path.parts) != 1 or path.suffix not in ("", ".keras"):
@@ -198,7 +213,9 @@ def find(model: str | Path = DEFAULT) -> Path:
 def _load_network(path: Path) -> keras.Model:
     try:
         if path.suffix == ".keras" and not zipfile.is_zipfile(path):  # Keras would say that there is no such file
-            raise ValueError("it is not a .keras archive; was it downloaded completely?")
-        return keras.models.load_model(path, compile=False)
+            raise ValueError("it is not a .keras archive, or not all of one")
+        network = keras.models.load_model(path, compile=False)
+        network.input_shape  # noqa: B018  a model that was never built has none
+        return network
     except Exception as reason:  # Keras raises nearly anything
-        raise ValueError(f"{path} is not a model that Keras can load: {inputs.first_sentence(reason)}.") from reason
+        raise ValueError(f"{path} is not a model that Keras can load: {files.first_sentence(reason)}.") from reason

@@ -29,7 +29,6 @@ from emotions.data import loading, synthetic
 from emotions.evaluation import cards
 from emotions.models.files import CARD
 from emotions.predict import classifier as classifiers
-from emotions.predict import inputs
 
 FORMATS = {"onnx": "ONNX", "litert": "LiteRT"}
 SUFFIXES = {"onnx": ".onnx", "litert": ".tflite"}
@@ -77,7 +76,7 @@ def export(model: str | Path, to: str, precision: str = "float32", folder: str |
             run = runner(file)
         except Exception as reason:  # converters and runtimes raise nearly anything
             raise ValueError(f"{target.name} was not written: {FORMATS[to]} cannot hold this model "
-                             f"({inputs.first_sentence(reason)}).") from reason  # fmt: skip
+                             f"({files.first_sentence(reason)}).") from reason  # fmt: skip
         images, labels, words = faces_for(loaded)
         difference = _difference(loaded, run, images[:COMPARED])
         if not difference <= TOLERANCES[precision]:  # in this form NaN is no agreement

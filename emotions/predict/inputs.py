@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from emotions.data.images import Store, to_array, upright_shape
+from emotions.files import expanded, first_sentence
 
 LARGEST = 1600  # pixels on the longer side: larger images are reduced to it
 HUGE = 25_000_000  # pixels: larger images are decoded one at a time, to save memory
@@ -26,7 +27,7 @@ _opening, _decoding = threading.Lock(), threading.Lock()
 
 def is_one(images) -> bool:
     """Tell whether the input is one file or one Pillow image."""
-    return isinstance(images, ENCODED) or (isinstance(images, PATH) and not Path(images).expanduser().is_dir())
+    return isinstance(images, ENCODED) or (isinstance(images, PATH) and not expanded(images).is_dir())
 
 
 def single_images(images, name: str = "") -> Iterator[tuple[str, object]]:
@@ -36,7 +37,7 @@ def single_images(images, name: str = "") -> Iterator[tuple[str, object]]:
     exception that says why. A folder yields all its files, images or not, except hidden ones.
     """
     if isinstance(images, PATH):
-        yield from ((str(path), path) for path in _files(Path(images).expanduser()))
+        yield from ((str(path), path) for path in _files(expanded(images)))
     elif isinstance(images, ENCODED):
         yield name or "0", images
     elif isinstance(images, np.ndarray) or keras.ops.is_tensor(images):
@@ -76,15 +77,11 @@ def read(source) -> tuple[np.ndarray, tuple[int, int], str | None]:
         raise ValueError(f"{name} cannot be read as an image: {why}.") from reason
 
 
-def first_sentence(reason: Exception) -> str:
-    """Return the first sentence of an error's message, without its full stop."""
-    return (str(reason).strip() or type(reason).__name__).splitlines()[0].split(". ")[0].rstrip(".")
-
-
 def _files(path: Path) -> list[Path]:
     if not path.exists():
         raise FileNotFoundError(f"There is no file {path}.")
-    files = [path / name for name in Store(path).files] if path.is_dir() else [path]
+    store = Store(path) if path.is_dir() else None
+    files = [path / name for name in store.files + store.closed] if store else [path]
     if not files:
         raise ValueError(f"There are no files in the folder {path}.")
     return files
@@ -107,6 +104,8 @@ def _opened(source: Path | bytes | Image.Image):
     """Open an image without decoding it, as a context manager."""
     if isinstance(source, Image.Image):
         return nullcontext(source)
+    if isinstance(source, Path) and source.is_fifo():
+        raise ValueError("it is a pipe, and reading it would wait for ever")
     # Pillow refuses bombs; its warning of half their size helps nobody. The lock: filters belong to all threads.
     with _opening, warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
         return Image.open(source if isinstance(source, Path) else io.BytesIO(source))
@@ -125,6 +124,8 @@ def _unknown(source: Path | bytes) -> str:
             return "it is a video, to be given by itself (predict_video, or python -m emotions predict FILE)"
         with source.open("rb") as file:
             source = file.read(64)
+    if not source:
+        return "it is empty"
     for name, brands in {"AVIF": (b"avif", b"avis"), "HEIC": (b"heic", b"heix", b"mif1", b"msf1")}.items():
         if source[4:8] == b"ftyp" and any(brand in source[8:64] for brand in brands):
             package = {"HEIC": "pillow-heif", "AVIF": "'pillow>=11.3'"}[name]

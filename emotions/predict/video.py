@@ -12,6 +12,7 @@ import pandas as pd
 from scipy.optimize import linear_sum_assignment
 from tqdm import tqdm
 
+from emotions.files import expanded
 from emotions.predict.boxes import annotate
 from emotions.predict.classifier import BOX, Classifier
 from emotions.predict.faces import crop, find_faces
@@ -62,7 +63,7 @@ def predict_video(
 
 def frames(file: str | Path) -> Iterator[tuple[int, float, np.ndarray]]:
     """Yield the number, the seconds and the image (uint8, H x W x 3, RGB) of each frame, with a progress bar."""
-    path = Path(file).expanduser()
+    path = expanded(file)
     if not path.exists():
         raise FileNotFoundError(f"There is no file {path}.")
     video = cv2.VideoCapture(str(path))
