@@ -161,12 +161,14 @@ def tidy(path: Path) -> None:
 
 
 def save_thumbnail(path: Path, folder: Path) -> None:
-    """Save the first image of a notebook's cell tagged "thumbnail" as `<number>.png`, 320 x 200 pixels."""
+    """Save the first image of a notebook's cell tagged "thumbnail", if it has one, as `<number>.png`, 320 x 200."""
     from PIL import Image, ImageOps
 
-    cell = next(cell for cell in files.read_json(path)["cells"] if "thumbnail" in cell["metadata"].get("tags", ()))
-    shown = [item for output in cell["outputs"] for item in output.get("data", {}).items()]
-    coded = next(data for kind, data in shown if kind.startswith("image/"))
+    tagged = [cell for cell in files.read_json(path)["cells"] if "thumbnail" in cell["metadata"].get("tags", ())]
+    shown = [item for cell in tagged for output in cell["outputs"] for item in output.get("data", {}).items()]
+    coded = next((data for kind, data in shown if kind.startswith("image/")), None)
+    if coded is None:
+        return
     image = Image.open(io.BytesIO(base64.b64decode("".join(coded)))).convert("RGB")
     folder.mkdir(parents=True, exist_ok=True)
     ImageOps.pad(image, THUMBNAIL, color="white").quantize(128).save(folder / f"{path.name[:2]}.png", optimize=True)

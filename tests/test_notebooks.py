@@ -66,6 +66,15 @@ def test_it_was_executed_from_start_to_end(path):
 
 
 @every_notebook
+def test_its_thumbnail_is_of_the_figure_that_is_tagged(path, tmp_path):
+    notebooks.save_thumbnail(path, tmp_path)
+    fresh, kept = (Image.open(folder / f"{path.name[:2]}.png").convert("RGB")
+                   for folder in (tmp_path, REPOSITORY / "results" / "thumbnails"))
+    assert fresh.size == (320, 200)
+    assert np.abs(np.asarray(fresh, float) - np.asarray(kept)).mean() < 1
+
+
+@every_notebook
 def test_it_renders_on_the_web(path):
     """Widgets without their state keep GitHub from rendering a notebook, and so does size."""
     book = read(path)
@@ -210,6 +219,17 @@ def test_in_place_the_outputs_land_in_the_source(home):
     book = read(source)
     assert outputs(book)[-1].text == "own\n" and "widgets" not in book.metadata
     assert not [cell for cell in book.cells if "injected-parameters" in cell.metadata.get("tags", [])]
+
+
+def test_the_gallery_opens_notebooks_in_colab_once_the_address_is_known(home):
+    write_notebook(home, "1")
+    (home / "CITATION.cff").write_text("title: Faces\n")
+    plain = notebooks.gallery(home, columns=2)
+    assert plain.splitlines()[1] == "| :---: | :---: |" and "](notebooks/01_small.ipynb)" in plain
+    assert "colab" not in plain
+    (home / "CITATION.cff").write_text("repository-code: https://github.com/someone/faces\n")
+    address = "https://colab.research.google.com/github/someone/faces/blob/main/notebooks/01_small.ipynb"
+    assert f"[Colab]({address})" in notebooks.gallery(home)
 
 
 def test_a_cell_that_fails_is_named_and_the_source_is_not_replaced(home):
