@@ -203,16 +203,23 @@ def test_the_best_network_is_chosen_on_validation_and_is_finished_and_ours(board
     assert leaderboard.best(DATASET, board).startswith("No network of ours")
 
 
-def test_the_list_of_models_begins_with_the_default(home, monkeypatch):
+def test_the_list_of_models_begins_with_the_default_and_leaves_out_the_unfinished(home, monkeypatch):
     saved = {}
-    for name in ("vgg16", "lenet"):
+    for name in ("vgg16", "lenet", "lenet-s1"):
         file = home / "models" / f"{name}-{DATASET}.keras"
         file.write_bytes(bytes(2_500_000))
         saved[file] = {"dataset": DATASET, "model": name, "class_names": CLASSES, "guessing": 0.4,
                        "abstention": [{"accuracy": 0.9}]}  # fmt: skip
     lines = leaderboard.model_list(home, saved).splitlines()
-    assert lines[2].startswith("| [`vgg16-fer2013-3`](models/vgg16-fer2013-3.md) (unfinished) | `fer2013-3` | angry, ")
+    assert sorted(re.search(r"`(.*?)`", line)[1] for line in lines[2:]) == ["lenet-fer2013-3", "lenet-s1-fer2013-3"]
+    assert "](models/lenet-fer2013-3.md) | `fer2013-3`, 3 emotions | " in "".join(lines)
     assert lines[2].endswith(" | 40.0 % | 90.0 % | 2.5 |")
     monkeypatch.setattr(leaderboard, "DEFAULT", "lenet-fer2013-3")
     first = leaderboard.model_list(home, saved).splitlines()[2]
     assert first.startswith("| [`lenet-fer2013-3`](models/lenet-fer2013-3.md) (default) | ")
+
+
+def test_what_a_ready_made_model_gets_on_copies_is_said(board):
+    text, theirs = leaderboard.best(DATASET, board), board.loc["theirs"]
+    assert f"reaches {100 * theirs['copies_accuracy']:.1f} % on the 30 test images that have a copy" in text
+    assert f"and {100 * theirs['leak_free_accuracy']:.1f} % [" in text

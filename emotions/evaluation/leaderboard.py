@@ -184,16 +184,18 @@ def best(dataset: str, board: pd.DataFrame) -> str:
     networks = _ours(board).drop(index=BASELINE, errors="ignore")
     networks = networks[networks["members"].isna() & ~networks["with_duplicates"]]
     row = None if networks.empty else networks.loc[networks["validation_accuracy"].idxmax()]
-    return _render("best", dataset=dataset, row=row, interval=_interval, trained_on=_trained_on)
+    return _render("best", dataset=dataset, row=row, interval=_interval, trained_on=_trained_on,
+                   third_party=board[board["trained_by"].notna()])
 
 
 def model_list(home: Path, saved: dict[Path, str | dict]) -> str:
-    """Return README's list of the models of `cards.contents`: the default first, then by data set, the best first."""
+    """Return README's list of the finished models of `cards.contents`: the default, then by data set, the best first."""
     models = []
     for file in (file for file in saved if file.suffix == ".keras"):
         metrics = Run(saved[file]["dataset"], saved[file]["model"], home=home).metrics
-        models.append({"name": file.stem, "card": saved[file], "megabytes": file.stat().st_size / 1e6,
-                       "test": metrics[cards.counted(metrics)], "unfinished": cards.unfinished(metrics["training"])})
+        if not cards.unfinished(metrics["training"]):
+            models.append({"name": file.stem, "card": saved[file], "megabytes": file.stat().st_size / 1e6,
+                           "test": metrics[cards.counted(metrics)]})
     models.sort(key=lambda model: (model["name"] != DEFAULT, model["card"]["dataset"], -model["test"]["accuracy"]))
     return _render("models", models=models, default=DEFAULT)
 
