@@ -11,6 +11,7 @@ import numpy as np
 
 from emotions import files, runs
 from emotions.data.variants import VARIANTS, learned_copies
+from emotions.evaluation.baseline import NAME as BASELINE
 from emotions.evaluation.calibration import loss
 from emotions.evaluation.comparison import align
 from emotions.evaluation.metrics import measure_folder
@@ -74,15 +75,15 @@ def candidates(dataset: str, home: Path | None = None) -> dict[str, Run]:
 def build_all(dataset: str, home: Path | None = None, check: bool = False) -> dict[str, Run]:
     """Build the ensembles that the runs of a data set allow, where they are out of date; return all, by name.
 
-    These are `PAIR`; those built before of members that somebody named; and of all `candidates`, where there are two
-    or more, the best plain average and the weighted one, unless all the weight is on one run. With `check` nothing is
-    built, and those out of date are returned."""
+    These are `PAIR`; those built before of members that somebody named; and of the networks among all `candidates`,
+    where there are two or more, the best plain average and the weighted one, unless all the weight is on one run. With
+    `check` nothing is built, and those out of date are returned."""
     finished = runs.all_of(dataset, home)
     chosen = {PAIR: {"members": list(PAIR_MEMBERS)}}
     chosen |= {name: run.metrics["told"] for name, run in finished.items() if "told" in run.metrics}
     possible = {name for name, told in chosen.items() if set(told["members"]) <= set(finished)}
     chosen = {name: chosen[name] for name in chosen if name in possible - set(CHOSEN)}
-    validation = {name: run.validation for name, run in candidates(dataset, home).items()}
+    validation = {name: run.validation for name, run in candidates(dataset, home).items() if name != BASELINE}
     if len(validation) > 1:
         chosen[PLAIN] = {"members": best_average(validation)}
         if len(select(validation)) > 1:

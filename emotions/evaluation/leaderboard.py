@@ -189,7 +189,7 @@ def best(dataset: str, board: pd.DataFrame) -> str:
 
 
 def model_list(home: Path, saved: dict[Path, str | dict]) -> str:
-    """Return README's list of the finished models of `cards.contents`: the default, then by data set, the best first."""
+    """Return README's list of the finished models: the default, then by data set, the best first."""
     models = []
     for file in (file for file in saved if file.suffix == ".keras"):
         metrics = Run(saved[file]["dataset"], saved[file]["model"], home=home).metrics
