@@ -3,6 +3,7 @@
 Choose one with the environment variable KERAS_BACKEND before the first import of Keras; TensorFlow is the default and
 the fastest of the three on a CPU."""
 
+import contextlib
 import os
 import platform
 
@@ -47,6 +48,29 @@ def _tensorflow_gpu() -> dict | None:
 def steps_per_execution() -> int:
     """Return how many training steps run between two calls of callbacks: several on an accelerator, if Keras allows."""
     return 16 if accelerator() and name() != "torch" else 1
+
+
+def parallel(devices: int) -> contextlib.AbstractContextManager:
+    """Return a context: models made and trained in it give each of several devices an equal part of every batch.
+
+    Raises:
+        ValueError: this machine has fewer devices, or the backend is PyTorch, where Keras has nothing of the kind."""
+    if devices == 1:
+        return contextlib.nullcontext()
+    if name() == "torch":
+        raise ValueError("Several devices train under TensorFlow and JAX, not PyTorch: set KERAS_BACKEND.")
+    if name() == "jax":
+        found = keras.distribution.list_devices()
+    else:
+        import tensorflow as tf
+
+        found = [device.name for kind in ("GPU", "CPU") for device in tf.config.list_logical_devices(kind)]
+        found = [device for device in found if "GPU" in device] or found
+    if not 1 <= devices <= len(found):
+        raise ValueError(f"{devices} devices were asked for; there are {len(found)}: {', '.join(found)}.")
+    if name() == "jax":
+        return keras.distribution.DataParallel(devices=found[:devices], auto_shard_dataset=False).scope()
+    return tf.distribute.MirroredStrategy(found[:devices]).scope()
 
 
 def jit_compile() -> bool | str:
