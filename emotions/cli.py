@@ -50,6 +50,9 @@ def parser() -> argparse.ArgumentParser:
     form.add_argument("--json", action="store_true", help="print JSON, errors included, instead of a table")
     form.add_argument("--annotate", metavar="FOLDER", help="write copies with boxes and emotions, instead of a table")
 
+    form.add_argument("--ray", metavar="OUTPUT", help="write Parquet there, with Ray: for millions of images")
+    add.add_argument("--ray-address", default="local", metavar="ADDRESS", help="a Ray cluster; default: this machine")
+
     add = command(export, "convert a saved model to ONNX or LiteRT")
     add.add_argument("model", metavar="NAME_OR_FILE", nargs="?", default="", help=MODEL_HELP)
     add.add_argument("--to", choices=("onnx", "litert"), default="litert")
@@ -165,6 +168,8 @@ def predict(options: argparse.Namespace) -> int:
 
     if options.camera == bool(options.paths):
         raise ValueError("Give files and folders, or --camera.")
+    if options.ray:
+        return predict_with_ray(options)
     classifier = predict.load(options.model or DEFAULT, options.classes and options.classes.split(","))
     if options.camera:
         recording = Path(options.annotate) / "camera.annotated.mp4" if options.annotate else ""
@@ -195,6 +200,17 @@ def predict(options: argparse.Namespace) -> int:
     for error in table["error"][failed]:
         print(f"emotions: {error}", file=sys.stderr)
     return int(failed.any())
+
+
+def predict_with_ray(options: argparse.Namespace) -> int:
+    """Write a Parquet row for each face of many images. Exit status 1: some images failed."""
+    from emotions.predict.many import predict_many
+
+    class_names = options.classes and options.classes.split(",")
+    told = predict_many(options.paths, options.ray, options.model or "", class_names=class_names,
+                        faces=not options.no_faces, unsure_below=options.unsure_below, address=options.ray_address)  # fmt: skip
+    print("{images:,} images, {errors:,} of them without an answer".format(**told), f"are in {options.ray}.")
+    return int(told["errors"] > 0)
 
 
 def predict_videos(classifier, options: argparse.Namespace) -> int:
