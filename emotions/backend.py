@@ -45,9 +45,10 @@ def _tensorflow_gpu() -> dict | None:
     return tf.config.experimental.get_device_details(devices[0]) if devices else None
 
 
-def steps_per_execution() -> int:
-    """Return how many training steps run between two calls of callbacks: several on an accelerator, if Keras allows."""
-    return 16 if accelerator() and name() != "torch" else 1
+def steps_per_execution(devices: int = 1) -> int:
+    """Return how many training steps run between two calls of callbacks: several on an accelerator, if Keras allows;
+    its loop under TensorFlow fails on several devices."""
+    return 16 if accelerator() and (name() == "jax" or (name() == "tensorflow" and devices == 1)) else 1
 
 
 def parallel(devices: int) -> contextlib.AbstractContextManager:

@@ -208,7 +208,7 @@ def predict_with_ray(options: argparse.Namespace) -> int:
 
     class_names = options.classes and options.classes.split(",")
     told = predict_many(options.paths, options.ray, options.model or "", class_names=class_names,
-                        faces=not options.no_faces, unsure_below=options.unsure_below, address=options.ray_address)  # fmt: skip
+                        faces=not options.no_faces, unsure_below=options.unsure_below, address=options.ray_address)
     print("{images:,} images, {errors:,} of them without an answer".format(**told), f"are in {options.ray}.")
     return int(told["errors"] > 0)
 

@@ -50,7 +50,7 @@ assert runs.Run("easy", "exact-2").training["hardware"].startswith("2 x CPU")
 
 RESUMED = """
 on(2)
-backend.steps_per_execution = lambda: 2  # as on an accelerator
+backend.accelerator = lambda: "a GPU"
 if "mixed" in sys.argv:
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
 model, history = train(every_choice, "a", odd, epochs=10)

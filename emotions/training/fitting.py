@@ -106,7 +106,7 @@ def _training_graph(model: keras.Model, augment, split, mixup: float, devices: i
         graph.set_weights(weights)
     metrics = keras.saving.deserialize_keras_object(config["metrics"])
     graph.compile(optimizer, loss=model.loss, metrics=metrics, jit_compile=backend.jit_compile(),
-                  steps_per_execution=backend.steps_per_execution())
+                  steps_per_execution=backend.steps_per_execution(devices))
     return graph
 
 
