@@ -4,6 +4,7 @@ Choose one with the environment variable KERAS_BACKEND before the first import o
 the fastest of the three on a CPU."""
 
 import contextlib
+import functools
 import os
 import platform
 
@@ -71,7 +72,23 @@ def parallel(devices: int) -> contextlib.AbstractContextManager:
         raise ValueError(f"{devices} devices were asked for; there are {len(found)}: {', '.join(found)}.")
     if name() == "jax":
         return keras.distribution.DataParallel(devices=found[:devices], auto_shard_dataset=False).scope()
-    return tf.distribute.MirroredStrategy(found[:devices]).scope()
+    return _mirrored(tuple(found[:devices])).scope()
+
+
+def host() -> tuple[int, int]:
+    """Return the number of this process, and of how many that train together under JAX; see `training.fit`."""
+    if name() != "jax":
+        return 0, 1
+    import jax
+
+    return jax.process_index(), jax.process_count()
+
+
+@functools.cache  # a second strategy in one process would mix its sums up with those of the first
+def _mirrored(devices: tuple[str, ...]):
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(devices)
 
 
 def jit_compile() -> bool | str:

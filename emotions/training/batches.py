@@ -57,9 +57,10 @@ class Batches(keras.utils.PyDataset):
             parts = np.split(targets, self.devices if backend.name() == "tensorflow" else 1)
             targets = share * targets + (1 - share) * np.concatenate([part[::-1] for part in parts])
             images = {"image": images, "share": share}
-        if self.weights is None:
-            return images, targets
-        return images, targets, targets @ self.weights
+        batch = (images, targets) if self.weights is None else (images, targets, targets @ self.weights)
+        host, hosts = backend.host()
+        own = slice(host * len(chosen) // hosts, (host + 1) * len(chosen) // hosts)
+        return keras.tree.map_structure(lambda whole: whole[own], batch)
 
 
 def is_grey(split: Split) -> bool:

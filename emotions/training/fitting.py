@@ -44,6 +44,8 @@ def fit(model: keras.Model, faces, *, run: Run, epochs: int, batch_size: int = 6
         devices: how many GPUs (or other devices) of this machine share each batch; `batch_size` is that of all
             together. Default: EMOTIONS_DEVICES of the environment, or 1. A copy of the model is trained on them, so
             that it may be built as for one; up to `devices - 1` images are left out of an epoch and of validation.
+            Several hosts (JAX; untested): each calls `keras.distribution.initialize()` first, has an EMOTIONS_HOME of
+            its own, and names the number of all devices.
 
     Returns:
         the history of all phases so far, one row per epoch, as in `history.csv`. The model has the best weights.
