@@ -17,7 +17,6 @@ from PIL import Image
 from emotions import files, predict
 from emotions.data import synthetic
 from emotions.predict import faces, inputs
-from emotions.predict.many import predict_many
 
 FEW = 256  # photographs that differ: enough for the steps and for `predict`
 TABLE = files.REPOSITORY / "results" / "many_images.csv"
@@ -54,6 +53,8 @@ def steps(classifier, paths: list[Path]) -> dict[str, float]:
 
 def measure(folder: Path, count: int) -> pd.DataFrame:
     """Return `images` and `core_seconds` of each step, of `predict`, and of `predict` with Ray."""
+    from emotions.predict.many import predict_many  # needs Ray, which the page's test does not
+
     (folder / "photos").mkdir()
     draw(folder / "photos", count)
     classifier, few = predict.load(), sorted((folder / "photos").iterdir())[:FEW]

@@ -3,6 +3,7 @@
 import argparse
 import ast
 import contextlib
+import importlib.util
 import json
 import os
 import sys
@@ -204,6 +205,8 @@ def predict(options: argparse.Namespace) -> int:
 
 def predict_with_ray(options: argparse.Namespace) -> int:
     """Write a Parquet row for each face of many images. Exit status 1: some images failed."""
+    if importlib.util.find_spec("ray") is None:
+        raise ValueError("Ray is missing: pip install -e '.[ray]' in the clone.")
     from emotions.predict.many import predict_many
 
     class_names = options.classes and options.classes.split(",")

@@ -1,6 +1,8 @@
 """Predictions with Ray: the rows of the plain table, each once, whatever is killed and begun again."""
 
+import importlib.util
 import os
+import runpy
 import shutil
 import signal
 import threading
@@ -9,6 +11,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import REPOSITORY
 from test_predict import colour_model, file, patch, write  # noqa: F401  file is a fixture
 
 from emotions import cli, predict
@@ -95,6 +98,18 @@ def test_a_killed_worker_loses_no_row_and_writes_none_twice(many, file, tmp_path
     table = rows(tmp_path / "answers")
     assert set(table["image"]) == {str(path) for path in (tmp_path / "photos").iterdir()}
     assert not table.duplicated(["image", "x", "y"]).any()
+
+
+def test_without_ray_the_command_says_what_to_install(photos, monkeypatch, capsys):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert cli.main(["predict", str(photos), "--ray", "answers"]) == 2
+    assert "pip install -e '.[ray]'" in capsys.readouterr().err
+
+
+def test_the_page_has_the_measured_numbers():
+    page, script = REPOSITORY / "docs" / "many_images.md", runpy.run_path(REPOSITORY / "docs" / "many_images.py")
+    lines = script["lines"](pd.read_csv(script["TABLE"]))
+    assert "\n".join(["| --- | ---: | ---: | ---: |", *lines, ""]) in page.read_text()
 
 
 def test_sources_are_folders_lists_tables_and_addresses(many, photos, tmp_path):
