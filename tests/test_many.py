@@ -100,6 +100,23 @@ def test_a_killed_worker_loses_no_row_and_writes_none_twice(many, file, tmp_path
     assert not table.duplicated(["image", "x", "y"]).any()
 
 
+@pytest.mark.slow
+def test_an_image_that_kills_its_process_again_and_again_costs_its_block(
+    many, photos, file, tmp_path, monkeypatch,  # noqa: F811
+):
+    class Dies(many.Worker):
+        def __call__(self, block):
+            if any("07.png" in path for path in block["path"].to_pylist()):
+                os._exit(1)
+            return super().__call__(block)
+
+    monkeypatch.setattr(many, "Worker", Dies)
+    with pytest.raises(RuntimeError, match="2 images have no row"):
+        many.predict_many([str(photos)], str(tmp_path / "answers"), file, workers=2)
+    found = rows(tmp_path / "answers")["image"]
+    assert found.is_unique and len(found) == 17 - 2 and not found.str.contains("07.png").any()
+
+
 def test_without_ray_the_command_says_what_to_install(photos, monkeypatch, capsys):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert cli.main(["predict", str(photos), "--ray", "answers"]) == 2

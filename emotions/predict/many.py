@@ -45,7 +45,7 @@ def predict_many(sources: list[str], output: str, model: str | Path = DEFAULT, *
 
     Raises:
         ValueError, OSError: a source is missing or empty, or `output` was made with other choices.
-        RuntimeError: some images have no row, for their processes were killed again and again; Ray says why."""
+        RuntimeError: some images have no row, for their processes ended again and again; Ray's log says why."""
     options = {"model": str(classifiers.find(model).absolute()), "class_names": class_names, "faces": faces,
                "unsure_below": unsure_below}  # fmt: skip
     output = _absolute(output)
@@ -59,7 +59,7 @@ def predict_many(sources: list[str], output: str, model: str | Path = DEFAULT, *
     blocks = [pa.table({"path": paths[start : start + size]}) for start in range(0, len(paths), size)]
     told = _run(blocks, workers, output=output, **options) if blocks else []
     if missing := len(_left(paths, output)):
-        raise RuntimeError(f"{missing} images have no row: their processes were killed again and again.")
+        raise RuntimeError(f"{missing} images have no row: their processes ended again and again, see Ray's log.")
     return {"images": len(paths), **{name: sum(row[name] for row in told) for name in ("errors", "core_seconds")}}
 
 

@@ -54,12 +54,12 @@ def fit(model: keras.Model, faces, *, run: Run, epochs: int, batch_size: int = 6
         return _show_saved(run, initial_epoch)
     classes, seed = len(faces.class_names), run.facts["seed"]
     devices = devices or int(os.environ.get("EMOTIONS_DEVICES", 1))
-    options = {"mixup": mixup, "devices": devices}
+    scope, options = backend.parallel(devices), {"mixup": mixup, "devices": devices}
     training = Batches(faces.train, classes, batch_size, seed=seed, class_weight=class_weight, **options)
     # Validation is counted by hard labels, whatever the targets of training are.
     validation = Batches(dataclasses.replace(faces.validation, targets=None), classes, batch_size, **options)
     state = State(run, initial_epoch)
-    with backend.parallel(devices):
+    with scope:
         graph = _training_graph(model, augment, faces.train, mixup, devices)
         state.begin(_describe(model, faces, run, epochs, batch_size, augment, mixup, class_weight, callbacks, devices))
         if not state.ended:
@@ -298,8 +298,7 @@ def learning_rate(model: keras.Model) -> float:
     return float(ops.convert_to_numpy(model.optimizer.learning_rate))
 
 
-def _describe(model, faces, run, epochs, batch_size, augment, mixup, class_weight, callbacks,
-              devices) -> dict:
+def _describe(model, faces, run, epochs, batch_size, augment, mixup, class_weight, callbacks, devices) -> dict:
     """Return what `training.json` says of a training before it begins."""
     optimizer = model.optimizer.get_config()
     patience = [callback.patience for callback in callbacks if isinstance(callback, keras.callbacks.EarlyStopping)]
