@@ -3,6 +3,8 @@
 Choose one with the environment variable KERAS_BACKEND before the first import of Keras; TensorFlow is the default and
 the fastest of the three on a CPU."""
 
+import contextlib
+import functools
 import os
 import platform
 
@@ -44,9 +46,49 @@ def _tensorflow_gpu() -> dict | None:
     return tf.config.experimental.get_device_details(devices[0]) if devices else None
 
 
-def steps_per_execution() -> int:
-    """Return how many training steps run between two calls of callbacks: several on an accelerator, if Keras allows."""
-    return 16 if accelerator() and name() != "torch" else 1
+def steps_per_execution(devices: int = 1) -> int:
+    """Return how many training steps run between two calls of callbacks: several on an accelerator, if Keras allows;
+    its loop under TensorFlow fails on several devices."""
+    return 16 if accelerator() and (name() == "jax" or (name() == "tensorflow" and devices == 1)) else 1
+
+
+def parallel(devices: int) -> contextlib.AbstractContextManager:
+    """Return a context: models made and trained in it give each of several devices an equal part of every batch.
+
+    Raises:
+        ValueError: this machine has fewer devices, or the backend is PyTorch, where Keras has nothing of the kind."""
+    if devices == 1:
+        return contextlib.nullcontext()
+    if name() == "torch":
+        raise ValueError("Several devices train under TensorFlow and JAX, not PyTorch: set KERAS_BACKEND.")
+    if name() == "jax":
+        found = keras.distribution.list_devices()
+    else:
+        import tensorflow as tf
+
+        found = [device.name for kind in ("GPU", "CPU") for device in tf.config.list_logical_devices(kind)]
+        found = [device for device in found if "GPU" in device] or found
+    if not 1 <= devices <= len(found):
+        raise ValueError(f"{devices} devices were asked for; there are {len(found)}: {', '.join(found)}.")
+    if name() == "jax":
+        return keras.distribution.DataParallel(devices=found[:devices], auto_shard_dataset=False).scope()
+    return _mirrored(tuple(found[:devices])).scope()
+
+
+def host() -> tuple[int, int]:
+    """Return the number of this process, and of how many that train together under JAX; see `training.fit`."""
+    if name() != "jax":
+        return 0, 1
+    import jax
+
+    return jax.process_index(), jax.process_count()
+
+
+@functools.cache  # a second strategy in one process would mix its sums up with those of the first
+def _mirrored(devices: tuple[str, ...]):
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(devices)
 
 
 def jit_compile() -> bool | str:

@@ -3,6 +3,7 @@
 import argparse
 import ast
 import contextlib
+import importlib.util
 import json
 import os
 import sys
@@ -49,6 +50,9 @@ def parser() -> argparse.ArgumentParser:
     form = add.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON, errors included, instead of a table")
     form.add_argument("--annotate", metavar="FOLDER", help="write copies with boxes and emotions, instead of a table")
+
+    form.add_argument("--ray", metavar="OUTPUT", help="write Parquet there, with Ray: for millions of images")
+    add.add_argument("--ray-address", default="local", metavar="ADDRESS", help="a Ray cluster; default: this machine")
 
     add = command(export, "convert a saved model to ONNX or LiteRT")
     add.add_argument("model", metavar="NAME_OR_FILE", nargs="?", default="", help=MODEL_HELP)
@@ -165,6 +169,8 @@ def predict(options: argparse.Namespace) -> int:
 
     if options.camera == bool(options.paths):
         raise ValueError("Give files and folders, or --camera.")
+    if options.ray:
+        return predict_with_ray(options)
     classifier = predict.load(options.model or DEFAULT, options.classes and options.classes.split(","))
     if options.camera:
         recording = Path(options.annotate) / "camera.annotated.mp4" if options.annotate else ""
@@ -201,6 +207,19 @@ def predict(options: argparse.Namespace) -> int:
 def say(sentence: str) -> None:
     """Print a sentence to standard error, on one line, though names of files may have several."""
     print("emotions: " + sentence.replace("\n", "\\n"), file=sys.stderr)
+
+
+def predict_with_ray(options: argparse.Namespace) -> int:
+    """Write a Parquet row for each face of many images. Exit status 1: some images failed."""
+    if importlib.util.find_spec("ray") is None:
+        raise ValueError("Ray is missing: pip install -e '.[ray]' in the clone.")
+    from emotions.predict.many import predict_many
+
+    class_names = options.classes and options.classes.split(",")
+    told = predict_many(options.paths, options.ray, options.model or "", class_names=class_names,
+                        faces=not options.no_faces, unsure_below=options.unsure_below, address=options.ray_address)
+    print("{images:,} images, {errors:,} of them without an answer".format(**told), f"are in {options.ray}.")
+    return int(told["errors"] > 0)
 
 
 def predict_videos(classifier, options: argparse.Namespace) -> int:

@@ -51,4 +51,5 @@ def test_several_steps_at_once_only_where_keras_allows_them(monkeypatch, name, a
     monkeypatch.setattr(backend, "name", lambda: name)
     monkeypatch.setattr(backend, "accelerator", lambda: accelerator)
     assert backend.steps_per_execution() == steps
+    assert backend.steps_per_execution(devices=2) == (steps if name == "jax" else 1)
     assert backend.jit_compile() == (False if name == "tensorflow" else "auto")

@@ -247,7 +247,7 @@ from test_training import *
 from emotions import backend
 
 fitting.SAVE_SECONDS = 0.0
-backend.steps_per_execution = lambda: 2 if backend.name() != "torch" else 1  # as on an accelerator
+backend.steps_per_execution = lambda devices: 2 if backend.name() != "torch" else 1  # as on an accelerator
 faces = easy_faces()
 model, history = train(every_choice, "a", faces, epochs=10)
 assert history["val_accuracy"].max() > 0.4, history

@@ -85,12 +85,15 @@ class Classifier:
 
     def stream(self, images, *, faces: bool = True, unsure_below: float = 0.0) -> Iterator[list[dict]]:
         """Yield what `predict` returns, image by image, as lists of rows: memory stays flat over any folder."""
-        items = inputs.single_images(images)
+        tolerated = () if inputs.is_one(images) else (ValueError, OSError)
+        yield from self.rows(inputs.single_images(images), tolerated, faces=faces, unsure_below=unsure_below)
+
+    def rows(self, items: Iterator, tolerated, *, faces: bool, unsure_below: float) -> Iterator[list[dict]]:
+        """Yield what `stream` does, of pairs as `inputs.single_images` yields; a tolerated exception becomes a row."""
         while batch := list(itertools.islice(items, BATCH)):
             results = list(in_threads(lambda item: self._faces(item[1], faces), batch))
             for result in results:
-                bad_input = isinstance(result, ValueError | OSError) and not inputs.is_one(images)
-                if isinstance(result, Exception) and not bad_input:
+                if isinstance(result, Exception) and not isinstance(result, tolerated):
                     raise result
             crops = [face for result in results if isinstance(result, list) for *_, face in result]
             probabilities = iter(self.probabilities(crops))

@@ -59,11 +59,17 @@ def single_images(images, name: str = "") -> Iterator[tuple[str, object]]:
 
 
 def read(source) -> tuple[np.ndarray, tuple[int, int], str | None]:
-    """Read a source of `single_images`: uint8, RGB, upright, at most 1600 pixels; its original height and width; a note
-    on what is left out."""
+    """Read a source of `single_images`, or an address that fsspec knows: uint8, RGB, upright, at most 1600 pixels; its
+    original height and width; a note on what is left out."""
     if isinstance(source, Exception):
         raise source
+    name = source if isinstance(source, PATH) else "The input"
     try:
+        if isinstance(source, str):
+            import fsspec  # comes with Ray
+
+            with fsspec.open(source) as file:
+                source = file.read()
         with _opened(source) as image:
             shape = upright_shape(image)
             reduced = tuple(max(1, round(min(1, LARGEST / max(shape)) * side)) for side in shape)
@@ -72,7 +78,6 @@ def read(source) -> tuple[np.ndarray, tuple[int, int], str | None]:
             with _decoding if shape[0] * shape[1] > HUGE else nullcontext():
                 return to_array(image, reduced), shape, _note(image)
     except Exception as reason:  # Pillow raises nearly anything
-        name = source if isinstance(source, Path) else "The input"
         why = _unknown(source) if isinstance(reason, UnidentifiedImageError) else first_sentence(reason)
         raise ValueError(f"{name} cannot be read as an image: {why}.") from reason
 

@@ -16,8 +16,8 @@ class RandomAffine(keras.layers.Layer):
     """Mirror half of the images, rotate (largest angle in degrees), shift (largest share of the side) and zoom (largest
     change of scale, a share) them in one resampling instead of one for each; in training only."""
 
-    def __init__(self, flip=False, rotation=0.0, shift=0.0, zoom=0.0, seed=0, **options):
-        super().__init__(dtype="float32", **options)
+    def __init__(self, flip=False, rotation=0.0, shift=0.0, zoom=0.0, seed=0, dtype="float32", **options):
+        super().__init__(dtype=dtype, **options)
         self.flip, self.rotation, self.shift, self.zoom = flip, rotation, shift, zoom
         self.seeds = keras.random.SeedGenerator(seed)
 
@@ -49,8 +49,8 @@ class RandomAffine(keras.layers.Layer):
 class Blend(keras.layers.Layer):
     """Mixup of each image with the one that stands opposite in the batch, by its `share`; training only."""
 
-    def __init__(self):
-        super().__init__(dtype="float32")
+    def __init__(self, dtype="float32", **options):
+        super().__init__(dtype=dtype, **options)
 
     def call(self, images, share, training=None):
         if not training:

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
 
+from emotions import backend
 from emotions.data.dataset import Split
 
 
@@ -20,11 +21,15 @@ class Batches(keras.utils.PyDataset):
         class_weight: weight by class number, or None. A soft label weighs the mean of its classes' weights.
         mixup: alpha of the Beta distribution; 0 blends nothing. Otherwise the images come with the share
             that `augmentation.Blend` leaves of each, which is 1 where there is no seed.
+        devices: each is to get an equal part of every batch, so an epoch leaves out up to `devices - 1` images.
     """
 
-    def __init__(self, split: Split, classes: int, batch_size: int, *, seed=None, class_weight=None, mixup=0.0):
+    def __init__(self, split: Split, classes: int, batch_size: int, *, seed=None, class_weight=None, mixup=0.0,
+                 devices=1):  # fmt: skip
         super().__init__()
-        self.batch_size, self.seed, self.mixup = batch_size, seed, mixup
+        if batch_size % devices:
+            raise ValueError(f"Batches of {batch_size} images cannot be divided among {devices} devices.")
+        self.batch_size, self.seed, self.mixup, self.devices = batch_size, seed, mixup, devices
         self.images = split.images[..., :1] if is_grey(split) else split.images
         self.targets = np.eye(classes, dtype="float32")[split.labels] if split.targets is None else split.targets
         self.weights = class_weight and np.array([class_weight.get(k, 0.0) for k in range(classes)], "float32")
@@ -35,9 +40,10 @@ class Batches(keras.utils.PyDataset):
         self.epoch, self.order = epoch, np.arange(len(self.targets))
         if self.seed is not None:
             np.random.default_rng((self.seed, epoch)).shuffle(self.order)
+        self.order = self.order[: len(self.order) // self.devices * self.devices]
 
     def __len__(self):
-        return math.ceil(len(self.targets) / self.batch_size)
+        return math.ceil(len(self.order) / self.batch_size)
 
     def __getitem__(self, index):
         chosen = self.order[index * self.batch_size : (index + 1) * self.batch_size]
@@ -47,11 +53,14 @@ class Batches(keras.utils.PyDataset):
             if self.seed is not None:
                 random = np.random.default_rng((self.seed, self.epoch, index))
                 share = random.beta(self.mixup, self.mixup, size=share.shape).astype("float32")
-            targets = share * targets + (1 - share) * targets[::-1]
+            # TensorFlow's layers see one device's part of a batch, those of JAX the whole.
+            parts = np.split(targets, self.devices if backend.name() == "tensorflow" else 1)
+            targets = share * targets + (1 - share) * np.concatenate([part[::-1] for part in parts])
             images = {"image": images, "share": share}
-        if self.weights is None:
-            return images, targets
-        return images, targets, targets @ self.weights
+        batch = (images, targets) if self.weights is None else (images, targets, targets @ self.weights)
+        host, hosts = backend.host()
+        own = slice(host * len(chosen) // hosts, (host + 1) * len(chosen) // hosts)
+        return keras.tree.map_structure(lambda whole: whole[own], batch)
 
 
 def is_grey(split: Split) -> bool:

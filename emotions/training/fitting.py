@@ -26,7 +26,8 @@ CHOICES = ("architecture", "weights", "dataset", "variants", "training_pictures"
 
 
 def fit(model: keras.Model, faces, *, run: Run, epochs: int, batch_size: int = 64, augment=(), mixup: float = 0.0,
-        class_weight: dict[int, float] | None = None, callbacks=(), initial_epoch: int = 0) -> pd.DataFrame:
+        class_weight: dict[int, float] | None = None, callbacks=(), initial_epoch: int = 0,
+        devices: int | None = None) -> pd.DataFrame:
     """Train a compiled model on `faces.train`, and keep the epoch with the highest accuracy on `faces.validation`.
 
     Of a saved run (see `runs.start`) the log is shown instead. A second phase is a second `compile` and `fit`, whose
@@ -40,6 +41,11 @@ def fit(model: keras.Model, faces, *, run: Run, epochs: int, batch_size: int = 6
         mixup: alpha of the Beta distribution by which pairs of images are blended (Zhang et al. 2018); 0 blends none.
         class_weight: weight by class number, as in Keras.
         callbacks: Keras callbacks. `SwapEMAWeights` belongs here where the optimizer averages weights.
+        devices: how many GPUs (or other devices) of this machine share each batch; `batch_size` is that of all
+            together. Default: EMOTIONS_DEVICES of the environment, or 1. A copy of the model is trained on them, so
+            that it may be built as for one; up to `devices - 1` images are left out of an epoch and of validation.
+            Several hosts (JAX; untested): each calls `keras.distribution.initialize()` first, has an EMOTIONS_HOME of
+            its own, and names the number of all devices.
 
     Returns:
         the history of all phases so far, one row per epoch, as in `history.csv`. The model has the best weights.
@@ -47,27 +53,31 @@ def fit(model: keras.Model, faces, *, run: Run, epochs: int, batch_size: int = 6
     if run.saved:
         return _show_saved(run, initial_epoch)
     classes, seed = len(faces.class_names), run.facts["seed"]
-    training = Batches(faces.train, classes, batch_size, seed=seed, class_weight=class_weight, mixup=mixup)
+    devices = devices or int(os.environ.get("EMOTIONS_DEVICES", 1))
+    scope, options = backend.parallel(devices), {"mixup": mixup, "devices": devices}
+    training = Batches(faces.train, classes, batch_size, seed=seed, class_weight=class_weight, **options)
     # Validation is counted by hard labels, whatever the targets of training are.
-    validation = Batches(dataclasses.replace(faces.validation, targets=None), classes, batch_size, mixup=mixup)
-    graph = augmentation.training_graph(model, augment, faces.train, mixup)
-    _compile_like(graph, model)
+    validation = Batches(dataclasses.replace(faces.validation, targets=None), classes, batch_size, **options)
     state = State(run, initial_epoch)
-    state.begin(_describe(model, faces, run, epochs, batch_size, augment, mixup, class_weight, callbacks))
-    if not state.ended:
-        state.restore(model, graph)
-        best = Best(model, state)
-        graph.fit(
-            training,
-            validation_data=validation,
-            shuffle=False,  # Batches shuffles, in a way that can be repeated
-            initial_epoch=state.epoch,
-            epochs=epochs,
-            callbacks=[Fresh(training, seed), best, *callbacks, Replay(callbacks, state), Keeper(state, best),
-                       *tracking.trackers(run)],
-            verbose=2 if "EMOTIONS_COMMAND" in os.environ else "auto",
-        )
-        best.save()
+    with scope:
+        graph = _training_graph(model, augment, faces.train, mixup, devices)
+        state.begin(_describe(model, faces, run, epochs, batch_size, augment, mixup, class_weight, callbacks, devices))
+        if not state.ended:
+            trained = graph.get_layer(model.name)
+            state.restore(trained, graph)
+            best = Best(trained, state)
+            callbacks = [Fresh(training, seed), best, *callbacks, Replay(callbacks, state), Keeper(state, best),
+                         *tracking.trackers(run)]  # fmt: skip
+            graph.fit(
+                training,
+                validation_data=validation,
+                shuffle=False,  # Batches shuffles, in a way that can be repeated
+                initial_epoch=state.epoch,
+                epochs=epochs,
+                callbacks=callbacks,
+                verbose=2 if "EMOTIONS_COMMAND" in os.environ else "auto",
+            )
+            best.save()
     load_best(model, state.best)
     return state.finish()
 
@@ -84,14 +94,22 @@ def _show_saved(run: Run, initial_epoch: int) -> pd.DataFrame:
     return history
 
 
-def _compile_like(graph: keras.Model, model: keras.Model) -> None:
-    """Compile the training graph as the model was compiled: the same optimizer object, loss and metrics."""
+def _training_graph(model: keras.Model, augment, split, mixup: float, devices: int) -> keras.Model:
+    """Return the model with augmentation in front, compiled as the model was: the same optimizer, loss and metrics.
+
+    On several devices it is a copy, with an optimizer of its own: variables lie where they are made."""
     config = model.get_compile_config()
     if not config:
         raise ValueError(f"{model.name} is not compiled: call model.compile(…) before fit.")
+    graph, optimizer = augmentation.training_graph(model, augment, split, mixup), model.optimizer
+    if devices > 1:
+        weights = graph.get_weights()
+        graph, optimizer = keras.models.clone_model(graph), type(optimizer).from_config(optimizer.get_config())
+        graph.set_weights(weights)
     metrics = keras.saving.deserialize_keras_object(config["metrics"])
-    graph.compile(model.optimizer, loss=model.loss, metrics=metrics, jit_compile=backend.jit_compile(),
-                  steps_per_execution=backend.steps_per_execution())
+    graph.compile(optimizer, loss=model.loss, metrics=metrics, jit_compile=backend.jit_compile(),
+                  steps_per_execution=backend.steps_per_execution(devices))
+    return graph
 
 
 class State:
@@ -280,7 +298,7 @@ def learning_rate(model: keras.Model) -> float:
     return float(ops.convert_to_numpy(model.optimizer.learning_rate))
 
 
-def _describe(model, faces, run, epochs, batch_size, augment, mixup, class_weight, callbacks) -> dict:
+def _describe(model, faces, run, epochs, batch_size, augment, mixup, class_weight, callbacks, devices) -> dict:
     """Return what `training.json` says of a training before it begins."""
     optimizer = model.optimizer.get_config()
     patience = [callback.patience for callback in callbacks if isinstance(callback, keras.callbacks.EarlyStopping)]
@@ -318,7 +336,7 @@ def _describe(model, faces, run, epochs, batch_size, augment, mixup, class_weigh
         "precision": keras.mixed_precision.global_policy().name,
         "backend": backend.version(),
         "keras": version("keras"),
-        "hardware": backend.hardware(),
+        "hardware": f"{devices} x {backend.hardware()}" if devices > 1 else backend.hardware(),
         "git_commit": files.git_commit(),
         "started": files.now(),
     }
