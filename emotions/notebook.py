@@ -6,7 +6,7 @@ import platform
 from pathlib import Path
 
 NO_ACCELERATOR = ("No accelerator was found, so training takes longer. To switch one on: Colab, Runtime > Change "
-                  "runtime type; Kaggle, Settings > Accelerator; your own machine, README.")
+                  "runtime type; Kaggle, Settings > Accelerator; your own machine, docs/running.md.")
 
 
 def begin() -> None:

@@ -169,8 +169,8 @@ def _ours(board: pd.DataFrame) -> pd.DataFrame:
 
 
 def first_place(board: pd.DataFrame, clean: dict[str, Predictions], folder: Path) -> dict | None:
-    """Compare the first of our finished runs with the second by `clean` of `read`; None where there are not two."""
-    names = _ours(board).index[:2]
+    """Compare the first of our finished networks with the second by `clean` of `read`; None where there are not two."""
+    names = _ours(board).index.drop(BASELINE, errors="ignore")[:2]
     if len(names) < 2:
         return None
     first, second = (clean[name] for name in names)

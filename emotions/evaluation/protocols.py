@@ -6,7 +6,7 @@ import jinja2
 import pandas as pd
 
 from emotions import runs
-from emotions.evaluation import cards, published
+from emotions.evaluation import cards, comparison, published
 from emotions.evaluation.baseline import NAME as BASELINE
 from emotions.evaluation.metrics import majority_class, percent, shown
 
@@ -31,6 +31,13 @@ def table(home: Path) -> pd.DataFrame:
     return board.sort_values("Leak-free", ascending=False, kind="stable")
 
 
+def over_seeds(home: Path) -> pd.DataFrame:
+    """Return mean and standard deviation of the leak-free accuracy of systems with several seeds; see `comparison`."""
+    finished = runs.all_of(DATASETS["Leak-free"], home)
+    shares = {name: run.metrics["test"]["accuracy"] for name, run in finished.items() if _is_network(run.metrics, None)}
+    return comparison.over_seeds(pd.DataFrame({"accuracy": shares}), ["accuracy"])
+
+
 def records(home: Path) -> pd.DataFrame:
     """Return the content of each network's `metrics.json`: a row per run name, a column per protocol, or NaN."""
     return pd.DataFrame(
@@ -50,8 +57,8 @@ def accuracies(home: Path) -> dict[str, pd.DataFrame]:
                                     for name, value in columns.items()}, index=titles) for protocol in DATASETS}
 
 
-def _is_network(metrics: dict) -> bool:
-    whole = not cards.unfinished(metrics["training"]) and not metrics["seed"]
+def _is_network(metrics: dict, seed: int | None = 0) -> bool:
+    whole = not cards.unfinished(metrics["training"]) and seed in (None, metrics["seed"])
     return whole and metrics["model"] != BASELINE and not {"members", "trained_by"} & set(metrics)
 
 
@@ -70,4 +77,7 @@ def markdown(home: Path) -> str:
         test = next(iter(runs.all_of(dataset, home).values())).metrics["test"]
         tests[protocol] = (test["n"], *majority_class(test))
     template = jinja2.Template(TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(table=cards.markdown_table(table(home)), tests=tests, percent=percent) + "\n"
+    lost = accuracies(home)
+    lost = 100 * (lost["As distributed"]["accuracy"] - lost["Leak-free"]["accuracy"])
+    return template.render(table=cards.markdown_table(table(home)), tests=tests, percent=percent, lost=lost,
+                           seeds=over_seeds(home)) + "\n"

@@ -1,5 +1,6 @@
 """Confusion, ROC curves, recalls, intervals, pairwise differences, reliability: how good models are."""
 
+import textwrap
 from itertools import cycle
 
 import matplotlib.pyplot as plt
@@ -148,7 +149,7 @@ def against(across: pd.DataFrame, up: pd.DataFrame, labels: tuple[str, str], tit
     errors = [np.abs([values[0] - values[1], values[2] - values[0]]) for values in (x, y)]
     axis.errorbar(x[0], y[0], xerr=errors[0], yerr=errors[1], fmt="o", color=VALIDATION, ecolor=TRAIN, capsize=2)
     for name, place in zip(across.index, np.stack([x[0], y[0]], axis=1), strict=True):
-        axis.annotate(name, place, (-8, 8), textcoords="offset points", fontsize=9, ha="right")
+        axis.annotate(textwrap.fill(name, 24), place, (-8, 8), textcoords="offset points", fontsize=9, ha="right")
     limits = np.floor(min(x[1].min(), y[1].min()) - 3), 100
     axis.plot(limits, limits, color=OTHER, linestyle=":", label="the same")
     axis.set(xlabel=f"{labels[0]} (%)", ylabel=f"{labels[1]} (%)", title=title, xlim=limits, ylim=limits, aspect=1)
