@@ -55,22 +55,23 @@ def _different(images, photos, most: int) -> list[int]:
     return list(chosen.values())
 
 
-def _small(face) -> np.ndarray:
-    """Return the middle of a face in grey, 24 x 24, as one row."""
-    return cv2.resize(face.mean(axis=-1), (32, 32), interpolation=cv2.INTER_AREA)[4:-4, 4:-4].ravel()
-
-
 def _nearest(faces: list, reference) -> list:
-    """Return the share of faces that are most like the reference, and eight at least."""
-    order = sorted(range(len(faces)), key=lambda i: -np.corrcoef(_small(faces[i]), _small(reference))[0, 1])
+    """Return the share of faces that are most like the reference between brow and chin, and eight at least."""
+    features = [_small(face, 48)[6:-6, 8:-8].ravel() for face in [reference, *faces]]
+    order = np.argsort(-np.corrcoef(features)[0, 1:], kind="stable")
     return [faces[i] for i in order[: max(LEAST, round(SHARE * len(faces)))]]
+
+
+def _small(face, side: int) -> np.ndarray:
+    """Return a face in grey, `side` x `side`."""
+    return cv2.resize(face.mean(axis=-1), (side, side), interpolation=cv2.INTER_AREA)
 
 
 def _without_near_copies(faces: list) -> list:
     """Return the aligned faces without those that nearly equal an earlier one: other crops of one photo."""
     kept, smaller = [], []
     for face in faces:
-        small = _small(face)
+        small = _small(face, 32)[4:-4, 4:-4].ravel()
         if all(np.corrcoef(small, other)[0, 1] < NEAR_COPY for other in smaller):
             kept.append(face)
             smaller.append(small)
@@ -98,8 +99,7 @@ def _aligned(face, reference) -> np.ndarray | None:
 
     The enhanced correlation coefficient (Evangelidis and Psarakis 2008) is maximised over rotations and shifts, then
     over affine maps, of which the similarity is kept where it stays near."""
-    small = [cv2.resize(image.mean(axis=-1), (SIDE // 2, SIDE // 2), interpolation=cv2.INTER_AREA)
-             for image in (reference, face)]
+    small = [_small(image, SIDE // 2) for image in (reference, face)]
     warp, similarity = np.eye(2, 3, dtype=np.float32), None
     for motion, blur, steps in ((cv2.MOTION_EUCLIDEAN, 7, 30), (cv2.MOTION_AFFINE, 5, 20)):
         stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, steps, 1e-3)
