@@ -1,6 +1,5 @@
 """Confusion, ROC curves, recalls, intervals, pairwise differences, reliability: how good models are."""
 
-import textwrap
 from itertools import cycle
 
 import matplotlib.pyplot as plt
@@ -145,16 +144,15 @@ def against(across: pd.DataFrame, up: pd.DataFrame, labels: tuple[str, str], tit
 
     The tables, one for each axis, have a row per model, the same in both, and accuracy, low and high, 0-1."""
     figure, ((axis,),) = grid(1, 1, (6.5, 6))
-    x, y = (100 * table[["accuracy", "low", "high"]].to_numpy(float).T for table in (across, up))
-    errors = [np.abs([values[0] - values[1], values[2] - values[0]]) for values in (x, y)]
-    axis.errorbar(x[0], y[0], xerr=errors[0], yerr=errors[1], fmt="o", color=VALIDATION, ecolor=TRAIN, capsize=2)
-    for name, place in zip(across.index, np.stack([x[0], y[0]], axis=1), strict=True):
-        axis.annotate(textwrap.fill(name, 24), place, (-8, 8), textcoords="offset points", fontsize=9, ha="right")
-    limits = np.floor(min(x[1].min(), y[1].min()) - 3), 100
+    for (name, x), y, color in zip(across.iterrows(), up.itertuples(), cycle(SERIES), strict=False):
+        errors = np.array([[each.accuracy - each.low, each.high - each.accuracy] for each in (x, y)]) * 100
+        axis.errorbar(100 * x.accuracy, 100 * y.accuracy, xerr=errors[:1].T, yerr=errors[1:].T, fmt="o", color=color,
+                      capsize=2, label=name)
+    limits = 100 * min(across["low"].min(), up["low"].min()) - 3, 100
     axis.plot(limits, limits, color=OTHER, linestyle=":", label="the same")
     axis.set(xlabel=f"{labels[0]} (%)", ylabel=f"{labels[1]} (%)", title=title, xlim=limits, ylim=limits, aspect=1)
     axis.grid(alpha=0.3)
-    axis.legend(fontsize=9, loc="upper left")
+    axis.legend(fontsize=9, loc="lower right")
     return figure
 
 
