@@ -1,10 +1,11 @@
 """Where do results lie, and how are files written? Whole or not at all, the same on every system."""
 
+import contextlib
 import json
 import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -32,11 +33,25 @@ def first_sentence(reason: Exception) -> str:
     return message.splitlines()[0].split(". ")[0].rstrip(".")
 
 
+@contextlib.contextmanager
+def written(path: Path, ending: str = "") -> Iterator[Path]:
+    """Give another name to write a file under, and rename it once it is whole. Whatever goes wrong, the file that was
+    there stays, and nothing half written: on a full disk it would be in the way. `ending`: for libraries that insist on
+    one."""
+    temporary = path.with_name(f"{path.name}.writing{ending}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):  # the first error says more
+            temporary.unlink(missing_ok=True)
+        raise
+
+
 def write(path: Path, text: str) -> None:
-    """Write a text file under another name and rename it: UTF-8, lines ending in a line feed."""
-    temporary = path.with_name(path.name + ".writing")
-    temporary.write_text(text, encoding="utf-8", newline="\n")
-    temporary.replace(path)
+    """Write a text file, whole or not at all: UTF-8, lines ending in a line feed."""
+    with written(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_json(path: Path, content: dict) -> None:

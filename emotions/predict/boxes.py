@@ -9,7 +9,7 @@ import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
 from emotions.colors import rgb
-from emotions.files import expanded
+from emotions.files import expanded, written
 from emotions.predict import inputs
 
 SMALLEST = 320  # pixels on the shorter side: smaller images are enlarged, so that the text is readable
@@ -50,4 +50,5 @@ def save_copy(file: str, faces: pd.DataFrame, folder: str | Path, base: str | Pa
     path = expanded(file)
     copy = Path(folder) / path.parent.resolve().relative_to(base) / f"{path.name}.annotated.jpg"
     copy.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(annotate(file, faces)).save(copy, quality=95)
+    with written(copy) as temporary:
+        Image.fromarray(annotate(file, faces)).save(temporary, format="JPEG", quality=95)
