@@ -42,9 +42,11 @@ def written(path: Path, ending: str = "") -> Iterator[Path]:
     try:
         yield temporary
         temporary.replace(path)
-    except BaseException:
+    except BaseException as reason:
         with contextlib.suppress(OSError):  # the first error says more
             temporary.unlink(missing_ok=True)
+        if isinstance(reason, OSError) and reason.errno:  # HDF5's own words are long
+            raise type(reason)(f"{path} was not written: {os.strerror(reason.errno)}.") from reason
         raise
 
 

@@ -16,6 +16,7 @@ import json
 import multiprocessing
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -151,9 +152,12 @@ def start(work: Callable, home: Path) -> int:
     try:
         os.environ["EMOTIONS_HOME"] = str(home)
         home.mkdir(parents=True, exist_ok=True)
-        sys.stdout = sys.stderr = home.with_name(f"{home.name}.txt").open("w")
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  until the process ends
+        sys.stderr = home.with_name(f"{home.name}.txt").open("w")
         work(home, lambda: os.close(begin))
         status = 0
+    except SystemExit as end:
+        status = end.code
     except BaseException:
         traceback.print_exc()
     finally:
@@ -279,6 +283,53 @@ def restarted(kind: str, home: Path, new: dict) -> list[str]:
     return [f"differs: {name}" for name in sorted(new.keys() | found.keys()) if new.get(name) != found.get(name)]
 
 
+# A full disk, a folder that is only read
+
+
+@contextlib.contextmanager
+def disk(place: Path, megabytes: int):
+    """Mount a small disk in memory."""
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", place], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+def refusal(kind: str, before: Path, obstacle: str, new: dict) -> dict:
+    """Do some work on a disk with so many bytes left, or "read-only"; then, without the obstacle, once more."""
+    old, home = contents(before), before.with_name(f"{kind}-{obstacle}")
+    with disk(home, 4):
+        shutil.copytree(before, home, dirs_exist_ok=True)
+        if obstacle == "read-only":
+            subprocess.run(["mount", "-o", "remount,ro", home], check=True)
+        else:
+            (home / "ballast").write_bytes(bytes(shutil.disk_usage(home).free - int(obstacle)))
+        number = start(lambda home, begin: sys.exit(cli.told(lambda: WORK[kind](home, begin))), home)
+        status = os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
+        said = home.with_name(f"{home.name}.txt").read_text()
+        subprocess.run(["mount", "-o", "remount,rw", home], check=True)
+        (home / "ballast").unlink(missing_ok=True)
+        left = [str(path.relative_to(home)) for path in home.rglob("*.writing*")]
+        lost = [name for name in old if not (home / name).exists()]
+        wrong = half_written(home, old, {} if obstacle == "read-only" else new)
+        return {"kind": kind, "obstacle": obstacle, "status": status, "said": said, "left": left, "lost": lost,
+                "wrong": wrong, "differing": restarted(kind, home, new)}  # fmt: skip
+
+
+def refusals(file: Path) -> None:
+    """Write what came of each kind of work on a disk that is full, soon full, or only read."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for kind, before in prepared(Path(folder).resolve()).items():
+            whole = before.with_name(kind)
+            shutil.copytree(before, whole)
+            finish(WORK[kind], whole)
+            rows += [refusal(kind, before, obstacle, contents(whole)) for obstacle in ("30000", "read-only")]
+    files.write_json(file, rows)
+
+
 def main(kills: int = 20, file: Path = TABLE) -> None:
     with tempfile.TemporaryDirectory() as folder:
         places = prepared(Path(folder).resolve())
@@ -290,4 +341,7 @@ def main(kills: int = 20, file: Path = TABLE) -> None:
 
 
 if __name__ == "__main__":
-    main(*[int(word) for word in sys.argv[1:2]], *sys.argv[2:3])
+    if sys.argv[1:2] == ["refusals"]:
+        refusals(Path(sys.argv[2]))
+    else:
+        main(*map(int, sys.argv[1:2]), *sys.argv[2:3])
