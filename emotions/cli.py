@@ -289,10 +289,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 def told(act: Callable[[], int | None]) -> int:
     """Return the exit status of what `act` does; see `main`."""
+    from emotions import files
+
     try:
         return act() or 0
     except (ValueError, OSError, RuntimeError) as error:
-        print(f"emotions: {error}", file=sys.stderr)
+        print(f"emotions: {files.sentence(error)}", file=sys.stderr)
     except ModuleNotFoundError as error:
         print(f"emotions: the package {error.name} is missing: pip install -e . in the clone.", file=sys.stderr)
     return 2

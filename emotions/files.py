@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,6 +32,22 @@ def first_sentence(reason: Exception) -> str:
     """Return the first sentence of an error's message, without its full stop."""
     message = getattr(reason, "strerror", None) or str(reason).strip() or type(reason).__name__
     return message.splitlines()[0].split(". ")[0].rstrip(".")
+
+
+def sentence(reason: Exception) -> str:
+    """Return an error's message; of an operating system's own, the file and what is wrong with it, without numbers."""
+    if isinstance(reason, OSError) and reason.filename and reason.strerror:
+        return f"{reason.filename}: {reason.strerror}."
+    return str(reason)
+
+
+def refused(kind: type, reason: BaseException, trace) -> None:
+    """Say in one sentence what the machine refuses, as `sys.excepthook`; another error is a mistake, shown whole."""
+    if not issubclass(kind, OSError):
+        sys.__excepthook__(kind, reason, trace)
+        return
+    print(f"emotions: {sentence(reason)}", file=sys.stderr)
+    sys.exit(2)
 
 
 @contextlib.contextmanager

@@ -155,6 +155,25 @@ def test_two_phases_go_on_where_they_stopped(home, easy_dataset, monkeypatch):
     assert few == 15 and many == 15 + 4 * 27 + 4 + 8
 
 
+def test_a_kill_between_the_best_weights_and_the_state_changes_nothing(home, easy_dataset, monkeypatch):
+    """The second phase begins with the best weights of the first one, though it had written better ones itself."""
+    monkeypatch.setattr(fitting, "SAVE_SECONDS", 0.0)
+    _, whole = two_phases("whole", easy_dataset)
+    assert whole["val_accuracy"][2] > whole["val_accuracy"][:2].max(), "its first epoch is better than those before"
+    save = fitting.State.save
+
+    def interrupted(state, model, ended):
+        if state.epoch == 3:
+            raise KeyboardInterrupt
+        save(state, model, ended)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(fitting.State, "save", interrupted)
+        two_phases("broken", easy_dataset)
+    _, broken = two_phases("broken", easy_dataset)
+    np.testing.assert_allclose(broken[FIGURES], whole[FIGURES], atol=1e-4)
+
+
 def test_the_record_says_how_it_was_trained(home, easy_dataset, monkeypatch):
     monkeypatch.setenv("EMOTIONS_COMMAND", "python -m emotions run 02 --set TRAIN=True")
     train(every_choice, "lenet", easy_dataset, epochs=2, seed=7)
