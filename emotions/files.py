@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -62,9 +63,12 @@ def written(path: Path, ending: str = "") -> Iterator[Path]:
     except BaseException as reason:
         with contextlib.suppress(OSError):  # the first error says more
             temporary.unlink(missing_ok=True)
-        if isinstance(reason, OSError) and reason.errno:  # HDF5's own words are long
-            raise type(reason)(f"{path} was not written: {os.strerror(reason.errno)}.") from reason
-        raise
+        # The system's reason stands in the middle of HDF5's long message, which may be of any type.
+        why = re.search("error message = '(.+?)'", str(reason))
+        why = why[1] if why else os.strerror(getattr(reason, "errno", None) or 0)
+        if why == os.strerror(0):
+            raise
+        raise OSError(f"{path} was not written: {why}.") from reason
 
 
 def write(path: Path, text: str) -> None:

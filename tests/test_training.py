@@ -155,23 +155,16 @@ def test_two_phases_go_on_where_they_stopped(home, easy_dataset, monkeypatch):
     assert few == 15 and many == 15 + 4 * 27 + 4 + 8
 
 
-def test_a_kill_between_the_best_weights_and_the_state_changes_nothing(home, easy_dataset, monkeypatch):
-    """The second phase begins with the best weights of the first one, though it had written better ones itself."""
-    monkeypatch.setattr(fitting, "SAVE_SECONDS", 0.0)
-    _, whole = two_phases("whole", easy_dataset)
-    assert whole["val_accuracy"][2] > whole["val_accuracy"][:2].max(), "its first epoch is better than those before"
-    save = fitting.State.save
-
-    def interrupted(state, model, ended):
-        if state.epoch == 3:
-            raise KeyboardInterrupt
-        save(state, model, ended)
-
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(fitting.State, "save", interrupted)
-        two_phases("broken", easy_dataset)
-    _, broken = two_phases("broken", easy_dataset)
-    np.testing.assert_allclose(broken[FIGURES], whole[FIGURES], atol=1e-4)
+def test_the_best_weights_are_those_of_the_epochs_that_the_state_names(home, easy_dataset):
+    """Killed between writing the best weights of epoch 3 and the state: the second phase begins with those of epoch 1."""
+    run = runs.start("a", easy_dataset)
+    run.checkpoint.mkdir(parents=True)
+    rows = [{"epoch": 1, "phase": 1, "val_accuracy": 0.5}, {"epoch": 2, "phase": 1, "val_accuracy": 0.4},
+            {"epoch": 3, "phase": 2, "val_accuracy": 0.9}]  # fmt: skip
+    pd.DataFrame(rows).to_csv(run.folder / "history.csv", index=False)
+    for epoch, phase_begins, best in ((2, 0, 1), (2, 2, 1), (3, 2, 3), (3, 0, 3)):
+        (run.checkpoint / "state.json").write_text(json.dumps({"epoch": epoch, "ended": True}))
+        assert fitting.State(run, phase_begins).best.name == f"best-000{best}.weights.h5"
 
 
 def test_the_record_says_how_it_was_trained(home, easy_dataset, monkeypatch):
