@@ -88,7 +88,8 @@ def evaluate(home: Path, begin: Callable = NOTHING) -> None:
 
 def predict(home: Path, begin: Callable = NOTHING) -> None:
     begin()
-    photos = ["predict", str(home / "photos"), "--model", str(home / "models" / "small-synthetic.keras")]
+    os.chdir(home)  # what is printed names the files
+    photos = ["predict", "photos", "--model", "models/small-synthetic.keras"]
     command([*photos, "--annotate", str(home / "copies")])
     with (home / "printed.json").open("w") as file, contextlib.redirect_stdout(file):  # as a shell's > does
         command([*photos, "--json"])

@@ -156,7 +156,7 @@ def test_two_phases_go_on_where_they_stopped(home, easy_dataset, monkeypatch):
 
 
 def test_the_best_weights_are_those_of_the_epochs_that_the_state_names(home, easy_dataset):
-    """Killed between writing the best weights of epoch 3 and the state: the second phase begins with those of epoch 1."""
+    """Killed between writing best weights in epoch 3 and the state: the second phase begins with those of epoch 1"""
     run = runs.start("a", easy_dataset)
     run.checkpoint.mkdir(parents=True)
     rows = [{"epoch": 1, "phase": 1, "val_accuracy": 0.5}, {"epoch": 2, "phase": 1, "val_accuracy": 0.4},
