@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -50,5 +51,7 @@ def save_copy(file: str, faces: pd.DataFrame, folder: str | Path, base: str | Pa
     path = expanded(file)
     copy = Path(folder) / path.parent.resolve().relative_to(base) / f"{path.name}.annotated.jpg"
     copy.parent.mkdir(parents=True, exist_ok=True)
+    encoded = io.BytesIO()  # on a full disk Pillow itself would leave out the end of a file without a word
+    Image.fromarray(annotate(file, faces)).save(encoded, format="JPEG", quality=95)
     with written(copy) as temporary:
-        Image.fromarray(annotate(file, faces)).save(temporary, format="JPEG", quality=95)
+        temporary.write_bytes(encoded.getvalue())
