@@ -102,7 +102,7 @@ def test_an_evaluation_killed_at_its_end_goes_on_and_leaves_no_file_out(made, tm
         patch.setattr("shutil.rmtree", killed)
         with pytest.raises(KeyboardInterrupt):
             make(faces, "killed")
-    assert run.finished and "# Small net" in run.file.with_suffix(".md").read_text()
+    assert run.finished and "Small net" in run.file.with_suffix(".md").read_text()
     make(faces, "killed")
     assert not list(run.folder.glob("checkpoint*"))
 
