@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 DATA_HELP = "a data set's name, or folder:PATH; default: {}"
@@ -283,10 +284,17 @@ def main(arguments: list[str] | None = None) -> int:
     So is what the machine refuses (OSError): a file that is not there or not allowed, a full disk, a hub out of reach.
     """
     options = parser().parse_args(arguments)
+    return told(lambda: options.run(options))
+
+
+def told(act: Callable[[], int | None]) -> int:
+    """Return the exit status of what `act` does; see `main`."""
+    from emotions import files
+
     try:
-        return options.run(options) or 0
+        return act() or 0
     except (ValueError, OSError, RuntimeError) as error:
-        print(f"emotions: {error}", file=sys.stderr)
+        print(f"emotions: {files.sentence(error)}", file=sys.stderr)
     except ModuleNotFoundError as error:
         print(f"emotions: the package {error.name} is missing: pip install -e . in the clone.", file=sys.stderr)
     return 2

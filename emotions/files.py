@@ -1,10 +1,13 @@
 """Where do results lie, and how are files written? Whole or not at all, the same on every system."""
 
+import contextlib
 import json
 import os
+import re
 import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -32,11 +35,46 @@ def first_sentence(reason: Exception) -> str:
     return message.splitlines()[0].split(". ")[0].rstrip(".")
 
 
+def sentence(reason: Exception) -> str:
+    """Return an error's message; of an operating system's own, the file and what is wrong with it, without numbers."""
+    if isinstance(reason, OSError) and reason.filename and reason.strerror:
+        return f"{reason.filename}: {reason.strerror}."
+    return str(reason)
+
+
+def refused(kind: type, reason: BaseException, trace) -> None:
+    """Say in one sentence what the machine refuses, as `sys.excepthook`; another error is a mistake, shown whole."""
+    if not issubclass(kind, OSError):
+        sys.__excepthook__(kind, reason, trace)
+        return
+    print(f"emotions: {sentence(reason)}", file=sys.stderr)
+    sys.exit(2)
+
+
+@contextlib.contextmanager
+def written(path: Path, ending: str = "") -> Iterator[Path]:
+    """Give another name to write a file under, and rename it once it is whole. Whatever goes wrong, the file that was
+    there stays, and nothing half written: on a full disk it would be in the way. `ending`: for libraries that insist on
+    one."""
+    temporary = path.with_name(f"{path.name}.writing{ending}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    except BaseException as reason:
+        with contextlib.suppress(OSError):  # the first error says more
+            temporary.unlink(missing_ok=True)
+        # The system's reason stands in the middle of HDF5's long message, which may be of any type.
+        why = re.search("error message = '(.+?)'", str(reason))
+        why = why[1] if why else os.strerror(getattr(reason, "errno", None) or 0)
+        if why == os.strerror(0):
+            raise
+        raise OSError(f"{path} was not written: {why}.") from reason
+
+
 def write(path: Path, text: str) -> None:
-    """Write a text file under another name and rename it: UTF-8, lines ending in a line feed."""
-    temporary = path.with_name(path.name + ".writing")
-    temporary.write_text(text, encoding="utf-8", newline="\n")
-    temporary.replace(path)
+    """Write a text file, whole or not at all: UTF-8, lines ending in a line feed."""
+    with written(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_json(path: Path, content: dict) -> None:

@@ -84,8 +84,11 @@ def as_script(path: Path, values: dict, quick: bool = False) -> None:
     chosen_values = "".join(f"\n{name} = {value!r}" for name, value in values.items())
     parts = [source + (chosen_values if "parameters" in tags else "")
              for tags, source in code_cells(path) if tags & {"train", "parameters"}]
-    program = "\n\n".join(parts)
+    hook = "import sys\nfrom emotions import files\nsys.excepthook = files.refused"  # a full disk needs no traceback
+    program = "\n\n".join([hook, *parts])
     done = subprocess.run([sys.executable, "-c", program], cwd=path.parent, env=os.environ | environment(quick))
+    if done.returncode == 2:
+        raise SystemExit(2)  # it has said why
     if done.returncode:
         raise RuntimeError(f"{path.name} failed as a script, with exit status {done.returncode}.")
 

@@ -153,8 +153,19 @@ class Run:
 
     def finish(self, metrics: dict) -> None:
         """Write `metrics.json` and remove the checkpoint: from now on the run counts as finished."""
+        self.record(metrics)
+        self.close()
+
+    def record(self, metrics: dict) -> None:
         files.write_json(self.folder / "metrics.json", metrics)
-        shutil.rmtree(self.checkpoint, ignore_errors=True)
+
+    def close(self) -> None:
+        """Remove the checkpoint, renamed before: from half of one, left by a kill, no training could go on."""
+        removed = self.folder / "checkpoint.writing"
+        shutil.rmtree(removed, ignore_errors=True)
+        if self.checkpoint.exists():
+            self.checkpoint.rename(removed)
+            shutil.rmtree(removed, ignore_errors=True)
 
 
 def start(name: str, faces, *, title: str | None = None, weights: str | Path | None = None, seed: int = 0,

@@ -213,6 +213,14 @@ def test_the_training_cells_run_as_a_script_without_jupyter(home, capfd):
         notebooks.as_script(path, {})
 
 
+def test_what_the_machine_refuses_is_one_sentence_in_a_script(home, capfd):
+    write_notebook(home, "open('nowhere/a.txt', 'w')")
+    with pytest.raises(SystemExit) as end:
+        notebooks.as_script(notebooks.find(["01"])[0], {})
+    assert end.value.code == 2
+    assert capfd.readouterr().err == "emotions: nowhere/a.txt: No such file or directory.\n"
+
+
 def test_in_place_the_outputs_land_in_the_source(home):
     source = write_notebook(home, "print(DATASET)")
     assert cli.main(["run", "--in-place"]) == 0

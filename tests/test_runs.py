@@ -1,6 +1,8 @@
 """A run from start to end at its smallest scale: which files it leaves, that they agree, and how they are read."""
 
 import json
+import shutil
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -79,6 +81,32 @@ def test_a_saved_run_is_read_not_measured_again(made):
     assert {path: path.stat().st_mtime_ns for path in run.folder.iterdir()} == before
 
 
+def test_an_evaluation_killed_at_its_end_goes_on_and_leaves_no_file_out(made, tmp_path, monkeypatch):
+    """Killed before the card is written, then while the checkpoint is removed."""
+    faces = made[0]
+    monkeypatch.setenv("EMOTIONS_HOME", str(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr("emotions.evaluation.cards.for_people", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            make(faces, "killed")
+    run = Run(faces.name, "killed")
+    assert not run.finished
+    remove = shutil.rmtree
+
+    def killed(path, *arguments, **options):
+        if Path(path).name.startswith("checkpoint") and Path(path).exists():
+            raise KeyboardInterrupt
+        remove(path, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            make(faces, "killed")
+    assert run.finished and "Small net" in run.file.with_suffix(".md").read_text()
+    make(faces, "killed")
+    assert not list(run.folder.glob("checkpoint*"))
+
+
 def test_names_tell_the_seed_and_the_variants_of_the_data(made):
     import dataclasses
 
@@ -146,3 +174,4 @@ def test_a_text_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         files.write(tmp_path / "a.txt", "new")
     assert (tmp_path / "a.txt").read_bytes() == "ä\n".encode()
+    assert [file.name for file in tmp_path.iterdir()] == ["a.txt"], "what was half written is removed"

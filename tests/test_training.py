@@ -155,6 +155,18 @@ def test_two_phases_go_on_where_they_stopped(home, easy_dataset, monkeypatch):
     assert few == 15 and many == 15 + 4 * 27 + 4 + 8
 
 
+def test_the_best_weights_are_those_of_the_epochs_that_the_state_names(home, easy_dataset):
+    """Killed between writing best weights in epoch 3 and the state: the second phase begins with those of epoch 1"""
+    run = runs.start("a", easy_dataset)
+    run.checkpoint.mkdir(parents=True)
+    rows = [{"epoch": 1, "phase": 1, "val_accuracy": 0.5}, {"epoch": 2, "phase": 1, "val_accuracy": 0.4},
+            {"epoch": 3, "phase": 2, "val_accuracy": 0.9}]  # fmt: skip
+    pd.DataFrame(rows).to_csv(run.folder / "history.csv", index=False)
+    for epoch, phase_begins, best in ((2, 0, 1), (2, 2, 1), (3, 2, 3), (3, 0, 3)):
+        (run.checkpoint / "state.json").write_text(json.dumps({"epoch": epoch, "ended": True}))
+        assert fitting.State(run, phase_begins).best.name == f"best-000{best}.weights.h5"
+
+
 def test_the_record_says_how_it_was_trained(home, easy_dataset, monkeypatch):
     monkeypatch.setenv("EMOTIONS_COMMAND", "python -m emotions run 02 --set TRAIN=True")
     train(every_choice, "lenet", easy_dataset, epochs=2, seed=7)

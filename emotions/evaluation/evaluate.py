@@ -22,6 +22,7 @@ def evaluate(model: keras.Model, faces: Dataset, run: Run) -> dict:
     inside, the card for people beside it, the files of `predict_splits`, and `metrics.json`, whose content it returns;
     see `metrics.measure`. Of a saved run (see `runs.start`) the record is read."""
     if run.saved:
+        run.close()  # what a kill during its end may have left
         return run.metrics
     light = run.checkpoint / "light.keras"
     light_copy(model, light)
@@ -33,8 +34,9 @@ def evaluate(model: keras.Model, faces: Dataset, run: Run) -> dict:
     light.replace(run.file)
     for old in (run.home / "results").glob(f"*/across/{run.file.stem}.csv"):
         old.unlink()  # answers of the model before
-    run.finish(metrics)
+    run.record(metrics)
     files.write(run.file.with_suffix(".md"), cards.for_people(run, read_card(run.file)))
+    run.close()
     return metrics
 
 

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable
@@ -12,6 +13,8 @@ import h5py
 import keras
 import numpy as np
 from keras import ops
+
+from emotions import files
 
 CARD = "emotions.json"  # the extra member of a .keras file that holds class names and metrics
 DEFAULT = "champion-ferplus"  # a committed file of models/, used where none is named
@@ -23,7 +26,7 @@ def light_copy(model: keras.Model, path: str | Path) -> keras.Model:
     the model read back gives the same probabilities, within 0.01."""
     path, plain = Path(path), in_float32(model)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+    with tempfile.TemporaryDirectory() as folder:
         full, light = Path(folder) / "full.keras", Path(folder) / "light.keras"
         plain.save(full)
         _copy_members(full, light, lambda name, data: _halve(data) if name.endswith(".weights.h5") else data)
@@ -33,18 +36,18 @@ def light_copy(model: keras.Model, path: str | Path) -> keras.Model:
         before, after = (ops.convert_to_numpy(each(images, training=False)) for each in (plain, reloaded))
         if not (difference := np.abs(before - after).max()) < 0.01:  # NaN is not below it
             raise ValueError(f"{path} was not written: read back, its probabilities differ by up to {difference:.4f}.")
-        light.replace(path)
+        with files.written(path) as temporary:
+            shutil.copyfile(light, temporary)
     return reloaded
 
 
 def add_card(path: str | Path, card: dict) -> None:
     """Add a card to a `.keras` file, or replace the one in it; the model in it stays as it is."""
     path = Path(path)
-    temporary = path.with_name(f"{path.name}.writing")
-    _copy_members(path, temporary, lambda name, data: None if name == CARD else data)
-    with zipfile.ZipFile(temporary, "a") as archive:
-        archive.writestr(zipfile.ZipInfo(CARD), json.dumps(card, indent=2), zipfile.ZIP_DEFLATED)
-    temporary.replace(path)
+    with files.written(path) as temporary:
+        _copy_members(path, temporary, lambda name, data: None if name == CARD else data)
+        with zipfile.ZipFile(temporary, "a") as archive:
+            archive.writestr(zipfile.ZipInfo(CARD), json.dumps(card, indent=2), zipfile.ZIP_DEFLATED)
 
 
 def read_card(path: str | Path) -> dict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
 from emotions.colors import rgb
-from emotions.files import expanded
+from emotions.files import expanded, written
 from emotions.predict import inputs
 
 SMALLEST = 320  # pixels on the shorter side: smaller images are enlarged, so that the text is readable
@@ -50,4 +51,7 @@ def save_copy(file: str, faces: pd.DataFrame, folder: str | Path, base: str | Pa
     path = expanded(file)
     copy = Path(folder) / path.parent.resolve().relative_to(base) / f"{path.name}.annotated.jpg"
     copy.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(annotate(file, faces)).save(copy, quality=95)
+    encoded = io.BytesIO()  # on a full disk Pillow itself would leave out the end of a file without a word
+    Image.fromarray(annotate(file, faces)).save(encoded, format="JPEG", quality=95)
+    with written(copy) as temporary:
+        temporary.write_bytes(encoded.getvalue())

@@ -11,6 +11,7 @@ converters change antialiased resizing without a word, so it is cut off, and the
 
 import itertools
 import json
+import shutil
 import tempfile
 import time
 import warnings
@@ -68,7 +69,7 @@ def export(model: str | Path, to: str, precision: str = "float32", folder: str |
     ending = "" if precision == "float32" else f"-{precision}"
     target = Path(folder) / f"{classifiers.find(model).stem}{ending}{SUFFIXES[to]}"
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
+    with tempfile.TemporaryDirectory() as temporary:
         file = Path(temporary) / target.name
         try:
             _CONVERT[to](at_fixed_size(loaded), precision, file)
@@ -82,7 +83,8 @@ def export(model: str | Path, to: str, precision: str = "float32", folder: str |
         if not difference <= TOLERANCES[precision]:  # in this form NaN is no agreement
             raise ValueError(f"{target.name} was not written: its probabilities differ by up to {difference:.2g} from "
                              f"the Keras model's, and {TOLERANCES[precision]:g} is allowed with {precision}.")
-        file.replace(target)
+        with files.written(target) as copy:
+            shutil.copyfile(file, copy)
     figures = {"difference": difference, "images": words, **_measure(loaded, run, images, labels)}
     return {"file": target, "mb": target.stat().st_size / 1e6, **figures}
 

@@ -127,15 +127,17 @@ class State:
         history = run.history.to_dict("records") if file.exists() else []
         history = [row for row in history if row["epoch"] <= saved["epoch"]]
         self.phase = 1 + len({row["phase"] for row in history if row["epoch"] <= initial_epoch})
-        later = any(row["phase"] > self.phase for row in history)
+        self.later = [row for row in history if row["phase"] > self.phase]
         self.history = [row for row in history if row["phase"] <= self.phase]
         self.done = [row for row in self.history if row["phase"] == self.phase]
         self.epoch = max(initial_epoch, len(self.history))
-        self.ended = later or bool(self.done and saved["ended"])
+        self.ended = bool(self.later) or bool(self.done and saved["ended"])
 
     @property
     def best(self) -> Path:
-        return self.folder / "best.weights.h5"
+        """The best weights up to `epoch`: by that of `history`, so that a kill before `save` leaves those before."""
+        row = max(self.history + self.later, key=lambda row: row["val_accuracy"])
+        return self.folder / f"best-{row['epoch']:04d}.weights.h5"
 
     def weights(self, epoch: int) -> Path:
         return self.folder / f"epoch-{epoch:04d}.weights.h5"
@@ -172,8 +174,8 @@ class State:
         """Write weights and optimizer, then name them in `state.json`; only then remove those before."""
         save_weights(model, self.weights(self.epoch))
         files.write_json(self.folder / "state.json", {"epoch": self.epoch, "ended": ended})
-        for old in self.folder.glob("epoch-*.weights.h5"):
-            if old != self.weights(self.epoch):
+        for old in self.folder.glob("*.weights.h5"):
+            if old not in (self.weights(self.epoch), self.best):
                 old.unlink()
 
     def add(self, row: dict) -> None:
@@ -202,9 +204,8 @@ class State:
 
 
 def save_weights(model: keras.Model, path: Path) -> None:
-    temporary = path.with_name("writing.weights.h5")
-    model.save_weights(temporary)
-    temporary.replace(path)
+    with files.written(path, ".weights.h5") as temporary:
+        model.save_weights(temporary)
 
 
 def load_best(model: keras.Model, path: Path) -> None:
@@ -220,7 +221,7 @@ class Best(keras.callbacks.Callback):
 
     def __init__(self, model: keras.Model, state: State):
         super().__init__()
-        self.kept, self.path, self.weights = model, state.best, None
+        self.kept, self.state, self.weights = model, state, None
         self.accuracy = max((row["val_accuracy"] for row in state.history), default=-1.0)
 
     def on_test_end(self, logs=None):
@@ -232,7 +233,7 @@ class Best(keras.callbacks.Callback):
         if self.weights is not None:
             present = self.kept.get_weights()
             self.kept.set_weights(self.weights)
-            save_weights(self.kept, self.path)
+            save_weights(self.kept, self.state.best)
             self.kept.set_weights(present)
             self.weights = None
 
