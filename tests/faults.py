@@ -52,7 +52,8 @@ moments drawn over its duration until {} kills fell into it; after each kill eve
 the new one (or what a training goes on from), and the same command, called again, must leave the files of an
 undisturbed run.
 """
-MEASURED = ("started", "finished", "evaluated", "seconds", "training_seconds", "seconds_per_picture")  # never the same
+# Of another run, and of a repository in which somebody works meanwhile
+MEASURED = ("git_commit", "started", "finished", "evaluated", "seconds", "training_seconds", "seconds_per_picture")
 FACES = synthetic.load(train=84, validation=28, test=28, size=32)
 NOTHING = lambda: None  # noqa: E731
 
