@@ -9,7 +9,7 @@ from keras import layers
 from synthetic_runs import CLASSES, TRAINING, make_predictions, save_model, write_run
 
 from emotions import predict
-from emotions.data.variants import COPIES_KEPT
+from emotions.data.variants import WITH_DUPLICATES
 from emotions.evaluation import calibration, cards
 from emotions.runs import Run
 
@@ -25,7 +25,7 @@ def home(tmp_path):
     """A folder with one run on each of two data sets."""
     for dataset, name in (("fer2013-3", "lenet"), ("synthetic", "lenet-all")):
         write_run(tmp_path / "results" / dataset / name, architecture="lenet",
-                  variants=[COPIES_KEPT] if name == "lenet-all" else [])  # fmt: skip
+                  variants=[WITH_DUPLICATES] if name == "lenet-all" else [])  # fmt: skip
         card = {"class_names": CLASSES, "dataset": dataset, "model": name}
         save_model(small_model(), tmp_path / "models" / f"{name}-{dataset}.keras", card)
     return tmp_path

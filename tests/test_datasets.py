@@ -111,8 +111,8 @@ def test_copies_stay_in_training_on_request(fer2013, tmp_path):
     fer2013.to_csv(tmp_path / "fer2013.csv", index=False)
     dataset = load("fer2013", tmp_path, keep_copies=True)
     assert len(dataset.train) == 42 and len(dataset.copied) == 1
-    assert dataset.variants == ("copies kept",) and load("fer2013", tmp_path).variants == ()
-    assert load("fer2013-3", tmp_path, keep_copies=True, clean=True).variants == ("copies kept", "cleaned")
+    assert dataset.variants == ("with duplicates",) and load("fer2013", tmp_path).variants == ()
+    assert load("fer2013-3", tmp_path, keep_copies=True, clean=True).variants == ("with duplicates", "cleaned")
 
 
 def test_where_there_are_no_copies_keeping_them_is_no_variant_but_a_note(tmp_path):
@@ -348,7 +348,7 @@ def test_ferplus_does_not_train_on_copies_of_test_images_unless_asked(voted, tmp
     for split in (dataset.validation, dataset.test):
         assert not set(split.groups) & set(dataset.train.groups) and set(split.groups) & set(kept.train.groups)
     assert len(dataset.copied) == 1 and dataset.copied == kept.copied <= set(dataset.test.ids)
-    assert kept.variants == ("copies kept",)
+    assert kept.variants == ("with duplicates",)
     clean = load("ferplus", tmp_path, clean=True)
     assert clean.variants == ("cleaned",) and len(clean.test) == len(dataset.test)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from synthetic_runs import make_predictions, write_run
 
-from emotions.data.variants import COPIES_KEPT
+from emotions.data.variants import WITH_DUPLICATES
 from emotions.evaluation import ensembles
 from emotions.runs import Predictions, Run
 
@@ -144,7 +144,7 @@ def test_impossible_ensembles_are_errors(home, folder, name, members):
 
 def test_runs_that_validation_flatters_are_no_candidates(home, folder):
     change(folder, "weak", trained_by="others")
-    change(folder, "third", variants=[COPIES_KEPT])
+    change(folder, "third", variants=[WITH_DUPLICATES])
     build(home, "ensemble-x", ["good", "other"])
     assert list(ensembles.candidates("faces", home)) == ["good", "other"]
 
@@ -184,9 +184,10 @@ def test_there_is_no_weighted_average_of_one(home, folder, monkeypatch):
 
 
 def test_an_ensemble_of_named_members_is_built_again_as_it_was(home, folder):
-    change(folder, "other", variants=[COPIES_KEPT])
+    change(folder, "other", variants=[WITH_DUPLICATES])
     built = build(home, "ensemble-mine", ["good", "other", "weak"], weighted=True, title="Mine").metrics
-    assert len(built["members"]) < 3 and built["title"] == "Mine, copies kept" and built["variants"] == [COPIES_KEPT]
+    assert len(built["members"]) < 3 and built["title"] == "Mine, with duplicates"
+    assert built["variants"] == [WITH_DUPLICATES]
     change(folder, "good", evaluated=LATER)
     assert "ensemble-mine" in outdated(home)
     again = ensembles.build_all("faces", home)["ensemble-mine"].metrics

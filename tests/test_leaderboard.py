@@ -10,7 +10,7 @@ import pytest
 from synthetic_runs import CLASSES, TRAINING, make_predictions, write_run
 
 from emotions import cli
-from emotions.data.variants import CLEANED, COPIES_KEPT
+from emotions.data.variants import CLEANED, WITH_DUPLICATES
 from emotions.evaluation import comparison, leaderboard, published
 from emotions.evaluation import metrics as evaluation
 from emotions.runs import Predictions, Run
@@ -25,8 +25,8 @@ def made(tmp_path_factory):
     results = home / "results" / DATASET
     write_run(results / "lenet", skill=1.5, architecture="lenet")
     write_run(results / "lenet-s1", skill=1.6, seed=1, architecture="lenet", suffix="-s1", variants=[])
-    write_run(results / "champion-all", skill=3, seed=2, variants=[COPIES_KEPT], suffix="-all",
-              title="Champion, copies kept")  # fmt: skip
+    write_run(results / "champion-all", skill=3, seed=2, variants=[WITH_DUPLICATES], suffix="-all",
+              title="Champion, with duplicates")  # fmt: skip
     write_run(results / "vgg16", skill=2.5, seed=4, training=TRAINING | {"recipe_epochs": 30})
     write_run(results / "theirs", skill=2.8, seed=5, training={}, trained_by="others")
     untimed = {"training_seconds": None, "seconds_per_picture": None, "training": {}}
@@ -94,7 +94,7 @@ def test_published_figures_stand_beside_the_same_system_only(board):
         run = {"dataset": dataset, "architecture": architecture, "suffix": suffix, "variants": variants, "seed": 0}
         return published.of(run).get("accuracy")
 
-    assert figure("fer2013", "resnet50v2", "-all-s0", [COPIES_KEPT]) == 0.6708
+    assert figure("fer2013", "resnet50v2", "-all-s0", [WITH_DUPLICATES]) == 0.6708
     assert figure("fer2013", "resnet50v2", "-clean", [CLEANED]) is None
     assert figure("fer2013", "resnet50v2", "-wide") is None
     assert figure("fer2013", "lenet") is None

@@ -32,7 +32,8 @@ def folder(tmp_path):
 @pytest.fixture
 def seven():
     splits = {name: blobs(28, 7, 48, seed) for seed, name in enumerate(("train", "validation", "test"))}
-    return Dataset("seven", ALPHABETICAL, **splits, copied=frozenset(splits["test"].ids[:3]), variants=("copies kept",))
+    copied = frozenset(splits["test"].ids[:3])
+    return Dataset("seven", ALPHABETICAL, **splits, copied=copied, variants=("with duplicates",))
 
 
 def test_it_gets_images_as_its_authors_prepared_them_and_answers_in_alphabetical_order():

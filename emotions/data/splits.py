@@ -42,7 +42,7 @@ def assemble(name: str, source: Source, contents: Contents, votes: pd.DataFrame 
     whole = Split(contents.images, labels, table["id"].to_numpy(str), targets, groups)
     splits = {split: whole.take((table["part"] == split).to_numpy()) for split in SPLITS}
     return Dataset(name, class_names, **splits, copied=frozenset(whole.ids[copied]), notes=tuple(contents.notes),
-                   dropped=contents.dropped, variants=(variants.COPIES_KEPT,) if kept else ())
+                   dropped=contents.dropped, variants=(variants.WITH_DUPLICATES,) if kept else ())
 
 
 def _without(table: pd.DataFrame, class_names: tuple[str, ...]) -> list[str]:

@@ -98,9 +98,9 @@ def for_people(run: Run, card: dict) -> str:
 
 
 def display_title(metrics: dict) -> str:
-    """Return a run's title with its seed, if that is not 0; records hold "copies kept" for "with duplicates"."""
+    """Return a run's title with its seed, if that is not 0."""
     seed = f", seed {metrics['seed']}" if metrics.get("seed") else ""
-    return metrics["title"].replace("copies kept", "with duplicates") + seed
+    return metrics["title"] + seed
 
 
 def unfinished(training: dict) -> bool:
