@@ -139,6 +139,14 @@ def test_numbers_in_the_conclusion_stand_in_the_table_beside_it(path):
     assert not sorted(set(NUMBER.findall(prose)) - set(NUMBER.findall(table)))
 
 
+@every_notebook
+def test_its_paired_tests_resample_photos(path):
+    """Images of one photo are one observation."""
+    source = "\n".join(cell.source for cell in code(read(path)))
+    compared = re.findall(r"\bcompare(?:_all)?\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)", source)
+    assert not [call for call in compared if "photos=" not in call]
+
+
 def test_committed_files_stay_light():
     sizes = {path: path.stat().st_size for path in committed() if path.exists()}
     if not sizes:
