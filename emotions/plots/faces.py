@@ -69,13 +69,14 @@ def _small(face, side: int) -> np.ndarray:
 
 def _without_near_copies(faces: list) -> list:
     """Return the aligned faces without those that nearly equal an earlier one: other crops of one photo."""
-    kept, smaller = [], []
-    for face in faces:
-        small = _small(face, 32)[4:-4, 4:-4].ravel()
-        if all(np.corrcoef(small, other)[0, 1] < NEAR_COPY for other in smaller):
-            kept.append(face)
-            smaller.append(small)
-    return kept
+    if len(faces) < 2:
+        return faces
+    alike = np.corrcoef([_small(face, 32)[4:-4, 4:-4].ravel() for face in faces]) >= NEAR_COPY
+    kept: list[int] = []
+    for i in range(len(faces)):
+        if not alike[i, kept].any():
+            kept.append(i)
+    return [faces[i] for i in kept]
 
 
 def _guard(faces: list) -> None:
