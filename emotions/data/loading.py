@@ -62,8 +62,7 @@ def load(name: str = "synthetic", path: str | Path | None = None, *, keep_copies
         seed: of the splits that are drawn here, and of drawn faces.
 
     Raises:
-        FileNotFoundError, ValueError: it was not found; the name is unknown, or the data cannot be used; says why.
-    """
+        FileNotFoundError, ValueError: it was not found; the name is unknown, or the data cannot be used; says why."""
     size = (size, size) if isinstance(size, int) else size
     name, own = place_of(name)
     path = own or path

@@ -1,7 +1,6 @@
 """Why did the model say that? Heat maps, filters, and checks whether such maps are true.
 
-To add an explanation, write a module with a function of (model, images, classes) and add it to `METHODS`.
-"""
+To add an explanation, write a module with a function of (model, images, classes) and add it to `METHODS`."""
 
 from functools import partial
 
@@ -24,8 +23,7 @@ BASELINES = {"random": random_map, "centred gaussian": centred_gaussian}
 def methods(model) -> dict:
     """Return the explanations that fit a model, then the baselines: {name: function(images, classes=None)}.
 
-    Each returns float32, N x height x width, 0 to 1. They share a `Graph`: each is compiled once.
-    """
+    Each returns float32, N x height x width, 0 to 1. They share a `Graph`: each is compiled once."""
     graph = Graph.of(model)
     fitting = {name: method for name, (needed, method) in METHODS.items() if needed(graph)}
     return {name: partial(method, graph) for name, method in (fitting | BASELINES).items()}

@@ -93,12 +93,11 @@ class Graph:
     def probabilities(self, images) -> np.ndarray:
         return in_batches(lambda batch: self.model.predict_on_batch(batch), self.images(images), size=4 * BATCH)
 
-    def compiled(self, build: Callable, *choices) -> Callable:
-        """Return `build(graph, *choices)`, a function of tensors, compiled once."""
-        if (build, choices) not in self._compiled:
-            # As a partial: TensorFlow takes functions that share their code for one traced again and again, and warns.
-            self._compiled[build, choices] = backend.compiled(partial(build(self, *choices)), self.model)
-        return self._compiled[build, choices]
+    def compiled(self, function: Callable, *choices) -> Callable:
+        """Return `function(graph, *choices, *tensors)` as a function of the tensors, compiled once."""
+        if (function, choices) not in self._compiled:
+            self._compiled[function, choices] = backend.compiled(partial(function, self, *choices), self.model)
+        return self._compiled[function, choices]
 
     def run(self, images, visit):
         """Run the model; `visit(step)` is called after each operation and returns what the next ones get."""
@@ -135,8 +134,8 @@ class Graph:
         return ops.sum(scores[0] * ops.one_hot(classes, scores[0].shape[-1]))
 
 
-def _outputs(graph, paths, what):
-    return lambda images: graph.outputs(images, paths, what)
+def _outputs(graph, paths, what, images):
+    return graph.outputs(images, paths, what)
 
 
 def _has_graph(model):

@@ -4,10 +4,7 @@
     classifier.predict("party.jpg")                # a table with one row per face
     classifier.predict("photos/")                  # the same for a folder
 
-Images are RGB with values 0-255. OpenCV reads BGR: reverse its channels first, `image[..., ::-1]`.
-"""
-
-from __future__ import annotations
+Images are RGB with values 0-255. OpenCV reads BGR: reverse its channels first, `image[..., ::-1]`."""
 
 import difflib
 import itertools
@@ -45,8 +42,7 @@ class Classifier:
         model: from images, N x H x W x 3 (RGB) or N x H x W x 1 (grey), values 0-255, to probabilities, N x classes.
         class_names: of the model's outputs, in order.
         card: the card in the model's file. Its `temperature`, if any, calibrates the probabilities.
-        detector: from an RGB image, uint8, H x W x 3, to its faces; see `faces.find_faces`.
-    """
+        detector: from an RGB image, uint8, H x W x 3, to its faces; see `faces.find_faces`."""
 
     model: keras.Model
     class_names: tuple[str, ...]
@@ -74,8 +70,7 @@ class Classifier:
             list or folder that cannot be used.
 
         Raises:
-            ValueError, OSError: a single image cannot be used, or there is no such file, or a folder is empty.
-        """
+            ValueError, OSError: a single image cannot be used, or there is no such file, or a folder is empty."""
         return self.table(itertools.chain(*self.stream(images, faces=faces, unsure_below=unsure_below)))
 
     def table(self, rows: Iterable[dict]) -> pd.DataFrame:
@@ -108,8 +103,8 @@ class Classifier:
         if self.model.input_shape[-1] == 1:
             crops = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None] for image in crops]
         batches = (np.stack(crops[start : start + BATCH]) for start in range(0, len(crops), BATCH))
-        raw = [np.empty((0, len(self.class_names))), *(self.model.predict_on_batch(batch) for batch in batches)]
-        raw = np.concatenate(raw)
+        none = np.empty((0, len(self.class_names)))
+        raw = np.concatenate([none, *(self.model.predict_on_batch(batch) for batch in batches)])
         if not (abs(raw.sum(axis=1) - 1) < ROUNDED).all():  # in this form NaN fails, too
             raise ValueError(f"The outputs of the model {self.model.name} are not probabilities: they do not sum to 1. "
                              "Let it end in a softmax.")  # fmt: skip
@@ -148,8 +143,8 @@ class Classifier:
 
     def _row(self, name, box: tuple, detected: bool, note, probabilities: np.ndarray, unsure_below: float) -> dict:
         emotion, confidence = self.emotion(probabilities, unsure_below), float(probabilities.max())
-        row = {"image": name, "detected": detected, "emotion": emotion, "confidence": confidence}
-        row |= {"note": note, "error": None}
+        row = {"image": name, "detected": detected, "emotion": emotion, "confidence": confidence, "note": note,
+               "error": None}
         return row | dict(zip((*BOX, *self.class_names), (*box, *probabilities.tolist()), strict=True))
 
 
@@ -162,8 +157,7 @@ def load(model: str | Path = DEFAULT, class_names: Iterable[str] | None = None) 
         class_names: in the order of the outputs, for a file that was not written by this package.
 
     Raises:
-        FileNotFoundError, ValueError: the file is missing or not a model, or its class names do not fit.
-    """
+        FileNotFoundError, ValueError: the file is missing or not a model, or its class names do not fit."""
     path = find(model)
     network = _load_network(path)
     try:
@@ -196,8 +190,7 @@ def _check(path: Path, network: keras.Model, names: tuple[str, ...], card: dict)
 def find(model: str | Path = DEFAULT) -> Path:
     """Return a model's file, given its path or its name: in models/ of this directory, $EMOTIONS_HOME, repository.
 
-    An empty name is the default model's.
-    """
+    An empty name is the default model's."""
     path = files.expanded(model or DEFAULT)
     if path.is_file():
         return path

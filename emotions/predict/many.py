@@ -4,8 +4,6 @@
 
 See docs/many_images.md."""
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import json
