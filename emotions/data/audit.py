@@ -74,10 +74,10 @@ def close_pairs(hashes: np.ndarray, distance: int, others: np.ndarray | None = N
     array, or i in the first and j in the other."""
     pairs = [np.empty((0, 2), int)]
     for start in range(0, len(hashes), 1024):
-        with_these = hashes[start:] if others is None else others
+        with_these, offset = (hashes[start:], start) if others is None else (others, 0)
         close = np.bitwise_count(hashes[start:start + 1024, None] ^ with_these) <= distance
-        pair = np.argwhere(np.triu(close, k=1) if others is None else close)
-        pairs.append(pair + (start, start if others is None else 0))
+        i, j = np.nonzero(np.triu(close, k=1) if others is None else close)
+        pairs.append(np.stack([i + start, j + offset], axis=1))
     return np.concatenate(pairs)
 
 

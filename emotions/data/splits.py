@@ -85,7 +85,8 @@ def _by_majority(contents: Contents, votes: pd.DataFrame) -> None:
         contents.leave_out(winner == answer, reason, SPLITS)
     train, validation, test = ((table["part"] == split).sum() for split in SPLITS)
     contents.notes.append(f"By FER+'s majority vote {train} training, {validation} validation and {test} test images "
-                          f"have a label; by plurality, one emotion alone with the most votes, {plural} test images would.")
+                          "have a label; by plurality, one emotion alone with the most votes, "
+                          f"{plural} test images would.")
 
 
 def hold_out(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int, class_names) -> np.ndarray:

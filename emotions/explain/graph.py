@@ -193,7 +193,7 @@ def at_image_size(maps, images) -> np.ndarray:
     """Return maps stretched to the images' size, the strongest place of each 1; float32, N x height x width."""
     height, width = np.shape(images)[1:3]
     how = cv2.INTER_AREA if maps.shape[1] > height or maps.shape[2] > width else cv2.INTER_LINEAR
-    maps = [np.ascontiguousarray(map_, np.float32) for map_ in maps]
+    maps = np.ascontiguousarray(maps, np.float32)
     maps = np.stack([cv2.resize(map_, (width, height), interpolation=how) for map_ in maps])
     highest = maps.max(axis=(1, 2), keepdims=True)
     return maps / np.where(highest > 0, highest, 1)

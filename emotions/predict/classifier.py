@@ -69,8 +69,7 @@ class Classifier:
             the first frame is used), and `error`, a sentence, in the row of an image without a face, or of one in a
             list or folder that cannot be used.
 
-        Raises:
-            ValueError, OSError: a single image cannot be used, or there is no such file, or a folder is empty."""
+        ValueError, OSError: a single image cannot be used, or there is no such file, or a folder is empty."""
         return self.table(itertools.chain(*self.stream(images, faces=faces, unsure_below=unsure_below)))
 
     def table(self, rows: Iterable[dict]) -> pd.DataFrame:
@@ -151,13 +150,10 @@ class Classifier:
 def load(model: str | Path = DEFAULT, class_names: Iterable[str] | None = None) -> Classifier:
     """Load a model with its class names.
 
-    Args:
-        model: a name in models/, as "lenet-fer2013-3", or the path of a file; see `find`. `.keras` and `.h5` files
-            from elsewhere work too, if they take RGB or grey images with values 0-255 and need no code of their own.
-        class_names: in the order of the outputs, for a file that was not written by this package.
-
-    Raises:
-        FileNotFoundError, ValueError: the file is missing or not a model, or its class names do not fit."""
+    `model` is a name in models/, as "lenet-fer2013-3", or the path of a file; see `find`. `.keras` and `.h5` files from
+    elsewhere work too, if they take RGB or grey images with values 0-255 and need no code of their own; `class_names`,
+    in the order of the outputs, are for these. FileNotFoundError, ValueError: the file is missing or not a model, or
+    its class names do not fit."""
     path = find(model)
     network = _load_network(path)
     try:
@@ -168,12 +164,6 @@ def load(model: str | Path = DEFAULT, class_names: Iterable[str] | None = None) 
                              "in the order of its outputs.") from reason  # fmt: skip
         card = {}
     names = tuple(class_names or card["class_names"])
-    _check(path, network, names, card)
-    return Classifier(network, names, card)
-
-
-def _check(path: Path, network: keras.Model, names: tuple[str, ...], card: dict) -> None:
-    """Refuse a model with a sentence if its shapes, its class names and its card do not fit together."""
     if card and list(names) != card["class_names"]:
         raise ValueError(f"The classes of {path} are {', '.join(card['class_names'])}, not {', '.join(names)}.")
     shape, output = network.input_shape, network.output_shape
@@ -185,12 +175,12 @@ def _check(path: Path, network: keras.Model, names: tuple[str, ...], card: dict)
     temperature = card.get("temperature", 1.0)
     if not isinstance(temperature, int | float) or not temperature > 0:
         raise ValueError(f"The temperature in the card of {path} is {temperature!r}, and must be a positive number.")
+    return Classifier(network, names, card)
 
 
 def find(model: str | Path = DEFAULT) -> Path:
-    """Return a model's file, given its path or its name: in models/ of this directory, $EMOTIONS_HOME, repository.
-
-    An empty name is the default model's."""
+    """Return a model's file, given its path or its name: in models/ of this directory, $EMOTIONS_HOME, repository. An
+    empty name is the default model's."""
     path = files.expanded(model or DEFAULT)
     if path.is_file():
         return path

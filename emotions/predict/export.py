@@ -54,12 +54,9 @@ def export(model: str | Path, to: str, precision: str = "float32", folder: str |
             activations quantized on the fly.
         folder: for the file, which is named after the model and the precision.
 
-    Returns:
-        `file`; `mb`, its size; `difference`, the largest of any probability, on `images` (words); `accuracy` on
-        validation, if the model's data set is at hand; `ms` for one image alone.
-
-    Raises:
-        ValueError: the file would not agree, the model cannot be converted, or the backend is not TensorFlow."""
+    Returns `file`; `mb`, its size; `difference`, the largest of any probability, on `images` (words); `accuracy` on
+    validation, if the model's data set is at hand; `ms` for one image alone. ValueError: the file would not agree, the
+    model cannot be converted, or the backend is not TensorFlow."""
     if backend.name() != "tensorflow":
         raise ValueError(f"Models are exported under TensorFlow, not {backend.name()}: set KERAS_BACKEND=tensorflow.")
     loaded, ending = classifiers.load(model), "" if precision == "float32" else f"-{precision}"
@@ -209,8 +206,8 @@ def table(folder: Path) -> pd.DataFrame:
     rows = []
     for model in tqdm(sorted(folder.glob("*.keras")), unit="model"):
         loaded = classifiers.load(model)
-        own = {"model": model.stem, "format": "Keras", "precision": "float32", "mb": model.stat().st_size / 1e6}
         images, labels, _ = faces_for(loaded)
+        own = {"model": model.stem, "format": "Keras", "precision": "float32", "mb": model.stat().st_size / 1e6}
         rows.append({**own, **_measure(loaded, loaded.model.predict_on_batch, images, labels)})
         for to, precision in itertools.product(FORMATS, TOLERANCES):
             with tempfile.TemporaryDirectory() as temporary:
@@ -228,8 +225,7 @@ def write_table(home: Path) -> Path:
     rows, file = table(home / "models"), home / "results" / "exports.md"
     files.write(file.with_suffix(".csv"), rows.to_csv(index=False, float_format="%.4g", lineterminator="\n"))
     shown = rows[["format", "precision"]].set_index(rows["model"].rename("Model"))
-    forms = {"mb": "{:.1f}", "difference": "{:.0e}", "accuracy": "{:.1%}", "ms": "{:.1f}"}
-    for name, form in forms.items():
+    for name, form in {"mb": "{:.1f}", "difference": "{:.0e}", "accuracy": "{:.1%}", "ms": "{:.1f}"}.items():
         shown[name] = [form.format(number).replace("%", " %") if number == number else "" for number in rows[name]]
     shown.loc[rows["refused"].notna().to_numpy(), "difference"] = "refused"
     shown.columns = ["Format", "Precision", "MB", "Largest difference", "Validation accuracy", "ms"]

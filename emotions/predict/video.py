@@ -39,8 +39,7 @@ def predict_video(classifier: Classifier, file: str | Path, every: int = 1, anno
         `y`, `width`, `height` (pixels), `emotion`, `confidence`, one column of probabilities per class, and `smoothed`,
         the emotion by probabilities averaged over half a second. A frame without a face has a row without values.
 
-    Raises:
-        FileNotFoundError, ValueError: there is no such file, or it holds no frame that can be read."""
+    FileNotFoundError, ValueError: there is no such file, or it holds no frame that can be read."""
     columns = {"frame": int, "seconds": float, **dict.fromkeys(("face", *BOX), "Int64"), "emotion": object,
                "smoothed": object, **dict.fromkeys(("confidence", *classifier.class_names), float)}  # fmt: skip
     rows, tables, tracks, writer = [], [], Tracks(), None
@@ -120,8 +119,8 @@ def predict_frame(classifier: Classifier, frame: np.ndarray, tracks: Tracks, sec
         smoothed = tracks.smooth(number, face, seconds, probabilities)
         emotion, steady = (classifier.emotion(values, unsure_below) for values in (probabilities, smoothed))
         row = {"face": number, "emotion": emotion, "smoothed": steady, "confidence": float(probabilities.max())}
-        box = dict(zip(BOX, (round(side) for side in face[:4]), strict=True))
-        rows.append(row | box | dict(zip(classifier.class_names, probabilities.tolist(), strict=True)))
+        values = (*map(round, face[:4]), *probabilities.tolist())
+        rows.append(row | dict(zip((*BOX, *classifier.class_names), values, strict=True)))
     return rows
 
 
