@@ -41,9 +41,8 @@ BASELINES = {"random": random_map, "centred gaussian": centred_gaussian}
 
 
 def methods(model) -> dict:
-    """Return the explanations that fit a model, then the baselines: {name: function(images, classes=None)}.
-
-    Each returns float32, N x height x width, 0 to 1. They share a `Graph`: each is compiled once."""
+    """Return the explanations that fit a model, then the baselines: {name: function(images, classes=None)}, where each
+    returns float32, N x height x width, 0 to 1. They share a `Graph`: each is compiled once."""
     graph = Graph.of(model)
     fitting = {name: method for name, (needed, method) in METHODS.items() if needed(graph)}
     return {name: partial(method, graph) for name, method in (fitting | BASELINES).items()}

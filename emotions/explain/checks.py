@@ -20,9 +20,8 @@ FORGOTTEN = 0.3  # rank correlation, either way, below which a map counts as los
 
 
 def deletion(model, images, maps, classes=None, steps: int = STEPS) -> np.ndarray:
-    """Measure the area under the class's probability while an image is blurred, the map's strongest places first.
-
-    N values from 0 to 1: the lower, the better (Petsiuk et al. 2018, "RISE"). The probability is read `steps` times."""
+    """Measure the area under the class's probability while an image is blurred, the map's strongest places first: N
+    values from 0 to 1, the lower, the better (Petsiuk et al. 2018, "RISE"). The probability is read `steps` times."""
     return _area(model, images, maps, classes, steps, _blurred(images), images)
 
 
@@ -120,9 +119,8 @@ def measure(model, images, steps: int = STEPS) -> pd.DataFrame:
 
 
 def inside(model, images, masks: dict[str, np.ndarray]) -> pd.DataFrame:
-    """Measure where every method's maps lie, given the truth as masks, {part: bool, N x height x width}.
-
-    One row per method and image: "energy <part>" for each mask, "energy parts" and "pointing" for all together."""
+    """Measure where every method's maps lie, given the truth as masks, {part: bool, N x height x width}; one row per
+    method and image: "energy <part>" for each mask, "energy parts" and "pointing" for all together."""
     graph = Graph.of(model)
     classes, together, tables = graph.classes(images), np.any(list(masks.values()), axis=0), {}
     for name, method in methods(graph).items():

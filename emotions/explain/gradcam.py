@@ -19,9 +19,8 @@ def grad_cam(model, images, classes=None, layer: str | None = None) -> np.ndarra
         classes: the class to explain: one index, one per image, or None for the predicted class.
         layer: path of a layer with feature maps; None takes `target_layer`.
 
-    Returns:
-        float32, N x height x width; the strongest place of an image is 1, zeros say that nothing speaks for the class.
-        No convolution, no such layer, a class out of range, or images of another shape raise ValueError."""
+    Returns float32, N x height x width; the strongest place of an image is 1, zeros say that nothing speaks for the
+    class. ValueError: no convolution, no such layer, a class out of range, or images of another shape."""
     graph = Graph.of(model)
     path = graph.feature_layer(layer) if layer else target_layer(graph)
     if path is None:

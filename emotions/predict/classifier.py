@@ -106,7 +106,7 @@ class Classifier:
         raw = np.concatenate([none, *(self.model.predict_on_batch(batch) for batch in batches)])
         if not (abs(raw.sum(axis=1) - 1) < ROUNDED).all():  # in this form NaN fails, too
             raise ValueError(f"The outputs of the model {self.model.name} are not probabilities: they do not sum to 1. "
-                             "Let it end in a softmax.")  # fmt: skip
+                             "Let it end in a softmax.")
         return temperature_scale(raw, self.card.get("temperature", 1.0))
 
     @cached_property
@@ -161,7 +161,7 @@ def load(model: str | Path = DEFAULT, class_names: Iterable[str] | None = None) 
     except (ValueError, zipfile.BadZipFile) as reason:
         if class_names is None:
             raise ValueError(f"The class names of {path} are unknown: give them (class_names, or --classes), "
-                             "in the order of its outputs.") from reason  # fmt: skip
+                             "in the order of its outputs.") from reason
         card = {}
     names = tuple(class_names or card["class_names"])
     if card and list(names) != card["class_names"]:
@@ -169,7 +169,7 @@ def load(model: str | Path = DEFAULT, class_names: Iterable[str] | None = None) 
     shape, output = network.input_shape, network.output_shape
     if len(shape) != 4 or shape[-1] not in (1, 3) or output[1:] != (len(names),):
         raise ValueError(f"{path} goes from {shape} to {output}; a model of {len(names)} classes goes "
-                         f"from (None, height, width, 3 or 1) to (None, {len(names)}).")  # fmt: skip
+                         f"from (None, height, width, 3 or 1) to (None, {len(names)}).")
     if len(set(names)) < len(names):
         raise ValueError(f"The class names of {path} are not distinct: {', '.join(names)}.")
     temperature = card.get("temperature", 1.0)

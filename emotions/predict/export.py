@@ -166,9 +166,8 @@ def runner(file: str | Path):
 
 
 def faces_for(loaded: classifiers.Classifier) -> tuple[np.ndarray, np.ndarray | None, str]:
-    """Return images to measure a model on, N x H x W x 3, their labels, and which these are.
-
-    They are the validation images of its data set; where that is not at hand, drawn faces, without labels."""
+    """Return images to measure a model on, N x H x W x 3, their labels, and which these are: the validation images of
+    its data set; where that is not at hand, drawn faces, without labels."""
     name = loaded.card.get("dataset", "synthetic")
     if loading.at_hand(name) and (faces := loading.load(name)).class_names == loaded.class_names:
         return faces.validation.images, faces.validation.labels, f"validation images of {name}"

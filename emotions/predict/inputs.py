@@ -54,7 +54,7 @@ def single_images(images, name: str = "") -> Iterator[tuple[str, object]]:
                 yield str(one) if isinstance(one, PATH) else position, reason
     else:
         raise ValueError(f"An object of type {type(images).__name__} is not an image: "
-                         "give a path, an array, bytes, a Pillow image, or a list of these.")  # fmt: skip
+                         "give a path, an array, bytes, a Pillow image, or a list of these.")
 
 
 def read(source) -> tuple[np.ndarray, tuple[int, int], str | None]:
@@ -99,7 +99,7 @@ def _checked(array: np.ndarray) -> np.ndarray:
     array = array[..., None] if array.ndim == 2 else array
     if array.ndim not in (3, 4) or array.shape[-1] not in (1, 3) or not array.size or array.dtype.kind not in "buif":
         raise ValueError(f"An array of {array.dtype} with shape {array.shape} is not an image: give numbers from 0 to "
-                         "255, H x W x 3 (RGB), H x W (grey) or a stack, N x H x W x 3.")  # fmt: skip
+                         "255, H x W x 3 (RGB), H x W (grey) or a stack, N x H x W x 3.")
     low, high = array.min(), array.max()
     if not (low >= 0 and 1 < high <= 255):  # in this form NaN fails, too
         raise ValueError(f"The array's values range from {low:g} to {high:g}; models take 0 to 255 and scale inside.")

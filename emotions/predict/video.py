@@ -41,7 +41,7 @@ def predict_video(classifier: Classifier, file: str | Path, every: int = 1, anno
 
     FileNotFoundError, ValueError: there is no such file, or it holds no frame that can be read."""
     columns = {"frame": int, "seconds": float, **dict.fromkeys(("face", *BOX), "Int64"), "emotion": object,
-               "smoothed": object, **dict.fromkeys(("confidence", *classifier.class_names), float)}  # fmt: skip
+               "smoothed": object, **dict.fromkeys(("confidence", *classifier.class_names), float)}
     rows, tables, tracks, writer = [], [], Tracks(), None
     for number, seconds, frame in frames(file):
         if number % every == 0:
