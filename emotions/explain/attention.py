@@ -62,18 +62,16 @@ def _gradient_rollout(graph, tokens, images, classes):
     def score(shifts):
         maps = {}
 
-        def visit(step):
-            if step.path not in shifts:
-                return step.outputs
+        def shifted(step):
             attention = _attention_of(step)
             maps[step.path] = ops.cast(attention, "float32")
             # What the layer does with its map, done again here, so that the map can be differentiated by.
             value = step.operation.value_dense(step.args[1] if len(step.args) > 1 else step.kwargs["value"])
-            shifted = attention + ops.cast(shifts[step.path], attention.dtype)
-            outputs = step.operation.output_dense(ops.einsum("nhts,nshd->nthd", shifted, value))
+            moved = attention + ops.cast(shifts[step.path], attention.dtype)
+            outputs = step.operation.output_dense(ops.einsum("nhts,nshd->nthd", moved, value))
             return (outputs, attention) if isinstance(step.outputs, tuple | list) else outputs
 
-        return graph.score(images, classes, visit), maps
+        return graph.score(images, classes, dict.fromkeys(shifts, shifted)), maps
 
     paths, batch, relevance = attention_layers(graph), ops.shape(images)[0], ops.eye(tokens)
     heads = {path: graph.steps[path].operation.num_heads for path in paths}

@@ -34,14 +34,12 @@ def _class_activation(graph, path, images, classes):
     def score(shift):
         features = []
 
-        def visit(step):
-            if step.path != path:
-                return step.outputs
+        def shifted(step):
             features.append(ops.cast(step.outputs, "float32"))
             # A shift common to all places of a channel: its gradient is the sum over the places.
             return step.outputs + ops.cast(shift, step.outputs.dtype)
 
-        return graph.score(images, classes, visit), features[0]
+        return graph.score(images, classes, {path: shifted}), features[0]
 
     unshifted = ops.zeros((ops.shape(images)[0], 1, 1, graph.steps[path].outputs.shape[-1]))
     _, features, weights = backend.gradients(score, unshifted)

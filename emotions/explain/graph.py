@@ -99,8 +99,12 @@ class Graph:
             self._compiled[function, choices] = backend.compiled(partial(function, self, *choices), self.model)
         return self._compiled[function, choices]
 
-    def run(self, images, visit):
-        """Run the model; `visit(step)` is called after each operation and returns what the next ones get."""
+    def run(self, images, hooks: dict[str, Callable]):
+        """Run the model; after the operation at its path a hook is called with the step, and returns what the next
+        operations get."""
+        def visit(step):
+            return hooks[step.path](step) if step.path in hooks else step.outputs
+
         return _walk(self.model, ops.cast(images, self.model.inputs[0].dtype), visit)
 
     def read(self, images, paths, what=lambda step: step.outputs) -> dict[str, np.ndarray]:
@@ -111,26 +115,23 @@ class Graph:
         """Return the same for one batch, as tensors to be differentiated."""
         outputs = {}
 
-        def visit(step):
-            if step.path in paths:
-                outputs[step.path] = ops.cast(what(step), "float32")
+        def note(step):
+            outputs[step.path] = ops.cast(what(step), "float32")
             return step.outputs
 
-        self.run(images, visit)
+        self.run(images, dict.fromkeys(paths, note))
         return outputs
 
-    def score(self, images, classes, visit):
+    def score(self, images, classes, hooks):
         """Return the sum of the images' class scores, each before the softmax: a probability near 1 has no gradient."""
         last = [path for path, step in self.steps.items() if not isinstance(step.operation, keras.Model)][-1]
         scores = []
 
-        def noting(step):
-            outputs = visit(step)
-            if step.path == last:
-                scores.append(ops.cast(_before_softmax(step), "float32"))
-            return outputs
+        def note(step):
+            scores.append(ops.cast(_before_softmax(step), "float32"))
+            return step.outputs
 
-        self.run(images, noting)
+        self.run(images, hooks | {last: note})
         return ops.sum(scores[0] * ops.one_hot(classes, scores[0].shape[-1]))
 
 

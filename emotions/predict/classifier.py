@@ -36,18 +36,12 @@ NO_FACE = "No face was detected in {}: if it is a cropped face, use the whole im
 
 @dataclass(frozen=True)
 class Classifier:
-    """A model with what is needed to use it. `load` makes one.
+    """A model with what is needed to use it. `load` makes one."""
 
-    Attributes:
-        model: from images, N x H x W x 3 (RGB) or N x H x W x 1 (grey), values 0-255, to probabilities, N x classes.
-        class_names: of the model's outputs, in order.
-        card: the card in the model's file. Its `temperature`, if any, calibrates the probabilities.
-        detector: from an RGB image, uint8, H x W x 3, to its faces; see `faces.find_faces`."""
-
-    model: keras.Model
-    class_names: tuple[str, ...]
-    card: dict = field(default_factory=dict)
-    detector: Callable[[np.ndarray], list[Face]] = find_faces
+    model: keras.Model  # from N x H x W x 3 (RGB) or N x H x W x 1 (grey), 0-255, to probabilities, N x classes
+    class_names: tuple[str, ...]  # of the model's outputs, in order
+    card: dict = field(default_factory=dict)  # in the model's file; its `temperature`, if any, calibrates probabilities
+    detector: Callable[[np.ndarray], list[Face]] = find_faces  # from an RGB image, uint8, H x W x 3, to its faces
 
     def __post_init__(self):
         self.size  # noqa: B018  refuses a model without a size before any image
