@@ -11,17 +11,11 @@ SIDE = 48  # pixels, grey: what images of two data sets are compared at
 def shared_photos(images: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Mark the images (bool, N) of which a near duplicate, perhaps mirrored, is among the others; both are uint8,
     N x H x W x 3, RGB, of any two sizes."""
-    small, other = _small(images), _small(others)
+    small, other = ([cv2.resize(audit.to_grey(image), (SIDE, SIDE), interpolation=cv2.INTER_AREA) for image in some]
+                    for some in (images, others))
     marked = np.zeros(len(small), bool)
-    for mirrored in (small, small[:, :, ::-1]):
-        for i, j in audit.close_pairs(_hashes(mirrored), audit.HASH_DISTANCE, _hashes(other)):
-            marked[i] = marked[i] or np.corrcoef(mirrored[i].ravel(), other[j].ravel())[0, 1] >= audit.CORRELATION
+    for turned in (small, [image[:, ::-1] for image in small]):
+        hashes = [np.array([audit.difference_hash(grey) for grey in some], np.uint64) for some in (turned, other)]
+        for i, j in audit.close_pairs(hashes[0], audit.HASH_DISTANCE, hashes[1]):
+            marked[i] = marked[i] or np.corrcoef(turned[i].ravel(), other[j].ravel())[0, 1] >= audit.CORRELATION
     return marked
-
-
-def _small(images) -> np.ndarray:
-    return np.stack([cv2.resize(audit.to_grey(image), (SIDE, SIDE), interpolation=cv2.INTER_AREA) for image in images])
-
-
-def _hashes(greys) -> np.ndarray:
-    return np.array([audit.difference_hash(grey) for grey in greys], np.uint64)

@@ -199,11 +199,14 @@ def _measure(loaded: classifiers.Classifier, run, images: np.ndarray, labels: np
     return {"accuracy": right, "ms": min(times)}
 
 
-def table(folder: Path) -> pd.DataFrame:
-    """Export every model of `folder` in every way, and return a row for each file, and for the Keras model: model,
-    format, precision; then what `export` returns; and `refused`, why there is no such file."""
-    rows = []
-    for model in tqdm(sorted(folder.glob("*.keras")), unit="model"):
+def write_table(home: Path) -> Path:
+    """Export every model of models/ in every way: write results/exports.csv and, for people, results/exports.md, and
+    return the latter.
+
+    There is a row for each file, and for the Keras model: model, format, precision; then what `export` returns; and
+    `refused`, why there is no such file."""
+    rows, file = [], home / "results" / "exports.md"
+    for model in tqdm(sorted((home / "models").glob("*.keras")), unit="model"):
         loaded = classifiers.load(model)
         images, labels, _ = faces_for(loaded)
         own = {"model": model.stem, "format": "Keras", "precision": "float32", "mb": model.stat().st_size / 1e6}
@@ -216,12 +219,7 @@ def table(folder: Path) -> pd.DataFrame:
                     row = {"refused": str(reason)}
             rows.append({"model": model.stem, "format": FORMATS[to], "precision": precision, **row})
     columns = ["model", "format", "precision", "mb", "difference", "accuracy", "ms", "refused"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def write_table(home: Path) -> Path:
-    """Write the `table` of models/ as results/exports.csv and, for people, results/exports.md; return the latter."""
-    rows, file = table(home / "models"), home / "results" / "exports.md"
+    rows = pd.DataFrame(rows, columns=columns)
     files.write(file.with_suffix(".csv"), rows.to_csv(index=False, float_format="%.4g", lineterminator="\n"))
     shown = rows[["format", "precision"]].set_index(rows["model"].rename("Model"))
     for name, form in {"mb": "{:.1f}", "difference": "{:.0e}", "accuracy": "{:.1%}", "ms": "{:.1f}"}.items():
