@@ -57,9 +57,9 @@ def most_varied(model, images, layer: str, count: int = 6) -> list[int]:
     graph = Graph.of(model)
     peaks = in_batches(graph.compiled(_peaks, graph.feature_layer(layer)), graph.images(images))["value"]
     mean = peaks.mean(axis=0)
-    spread = np.where(mean > 0, peaks.std(axis=0) / np.where(mean > 0, mean, 1), -1)
-    awake = (peaks > 0).mean(axis=0) > 0.1  # a filter that wakes for a handful of images tells nothing
-    return np.argsort(-np.where(awake, spread, -1), kind="stable")[:count].tolist()
+    awake = (mean > 0) & ((peaks > 0).mean(axis=0) > 0.1)  # one that wakes for a handful of images tells nothing
+    spread = np.where(awake, peaks.std(axis=0) / np.where(awake, mean, 1), -1)
+    return np.argsort(-spread, kind="stable")[:count].tolist()
 
 
 def _peaks(graph, path, images):
