@@ -1,5 +1,4 @@
-"""Find copies, leakage, label noise, constant images and outliers: `print(audit(load("fer2013",
-keep_copies=True)))`."""
+"""Find copies, leakage, label noise and odd images: `print(audit(load("fer2013", keep_copies=True)))`."""
 
 import hashlib
 from dataclasses import dataclass
@@ -70,13 +69,15 @@ def near_duplicates(images, measures: pd.DataFrame | None = None, distance: int 
     return pairs[np.array([digests[i] == digests[j] or alike(i, j) for i, j in pairs], bool)]
 
 
-def close_pairs(hashes: np.ndarray, distance: int) -> np.ndarray:
-    """Return the positions i < j (int, P x 2) of all 64-bit hashes that differ in at most `distance` bits."""
+def close_pairs(hashes: np.ndarray, distance: int, others: np.ndarray | None = None) -> np.ndarray:
+    """Return the positions (int, P x 2) of all 64-bit hashes that differ in at most `distance` bits: i < j of one
+    array, or i in the first and j in the other."""
     pairs = [np.empty((0, 2), int)]
     for start in range(0, len(hashes), 1024):
-        close = np.bitwise_count(hashes[start:start + 1024, None] ^ hashes[None, start:]) <= distance
-        i, j = np.nonzero(np.triu(close, k=1))
-        pairs.append(np.stack([i, j], axis=1) + start)
+        with_these, offset = (hashes[start:], start) if others is None else (others, 0)
+        close = np.bitwise_count(hashes[start:start + 1024, None] ^ with_these) <= distance
+        i, j = np.nonzero(np.triu(close, k=1) if others is None else close)
+        pairs.append(np.stack([i + start, j + offset], axis=1))
     return np.concatenate(pairs)
 
 
@@ -118,39 +119,30 @@ def suspects(measures: pd.DataFrame, labels) -> dict[str, np.ndarray]:
 
     Of identical images the first may stay, unless their labels disagree: then none can be trusted."""
     constant = measures["contrast"].to_numpy() == 0
-    digests = measures["digest"].to_numpy()
     return {
         "constant": constant,
-        "copy within training": pd.Series(digests).duplicated().to_numpy(),
-        "copies with conflicting labels": conflicting(digests, labels),
+        "copy within training": measures["digest"].duplicated().to_numpy(),
+        "copies with conflicting labels": conflicting(measures["digest"], labels),
         "outlier in brightness": outliers(measures["brightness"].to_numpy()) & ~constant,
-        "outlier in sharpness": outliers(np.log1p(measures["sharpness"].to_numpy())) & ~constant,
-    }
+        "outlier in sharpness": outliers(np.log1p(measures["sharpness"].to_numpy())) & ~constant}
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What `audit` found; `print` it, or show `findings()` as a table.
+    """What `audit` found; `print` it, or show `findings()` as a table."""
 
-    Attributes:
-        name: of the data set.
-        counts: images by split (rows) and class (columns).
-        images: one row per image: split, id, label (class name), all that `measure` tells, `group` (shared by near
-            duplicates) and one bool column per reason of `suspects`, over all splits.
-        copies, near: exact copies by split, see `shared`; the same for near duplicates, exact copies included.
-        size: height and width, pixels."""
-
-    name: str
-    counts: pd.DataFrame
+    name: str  # of the data set
+    counts: pd.DataFrame  # images by split (rows) and class (columns)
+    # One row per image: split, id, label (class name), all that `measure` tells, `group` (shared by near duplicates)
+    # and one bool column per reason of `suspects`, over all splits.
     images: pd.DataFrame
-    copies: pd.DataFrame
-    near: pd.DataFrame
-    size: tuple[int, int]
+    copies: pd.DataFrame  # exact copies by split, see `shared`
+    near: pd.DataFrame  # the same for near duplicates, exact copies included
+    size: tuple[int, int]  # height and width, pixels
 
     def findings(self) -> pd.Series:
         """Count what was found."""
-        table = self.images
-        classes = self.counts.sum()
+        table, classes = self.images, self.counts.sum()
         counts = {
             "images": len(table),
             "distinct images": table["digest"].nunique(),
@@ -164,8 +156,7 @@ class Audit:
             f"images under {TINY} pixels": len(table) if min(self.size) < TINY else 0,
             "outliers in brightness": table["outlier in brightness"].sum(),
             "outliers in sharpness": table["outlier in sharpness"].sum(),
-            "largest class / smallest class": round(classes.max() / max(classes.min(), 1), 1),
-        }
+            "largest class / smallest class": round(classes.max() / max(classes.min(), 1), 1)}
         return pd.Series(counts, name=self.name, dtype=object)
 
     def __str__(self) -> str:
@@ -177,8 +168,7 @@ class Audit:
 
 def audit(dataset: Dataset) -> Audit:
     """Examine all images of a data set; to judge it as it is distributed, load it with `keep_copies=True`."""
-    splits = dataset.splits()
-    names = np.asarray(dataset.class_names)
+    splits, names = dataset.splits(), np.asarray(dataset.class_names)
     table = pd.concat([measure(split.images).assign(split=name, id=split.ids, label=names[split.labels])
                        for name, split in splits.items()], ignore_index=True)
     pairs = near_duplicates([image for split in splits.values() for image in split.images], table)

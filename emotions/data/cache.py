@@ -20,11 +20,9 @@ from emotions.data.reading import Contents
 def cached(path: Path | None, name: str, options: list, read: Callable[[], Contents]) -> Contents:
     """Return `read()`, or what it returned before for the same files, options and code of this package.
 
-    Args:
-        path: what is read, None where images are drawn. The cache is the folder cache/ beside it, or ~/.cache/emotions
-            where that can't be written; EMOTIONS_CACHE of the environment names another folder, or none if it is empty.
-        name: of the cached file; not like the data, or it would be found in place of them.
-        options: all that `read` depends on besides; anything that prints."""
+    `path` is what is read, None where images are drawn. The cache is the folder cache/ beside it, or ~/.cache/emotions
+    where that can't be written; EMOTIONS_CACHE of the environment names another folder, or none if it is empty. `name`:
+    not like the data, or it would be found in place of them. `options`: all that `read` depends on besides."""
     path = path and path.resolve()
     folder = _cache_folder(path.parent if path else REPOSITORY_DATA)
     if folder is None:

@@ -10,19 +10,13 @@ from emotions.data.images import in_colour
 
 @dataclass(frozen=True)
 class Split:
-    """One part of a data set.
+    """One part of a data set."""
 
-    Attributes:
-        images: uint8, N x H x W x 3, RGB, 0-255. A grey set is a broadcast view: three channels, one copy.
-        labels, ids: int64, N, positions in the data set's `class_names`; str, N, unique within the split.
-        targets: float32, N x classes: soft labels where the data set has them, otherwise None.
-        groups: int64, N: equal for copies, in Human Emotions for all images of one photo; None where unknown."""
-
-    images: np.ndarray
-    labels: np.ndarray
-    ids: np.ndarray
-    targets: np.ndarray | None = None
-    groups: np.ndarray | None = None
+    images: np.ndarray  # uint8, N x H x W x 3, RGB, 0-255; a grey set is a broadcast view: three channels, one copy
+    labels: np.ndarray  # int64, N, positions in the data set's `class_names`
+    ids: np.ndarray  # str, N, unique within the split
+    targets: np.ndarray | None = None  # float32, N x classes: soft labels where the data set has them
+    groups: np.ndarray | None = None  # int64, N: equal for copies, and for images of one photo where that is known
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -35,26 +29,19 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set as `load` returns it.
+    """A data set as `load` returns it."""
 
-    Attributes:
-        name, class_names: as in `results/<name>/`; alphabetical.
-        train, validation, test: `Split`s. Choose on validation; touch test once.
-        copied: ids of the test images of which a copy (in Human Emotions, an image of the same photo) is in the
-            training split as distributed, whether or not loading dropped those copies.
-        notes: sentences on what loading found and did.
-        dropped: ids of the images that were left out, by reason.
-        variants: what was done to the training images, as `variants.VARIANTS` names it."""
-
-    name: str
-    class_names: tuple[str, ...]
+    name: str  # as in `results/<name>/`
+    class_names: tuple[str, ...]  # alphabetical
     train: Split
-    validation: Split
-    test: Split
+    validation: Split  # to choose on
+    test: Split  # to be touched once
+    # Ids of the test images of which a copy (in Human Emotions, an image of the same photo) is in the training split as
+    # distributed, whether or not loading dropped those copies.
     copied: frozenset[str] = frozenset()
-    notes: tuple[str, ...] = ()
-    dropped: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    variants: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # sentences on what loading found and did
+    dropped: dict[str, tuple[str, ...]] = field(default_factory=dict)  # ids of the images that were left out, by reason
+    variants: tuple[str, ...] = ()  # what was done to the training images, as `variants.VARIANTS` names it
 
     def splits(self) -> dict[str, Split]:
         return {"train": self.train, "validation": self.validation, "test": self.test}

@@ -1,5 +1,6 @@
 """FER2013: the competition's CSV, Kaggle's folders, and the re-cut."""
 
+import warnings
 import zipfile
 from pathlib import Path
 from textwrap import shorten
@@ -8,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from emotions.data import audit
-from emotions.data.images import Store
+from emotions.data.images import Store, in_colour
 from emotions.data.reading import Contents, NotThisOne, read_images
 from emotions.files import first_sentence
 
@@ -58,7 +59,7 @@ def _read_csv(file) -> Contents:
         row = int((~known).idxmax())
         raise ValueError(f"Row {row} of {name} has the emotion {frame['emotion'][row]} and the usage {usage[row]}: "
                          f"emotions run from 0 to 6, and usages are {', '.join(FER2013_PARTS)}.")
-    images = np.broadcast_to(pixels.astype(np.uint8).reshape(-1, SIDE, SIDE, 1), (len(frame), SIDE, SIDE, 3))
+    images = in_colour(pixels.reshape(-1, SIDE, SIDE, 1))
     table = pd.DataFrame({
         "id": [f"{use}_{row:05d}" for row, use in enumerate(usage)],
         "label": np.array(FER2013_CLASSES)[emotions.to_numpy(int)],
@@ -70,21 +71,20 @@ def _read_csv(file) -> Contents:
 
 
 def _pixels(texts: pd.Series, name) -> np.ndarray:
-    """Return the pixels of all rows, int64, or raise ValueError about the first row that is no image."""
-    try:
-        pixels = np.fromstring(" ".join(texts), dtype=np.int64, sep=" ")
-    except ValueError:  # something in it is no whole number; which, is told below
-        pixels = np.empty(0, np.int64)
-    if pixels.size != len(texts) * SIDE**2:
-        others = texts.str.contains(r"[^\s\d-]|-(?!\d)|\d-")
-        lengths = texts.str.split().str.len()
-        row = int((others | (lengths != SIDE**2)).idxmax())
-        what = "pixels that are no whole numbers" if others[row] else f"{lengths[row]} pixels instead of 48 x 48"
-        raise ValueError(f"Row {row} of {name} has {what}.")
-    if len(outside := np.flatnonzero((pixels < 0) | (pixels > 255))):
-        row, value = outside[0] // SIDE**2, pixels[outside[0]]
-        raise ValueError(f"Row {row} of {name} has a pixel of {value}: pixels run from 0 to 255.")
-    return pixels
+    """Return the pixels of all rows, uint8, N x 48², or raise ValueError about the first row that is no image."""
+    images = np.empty((len(texts), SIDE**2), np.uint8)
+    for row, text in enumerate(texts):
+        try:
+            with warnings.catch_warnings(action="error"):  # NumPy before 2.3 warns only
+                pixels = np.fromstring(text, np.int64, sep=" ")
+        except (ValueError, DeprecationWarning):
+            raise ValueError(f"Row {row} of {name} has pixels that are no whole numbers.") from None
+        if pixels.size != SIDE**2:
+            raise ValueError(f"Row {row} of {name} has {pixels.size} pixels instead of 48 x 48.")
+        if len(outside := pixels[(pixels < 0) | (pixels > 255)]):
+            raise ValueError(f"Row {row} of {name} has a pixel of {outside[0]}: pixels run from 0 to 255.")
+        images[row] = pixels
+    return images
 
 
 def read_recut(path: Path, size=None) -> Contents:
@@ -94,8 +94,7 @@ def read_recut(path: Path, size=None) -> Contents:
     listing = pd.Series(store.files, dtype=str).str.extract(pattern).dropna()
     if set(listing["part"]) != {"train", "validation"}:
         raise NotThisOne("no train|validation/<class> folders in it")
-    if listing["file"].str.contains("/images/images/").any():  # Kaggle's archive holds all of it twice
-        listing = listing[~listing["file"].str.contains("/images/images/")]
+    listing = listing[~listing["file"].str.contains("/images/images/")]  # Kaggle's archive holds all of it twice
     listing["part"] = listing["part"].replace("validation", "test")
     contents = read_images(store, listing, size)
     contents.notes.append("The re-cut's validation folder is the test split; validation is held out of its training.")

@@ -17,7 +17,8 @@ PARTS = {"train": "train", "training": "train", "val": "validation", "valid": "v
 def read_folder(path: Path, size=None) -> Contents:
     """Read `class/image`, at any depth, or `train|validation|test/class/image` from a folder or zip.
 
-    Fewer than two class folders, or one of them without a readable image, raise ValueError."""
+    Near duplicates form a group; what lies in two class folders is left out, for its label is not known. Fewer than two
+    class folders, or one of them without a readable image, raise ValueError."""
     store = Store(path)
     listing, classes, outside = _listing(store)
     if not classes:
@@ -26,23 +27,17 @@ def read_folder(path: Path, size=None) -> Contents:
     if len(classes) == 1:
         raise ValueError(f'{path} holds one class only, "{classes[0]}": add a folder for at least one other.')
     contents = read_images(store, listing, size)
-    if empty := sorted(set(classes) - set(contents.table["label"])):
+    table = contents.table
+    if empty := sorted(set(classes) - set(table["label"])):
         raise ValueError(f'The class folder "{empty[0]}" in {path} holds no readable image: add some, or remove it.')
     if outside:
         contents.notes.append(f"{outside} images in {path} lie outside the class folders and were left out.")
-    _group(contents)
-    return contents
-
-
-def _group(contents: Contents) -> None:
-    """Keep near duplicates together, and leave out what lies in two class folders: its label is not known."""
-    table = contents.table
     disputed = audit.conflicting(table["group"], table["label"])
     links = [audit.linked(table["group"]), audit.near_duplicates(contents.images)]
     table["group"] = audit.group(np.concatenate(links), len(table))
-    if disputed.any():
-        names = ", ".join(table["id"][disputed][:6])
-        contents.leave_out(disputed, f"the same image is in two classes, such as {names}", ("", *SPLITS))
+    names = ", ".join(table["id"][disputed][:6])
+    contents.leave_out(disputed, f"the same image is in two classes, such as {names}", ("", *SPLITS))
+    return contents
 
 
 def _listing(store: Store) -> tuple[pd.DataFrame, list[str], int]:

@@ -7,7 +7,6 @@ import re
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +33,7 @@ class Store:
         if self.path.is_dir():
             names = list(self._walk())
         elif zipfile.is_zipfile(self.path):
+            self._zip = zipfile.ZipFile(self.path)
             self._written = {name.replace("\\", "/"): name for name in self._zip.namelist()}  # Windows' zips have \
             names = [name for name in self._written if not name.startswith("/") and ".." not in name.split("/")]
             self.outside = sorted(set(self._written) - set(names))
@@ -56,10 +56,6 @@ class Store:
             here = Path(above).relative_to(self.path)
             yield from ((here / name).as_posix() for name in files)
             yield from (f"{(here / name).as_posix()}/" for name in folders)
-
-    @cached_property
-    def _zip(self) -> zipfile.ZipFile:
-        return zipfile.ZipFile(self.path)
 
     def open(self, name: str):
         return self._zip.open(self._written[name]) if self.path.is_file() else (self.path / name).open("rb")
@@ -110,29 +106,23 @@ def to_array(image: Image.Image, size: tuple[int, int] | None = None) -> np.ndar
     if image.mode.startswith("I"):  # 16-bit grey: keep the upper byte
         image = Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8))
     elif image.mode == "F":
-        image = Image.fromarray(_bytes(np.asarray(image)))
+        values = np.asarray(image)
+        low, high = values.min(), values.max()
+        if not 0 <= low <= high <= 255:  # in this form NaN fails, too
+            raise ValueError(f"its values range from {low:g} to {high:g}, not from 0 to 1 or from 0 to 255")
+        image = Image.fromarray(np.rint(values * (255 if high <= 1 else 1)).astype(np.uint8))
     if "A" in image.mode or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     image = image if image.mode == "L" else image.convert("RGB")  # one channel takes a third of the time
-    return np.asarray(_fit(image, size).convert("RGB"))
+    if size is not None:
+        image = image.resize(size[::-1], Image.Resampling.BICUBIC)
+    return np.asarray(image.convert("RGB"))
 
 
-def _bytes(image: np.ndarray) -> np.ndarray:
-    """Return an image of floats, from 0 to 1 or from 0 to 255, as uint8."""
-    low, high = image.min(), image.max()
-    if not 0 <= low <= high <= 255:  # in this form NaN fails, too
-        raise ValueError(f"its values range from {low:g} to {high:g}, not from 0 to 1 or from 0 to 255")
-    return np.rint(image * (255 if high <= 1 else 1)).astype(np.uint8)
-
-
-def fit(image: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
+def fit(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resize an image (uint8, H x W x 3 or H x W) to `size` (height, width), antialiased."""
-    return image if size is None else np.asarray(_fit(Image.fromarray(image), size))
-
-
-def _fit(image: Image.Image, size: tuple[int, int] | None) -> Image.Image:
-    return image if size is None else image.resize(size[::-1], Image.Resampling.BICUBIC)
+    return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BICUBIC))
 
 
 def fit_all(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:

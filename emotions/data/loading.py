@@ -61,9 +61,7 @@ def load(name: str = "synthetic", path: str | Path | None = None, *, keep_copies
             at most 256 pixels, and otherwise become squares of the median of their shorter sides, at most 256.
         seed: of the splits that are drawn here, and of drawn faces.
 
-    Raises:
-        FileNotFoundError, ValueError: it was not found; the name is unknown, or the data cannot be used; says why.
-    """
+    FileNotFoundError, ValueError: it was not found; the name is unknown, or the data cannot be used; says why."""
     size = (size, size) if isinstance(size, int) else size
     name, own = place_of(name)
     path = own or path
@@ -84,17 +82,14 @@ def load(name: str = "synthetic", path: str | Path | None = None, *, keep_copies
         dataset = replace(dataset, variants=(*dataset.variants, variants.SOFT_LABELS))
     if source.finish:
         dataset = source.finish(dataset)
-    if name not in SOURCES and len(dataset.test) < SMALL:
-        dataset = replace(dataset, notes=(*dataset.notes, _what_it_can_tell(len(dataset.test))))
+    if name not in SOURCES and (count := len(dataset.test)) < SMALL:
+        from scipy.stats import binomtest  # takes half a second: not for those who read known data sets
+
+        low, high = binomtest(round(0.8 * count), count).proportion_ci(method="wilson")
+        note = (f"The test part is small, {count} images: an accuracy of 80 % measured there would have a 95 % "
+                f"interval of {100 * low:.0f} to {100 * high:.0f} %.")
+        dataset = replace(dataset, notes=(*dataset.notes, note))
     return select(dataset, source.classes) if source.classes else dataset
-
-
-def _what_it_can_tell(count: int) -> str:
-    from scipy.stats import binomtest  # takes half a second: not for those who read known data sets
-
-    low, high = binomtest(round(0.8 * count), count).proportion_ci(method="wilson")
-    return (f"The test part is small, {count} images: an accuracy of 80 % measured there would have a 95 % interval of "
-            f"{100 * low:.0f} to {100 * high:.0f} %.")
 
 
 def at_hand(name: str) -> bool:

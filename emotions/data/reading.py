@@ -16,14 +16,11 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass
 class Contents:
-    """What a file or folder holds, before it is split; notes and dropped as in `Dataset`.
+    """What a file or folder holds, before it is split; notes and dropped as in `Dataset`."""
 
-    Attributes:
-        images: uint8, N x H x W x 3, RGB.
-        table: one row per image: `id`, `label` (class name), `part` ("train", "validation", "test", or "" where the
-            distributor has no splits), `group` (equal for copies), and for FER2013's CSV `row`."""
-
-    images: np.ndarray
+    images: np.ndarray  # uint8, N x H x W x 3, RGB
+    # One row per image: `id`, `label` (class name), `part` ("train", "validation", "test", or "" where the distributor
+    # has no splits), `group` (equal for copies), and for FER2013's CSV `row`.
     table: pd.DataFrame
     notes: list[str] = field(default_factory=list)
     dropped: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -44,32 +41,19 @@ class NotThisOne(LookupError):
 
 @dataclass(frozen=True)
 class Source:
-    """How a data set known by name is found, read and split.
+    """How a data set known by name is found, read and split."""
 
-    Attributes:
-        read: (path, size) -> `Contents`; raises `NotThisOne`. Of drawn faces: (size, seed) -> `Contents`.
-        patterns: names of its files and folders, the best first; none for drawn faces.
-        kaggle: its handle there.
-        classes: keep these only, after everything else.
-        votes: FER+ voted on its images: these votes can be chosen for soft labels.
-        majority: FER+'s votes are its soft labels, and their majority is its label.
-        folds: one part in so many is held out of training where a split is missing.
-        pool: ignore the distributor's splits.
-        grouped: keep copies on one side of a split, drawn here or the distributor's.
-        published: how many images each of the distributor's splits should hold.
-        finish: makes the data set of what was split; by default it is that."""
-
-    read: Callable[..., Contents]
-    patterns: tuple[str, ...] = ()
-    kaggle: str = ""
-    classes: tuple[str, ...] = ()
-    votes: bool = False
-    majority: bool = False
-    folds: int = 5
-    pool: bool = False
-    grouped: bool = True
-    published: dict[str, int] = field(default_factory=dict)
-    finish: Callable[[Dataset], Dataset] | None = None
+    read: Callable[..., Contents]  # takes path and size, may raise `NotThisOne`; of drawn faces, takes size and seed
+    patterns: tuple[str, ...] = ()  # names of its files and folders, the best first; none for drawn faces
+    kaggle: str = ""  # its handle there
+    classes: tuple[str, ...] = ()  # keep these only, after everything else
+    votes: bool = False  # FER+ voted on its images: these votes can be chosen for soft labels
+    majority: bool = False  # FER+'s votes are its soft labels, and their majority is its label
+    folds: int = 5  # one part in so many is held out of training where a split is missing
+    pool: bool = False  # ignore the distributor's splits
+    grouped: bool = True  # keep copies on one side of a split, drawn here or the distributor's
+    published: dict[str, int] = field(default_factory=dict)  # how many images the distributor's splits should hold
+    finish: Callable[[Dataset], Dataset] | None = None  # makes the data set of what was split; by default it is that
 
 
 def read_images(store: Store, listing: pd.DataFrame, size=None) -> Contents:

@@ -10,8 +10,6 @@ from emotions.data.dataset import Dataset, Split
 from emotions.data.ferplus import NO_MAJORITY, majority, plurality
 from emotions.data.reading import SPLITS, Contents, Source
 
-NO_COPIES = "Keeping copies changes nothing: none would be left out of these training images."
-
 
 def assemble(name: str, source: Source, contents: Contents, votes: pd.DataFrame | None = None,
              keep_copies: bool = False, seed: int = 0) -> Dataset:
@@ -34,7 +32,9 @@ def assemble(name: str, source: Source, contents: Contents, votes: pd.DataFrame 
         table.loc[rows[held], "part"] = split
         contents.notes.append(f"1/{source.folds} of training was held out for {split}, stratified by class "
                               f"(seed {seed}).")
-    contents.notes += _without(table, class_names)
+    for split in SPLITS:
+        if absent := sorted(set(class_names) - set(table["label"][table["part"] == split])):
+            contents.notes.append(f"No {split} image is of the class {', '.join(absent)}.")
     targets = None
     if votes is not None:
         targets, voteless = soft_labels(votes, labels, class_names)
@@ -43,12 +43,6 @@ def assemble(name: str, source: Source, contents: Contents, votes: pd.DataFrame 
     splits = {split: whole.take((table["part"] == split).to_numpy()) for split in SPLITS}
     return Dataset(name, class_names, **splits, copied=frozenset(whole.ids[copied]), notes=tuple(contents.notes),
                    dropped=contents.dropped, variants=(variants.WITH_DUPLICATES,) if kept else ())
-
-
-def _without(table: pd.DataFrame, class_names: tuple[str, ...]) -> list[str]:
-    """Say which part has no image of which classes."""
-    absent = {split: sorted(set(class_names) - set(table["label"][table["part"] == split])) for split in SPLITS}
-    return [f"No {split} image is of the class {', '.join(names)}." for split, names in absent.items() if names]
 
 
 def _distributed(name: str, contents: Contents, source: Source) -> list[str]:
@@ -72,7 +66,7 @@ def _part_copies(contents: Contents, groups: np.ndarray, grouped: bool, keep_cop
     leaked = (part == "train") & np.isin(groups, groups[np.isin(part, SPLITS[1:])])
     kept = bool(keep_copies and grouped and leaked.any())
     if keep_copies and not kept:
-        notes.append(NO_COPIES)
+        notes.append("Keeping copies changes nothing: none would be left out of these training images.")
     if grouped and not keep_copies:
         contents.leave_out(leaked, "copy of a validation or test image")
     elif leaked.any():
@@ -90,8 +84,9 @@ def _by_majority(contents: Contents, votes: pd.DataFrame) -> None:
     for answer, reason in NO_MAJORITY.items():
         contents.leave_out(winner == answer, reason, SPLITS)
     train, validation, test = ((table["part"] == split).sum() for split in SPLITS)
-    contents.notes.append(f"By FER+'s majority vote {train} training, {validation} validation and {test} test images have "
-                          f"a label; by plurality, one emotion alone with the most votes, {plural} test images would.")
+    contents.notes.append(f"By FER+'s majority vote {train} training, {validation} validation and {test} test images "
+                          "have a label; by plurality, one emotion alone with the most votes, "
+                          f"{plural} test images would.")
 
 
 def hold_out(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int, class_names) -> np.ndarray:

@@ -77,9 +77,8 @@ def render(labels, size=64, seed=0, difficulty=0.5, masks=False, numbers=None):
         numbers: N integers from 0, each a person in a situation; by default 0 to N - 1. The same number under several
             labels is one person with several expressions, and any image can be drawn again alone.
 
-    Returns:
-        images, uint8, N x size x size x 3, RGB; with `masks` also a dict of what is visible of "mouth", "eyes",
-        "brows" and "nose", each bool, N x size x size."""
+    Returns images, uint8, N x size x size x 3, RGB; with `masks` also a dict of what is visible of "mouth", "eyes",
+    "brows" and "nose", each bool, N x size x size."""
     labels = np.asarray(labels, dtype=int)
     numbers = np.arange(len(labels)) if numbers is None else np.asarray(numbers, dtype=int)
     if labels.size and not 0 <= labels.min() <= labels.max() < len(CLASS_NAMES):
@@ -89,7 +88,7 @@ def render(labels, size=64, seed=0, difficulty=0.5, masks=False, numbers=None):
     if labels.shape != numbers.shape:
         raise ValueError(f"Found {len(labels)} labels and {len(numbers)} numbers; give one number per label.")
     images = np.empty((len(labels), size, size, 3), np.uint8)
-    parts = {part: np.empty((len(labels), size, size), bool) for part in PARTS if masks}
+    parts = {part: np.empty(images.shape[:3], bool) for part in PARTS if masks}
     starts = range(0, len(labels), 256)               # outlines of 256 faces at once: little memory
     for start in progress(starts, "Drawing faces", len(starts)):
         generators = [np.random.default_rng((seed, number)) for number in numbers[start:start + 256]]

@@ -13,10 +13,10 @@ from emotions.data.dataset import Dataset, Split
 from emotions.data.images import in_colour
 
 
-def exchange(dataset: Dataset, *, with_copies: bool, seed: int = 0) -> Dataset:
+def exchange(dataset: Dataset, *, with_copies: bool) -> Dataset:
     """Return one of the two data sets, of a leak-free one: trained `with_copies`, the images of test's photos, or with
     those of other photos instead."""
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     test, train = _photos(dataset.test), _photos(dataset.train)
     pairs = []
     for kind, photos in test.groupby(["label", "images"]).groups.items():
@@ -54,5 +54,6 @@ def _join(first: Split, second: Split) -> Split:
     """Return the images of both, grey ones still as a view of one channel."""
     grey = all(split.images.strides[-1] == 0 for split in (first, second))
     images = np.concatenate([split.images[..., :1] if grey else split.images for split in (first, second)])
-    parts = {name: np.concatenate([getattr(first, name), getattr(second, name)]) for name in ("labels", "ids", "groups")}
-    return Split(in_colour(images), **parts)
+    labels, ids, groups = (np.concatenate([getattr(split, name) for split in (first, second)])
+                           for name in ("labels", "ids", "groups"))
+    return Split(in_colour(images), labels, ids, groups=groups)

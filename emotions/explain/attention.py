@@ -37,20 +37,15 @@ def attention_rollout(model, images, classes=None) -> np.ndarray:
     class token, at most 1. ValueError: no attention, or tokens that are not a class token and a square of patches."""
     graph = Graph.of(model)
     images = graph.images(images)
-    return at_image_size(in_batches(graph.compiled(_rollout), images), images)
+    return at_image_size(in_batches(graph.compiled(_rollout, _tokens(graph)), images), images)
 
 
-def _rollout(graph):
-    paths, identity = attention_layers(graph), np.eye(_tokens(graph), dtype="float32")
-
-    def explain(images):
-        rolled = ops.convert_to_tensor(identity)
-        for attention in graph.outputs(images, paths, _attention_of).values():
-            attention = ops.mean(attention, axis=1) + identity
-            rolled = ops.matmul(attention / ops.sum(attention, axis=-1, keepdims=True), rolled)
-        return _patches(rolled)
-
-    return explain
+def _rollout(graph, tokens, images):
+    rolled = identity = ops.eye(tokens)
+    for attention in graph.outputs(images, attention_layers(graph), _attention_of).values():
+        attention = ops.mean(attention, axis=1) + identity
+        rolled = ops.matmul(attention / ops.sum(attention, axis=-1, keepdims=True), rolled)
+    return _patches(rolled)
 
 
 def gradient_rollout(model, images, classes=None) -> np.ndarray:
@@ -59,40 +54,33 @@ def gradient_rollout(model, images, classes=None) -> np.ndarray:
 
     Arguments as of `grad_cam`; returns and errors as of `attention_rollout`."""
     graph = Graph.of(model)
-    explain, images = graph.compiled(_gradient_rollout), graph.images(images)
+    explain, images = graph.compiled(_gradient_rollout, _tokens(graph)), graph.images(images)
     return at_image_size(in_batches(explain, images, graph.classes(images, classes)), images)
 
 
-def _gradient_rollout(graph):
-    tokens = _tokens(graph)
-    heads = {path: graph.steps[path].operation.num_heads for path in attention_layers(graph)}
+def _gradient_rollout(graph, tokens, images, classes):
+    def score(shifts):
+        maps = {}
 
-    def explain(images, classes):
-        def score(shifts):
-            maps = {}
+        def shifted(step):
+            attention = _attention_of(step)
+            maps[step.path] = ops.cast(attention, "float32")
+            # What the layer does with its map, done again here, so that the map can be differentiated by.
+            value = step.operation.value_dense(step.args[1] if len(step.args) > 1 else step.kwargs["value"])
+            moved = attention + ops.cast(shifts[step.path], attention.dtype)
+            outputs = step.operation.output_dense(ops.einsum("nhts,nshd->nthd", moved, value))
+            return (outputs, attention) if isinstance(step.outputs, tuple | list) else outputs
 
-            def visit(step):
-                if step.path not in heads:
-                    return step.outputs
-                attention = _attention_of(step)
-                maps[step.path] = ops.cast(attention, "float32")
-                # What the layer does with its map, done again here, so that the map can be differentiated by.
-                value = step.operation.value_dense(step.args[1] if len(step.args) > 1 else step.kwargs["value"])
-                shifted = attention + ops.cast(shifts[step.path], attention.dtype)
-                outputs = step.operation.output_dense(ops.einsum("nhts,nshd->nthd", shifted, value))
-                return (outputs, attention) if isinstance(step.outputs, tuple | list) else outputs
+        return graph.score(images, classes, dict.fromkeys(shifts, shifted)), maps
 
-            return graph.score(images, classes, visit), maps
-
-        batch, relevance = ops.shape(images)[0], ops.eye(tokens)
-        zeros = {path: ops.zeros((batch, number, tokens, tokens)) for path, number in heads.items()}
-        _, maps, gradients = backend.gradients(score, zeros)
-        for path in heads:
-            positive = ops.mean(ops.relu(maps[path] * gradients[path]), axis=1)
-            relevance = relevance + ops.matmul(positive, relevance)
-        return _patches(relevance)
-
-    return explain
+    paths, batch, relevance = attention_layers(graph), ops.shape(images)[0], ops.eye(tokens)
+    heads = {path: graph.steps[path].operation.num_heads for path in paths}
+    unshifted = {path: ops.zeros((batch, number, tokens, tokens)) for path, number in heads.items()}
+    _, maps, gradients = backend.gradients(score, unshifted)
+    for path in paths:
+        positive = ops.mean(ops.relu(maps[path] * gradients[path]), axis=1)
+        relevance = relevance + ops.matmul(positive, relevance)
+    return _patches(relevance)
 
 
 def _tokens(graph):

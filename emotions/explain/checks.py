@@ -20,10 +20,8 @@ FORGOTTEN = 0.3  # rank correlation, either way, below which a map counts as los
 
 
 def deletion(model, images, maps, classes=None, steps: int = STEPS) -> np.ndarray:
-    """Measure the area under the class's probability while an image is blurred, the map's strongest places first.
-
-    N values from 0 to 1: the lower, the better (Petsiuk et al. 2018, "RISE"). The probability is read `steps` times.
-    """
+    """Measure the area under the class's probability while an image is blurred, the map's strongest places first: N
+    values from 0 to 1, the lower, the better (Petsiuk et al. 2018, "RISE"). The probability is read `steps` times."""
     return _area(model, images, maps, classes, steps, _blurred(images), images)
 
 
@@ -116,16 +114,13 @@ def measure(model, images, steps: int = STEPS) -> pd.DataFrame:
             "insertion": insertion(graph, images, maps, classes, steps),
             "randomised": randomisation(graph, images, method, classes),
             "other class": rank_correlation(maps, of_others),
-            "class gain": swapped - alone,
-        })  # fmt: skip
+            "class gain": swapped - alone})
     return pd.concat(tables, names=["method", "picture"])
 
 
 def inside(model, images, masks: dict[str, np.ndarray]) -> pd.DataFrame:
-    """Measure where every method's maps lie, given the truth as masks, {part: bool, N x height x width}.
-
-    One row per method and image: "energy <part>" for each mask, "energy parts" and "pointing" for all together.
-    """
+    """Measure where every method's maps lie, given the truth as masks, {part: bool, N x height x width}; one row per
+    method and image: "energy <part>" for each mask, "energy parts" and "pointing" for all together."""
     graph = Graph.of(model)
     classes, together, tables = graph.classes(images), np.any(list(masks.values()), axis=0), {}
     for name, method in methods(graph).items():
@@ -166,8 +161,7 @@ def verdicts(own: pd.DataFrame, drawn: pd.DataFrame) -> pd.DataFrame:
         "insertion": _ahead(own, "insertion"),
         "parts of the face": _ahead(drawn, "energy parts"),
         "randomisation": (alone["randomised_low"] > -FORGOTTEN) & (alone["randomised_high"] < FORGOTTEN),
-        "class discrimination": alone["class gain_low"] > 0,
-    }
+        "class discrimination": alone["class gain_low"] > 0}
     return pd.DataFrame(passed).loc[alone.index]
 
 

@@ -57,34 +57,26 @@ def most_varied(model, images, layer: str, count: int = 6) -> list[int]:
     graph = Graph.of(model)
     peaks = in_batches(graph.compiled(_peaks, graph.feature_layer(layer)), graph.images(images))["value"]
     mean = peaks.mean(axis=0)
-    spread = np.where(mean > 0, peaks.std(axis=0) / np.where(mean > 0, mean, 1), -1)
-    awake = (peaks > 0).mean(axis=0) > 0.1  # a filter that wakes for a handful of images tells nothing
-    return np.argsort(-np.where(awake, spread, -1), kind="stable")[:count].tolist()
+    awake = (mean > 0) & ((peaks > 0).mean(axis=0) > 0.1)  # one that wakes for a handful of images tells nothing
+    spread = np.where(awake, peaks.std(axis=0) / np.where(awake, mean, 1), -1)
+    return np.argsort(-spread, kind="stable")[:count].tolist()
 
 
-def _peaks(graph, path):
+def _peaks(graph, path, images):
     """Of each image and filter the highest value and its place, a position in the flattened map."""
-
-    def peaks(images):
-        maps = graph.outputs(images, (path,))[path]
-        flat = ops.reshape(maps, (-1, maps.shape[1] * maps.shape[2], maps.shape[3]))
-        return {"value": ops.max(flat, axis=1), "place": ops.argmax(flat, axis=1)}
-
-    return peaks
+    maps = graph.outputs(images, (path,))[path]
+    flat = ops.reshape(maps, (-1, maps.shape[1] * maps.shape[2], maps.shape[3]))
+    return {"value": ops.max(flat, axis=1), "place": ops.argmax(flat, axis=1)}
 
 
-def _sensitivity(graph, path):
+def _sensitivity(graph, path, images, units):
     """How much each pixel moves one unit of each image, a position in the flattened maps."""
+    def values(images):
+        maps = graph.outputs(images, (path,))[path]
+        flat = ops.reshape(maps, (-1, maps.shape[1] * maps.shape[2] * maps.shape[3]))
+        return ops.sum(ops.take_along_axis(flat, units[:, None], axis=1)), ()
 
-    def sensitivity(images, units):
-        def values(images):
-            maps = graph.outputs(images, (path,))[path]
-            flat = ops.reshape(maps, (-1, maps.shape[1] * maps.shape[2] * maps.shape[3]))
-            return ops.sum(ops.take_along_axis(flat, units[:, None], axis=1)), ()
-
-        return ops.max(ops.abs(backend.gradients(values, images)[2]), axis=-1)
-
-    return sensitivity
+    return ops.max(ops.abs(backend.gradients(values, images)[2]), axis=-1)
 
 
 def _cut(image, sensitivity):
@@ -115,16 +107,13 @@ def ascent(model, layer: str, filters, size: int = 64, steps: int = 60) -> np.nd
     return np.round(images).astype(np.uint8)
 
 
-def _uphill(graph, path):
+def _uphill(graph, path, images, channels):
     # The map before its activation function: where a filter is silent, the function has no slope to climb.
-    def uphill(images, channels):
-        def height(images):
-            means = ops.mean(graph.outputs(images, (path,), _before_activation)[path], axis=(1, 2))
-            return ops.sum(ops.take_along_axis(means, channels[:, None], axis=1)), ()
+    def height(images):
+        means = ops.mean(graph.outputs(images, (path,), _before_activation)[path], axis=(1, 2))
+        return ops.sum(ops.take_along_axis(means, channels[:, None], axis=1)), ()
 
-        return backend.gradients(height, images)[2]
-
-    return uphill
+    return backend.gradients(height, images)[2]
 
 
 def _before_activation(step):
@@ -159,10 +148,10 @@ def by_part(model, images, masks: dict[str, np.ndarray]) -> pd.DataFrame:
         for part, mask in masks.items():
             area, shares = np.mean(mask, axis=(1, 2)), learned[path, part]
             low, high = np.quantile(shares[samples].mean(axis=1) / area[samples].mean(axis=1), (0.025, 0.975))
-            row |= {part: shares.mean() / area.mean(), f"{part}_low": low, f"{part}_high": high}
             without = [of[path, part].mean() / area.mean() for of in shuffled]
-            ends = {"": np.mean(without), "_low": min(without), "_high": max(without)}
-            row |= {f"{part}_shuffled{end}": value for end, value in ends.items()}
+            row |= {part: shares.mean() / area.mean(), f"{part}_low": low, f"{part}_high": high,
+                    f"{part}_shuffled": np.mean(without), f"{part}_shuffled_low": min(without),
+                    f"{part}_shuffled_high": max(without)}
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -19,9 +19,8 @@ def grad_cam(model, images, classes=None, layer: str | None = None) -> np.ndarra
         classes: the class to explain: one index, one per image, or None for the predicted class.
         layer: path of a layer with feature maps; None takes `target_layer`.
 
-    Returns:
-        float32, N x height x width; the strongest place of an image is 1, zeros say that nothing speaks for the class.
-        No convolution, no such layer, a class out of range, or images of another shape raise ValueError."""
+    Returns float32, N x height x width; the strongest place of an image is 1, zeros say that nothing speaks for the
+    class. ValueError: no convolution, no such layer, a class out of range, or images of another shape."""
     graph = Graph.of(model)
     path = graph.feature_layer(layer) if layer else target_layer(graph)
     if path is None:
@@ -31,26 +30,20 @@ def grad_cam(model, images, classes=None, layer: str | None = None) -> np.ndarra
     return at_image_size(maps, images)
 
 
-def _class_activation(graph, path):
-    channels = graph.steps[path].outputs.shape[-1]
+def _class_activation(graph, path, images, classes):
+    def score(shift):
+        features = []
 
-    def explain(images, classes):
-        def score(shift):
-            features = []
+        def shifted(step):
+            features.append(ops.cast(step.outputs, "float32"))
+            # A shift common to all places of a channel: its gradient is the sum over the places.
+            return step.outputs + ops.cast(shift, step.outputs.dtype)
 
-            def visit(step):
-                if step.path != path:
-                    return step.outputs
-                features.append(ops.cast(step.outputs, "float32"))
-                # A shift common to all places of a channel: its gradient is the sum over the places.
-                return step.outputs + ops.cast(shift, step.outputs.dtype)
+        return graph.score(images, classes, {path: shifted}), features[0]
 
-            return graph.score(images, classes, visit), features[0]
-
-        _, features, weights = backend.gradients(score, ops.zeros((ops.shape(images)[0], 1, 1, channels)))
-        return ops.relu(ops.sum(weights * features, axis=-1))
-
-    return explain
+    unshifted = ops.zeros((ops.shape(images)[0], 1, 1, graph.steps[path].outputs.shape[-1]))
+    _, features, weights = backend.gradients(score, unshifted)
+    return ops.relu(ops.sum(weights * features, axis=-1))
 
 
 def target_layer(model) -> str | None:

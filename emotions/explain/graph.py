@@ -93,15 +93,18 @@ class Graph:
     def probabilities(self, images) -> np.ndarray:
         return in_batches(lambda batch: self.model.predict_on_batch(batch), self.images(images), size=4 * BATCH)
 
-    def compiled(self, build: Callable, *choices) -> Callable:
-        """Return `build(graph, *choices)`, a function of tensors, compiled once."""
-        if (build, choices) not in self._compiled:
-            # As a partial: TensorFlow takes functions that share their code for one traced again and again, and warns.
-            self._compiled[build, choices] = backend.compiled(partial(build(self, *choices)), self.model)
-        return self._compiled[build, choices]
+    def compiled(self, function: Callable, *choices) -> Callable:
+        """Return `function(graph, *choices, *tensors)` as a function of the tensors, compiled once."""
+        if (function, choices) not in self._compiled:
+            self._compiled[function, choices] = backend.compiled(partial(function, self, *choices), self.model)
+        return self._compiled[function, choices]
 
-    def run(self, images, visit):
-        """Run the model; `visit(step)` is called after each operation and returns what the next ones get."""
+    def run(self, images, hooks: dict[str, Callable]):
+        """Run the model; after the operation at its path a hook is called with the step, and returns what the next
+        operations get."""
+        def visit(step):
+            return hooks[step.path](step) if step.path in hooks else step.outputs
+
         return _walk(self.model, ops.cast(images, self.model.inputs[0].dtype), visit)
 
     def read(self, images, paths, what=lambda step: step.outputs) -> dict[str, np.ndarray]:
@@ -112,31 +115,28 @@ class Graph:
         """Return the same for one batch, as tensors to be differentiated."""
         outputs = {}
 
-        def visit(step):
-            if step.path in paths:
-                outputs[step.path] = ops.cast(what(step), "float32")
+        def note(step):
+            outputs[step.path] = ops.cast(what(step), "float32")
             return step.outputs
 
-        self.run(images, visit)
+        self.run(images, dict.fromkeys(paths, note))
         return outputs
 
-    def score(self, images, classes, visit):
+    def score(self, images, classes, hooks):
         """Return the sum of the images' class scores, each before the softmax: a probability near 1 has no gradient."""
         last = [path for path, step in self.steps.items() if not isinstance(step.operation, keras.Model)][-1]
         scores = []
 
-        def noting(step):
-            outputs = visit(step)
-            if step.path == last:
-                scores.append(ops.cast(_before_softmax(step), "float32"))
-            return outputs
+        def note(step):
+            scores.append(ops.cast(_before_softmax(step), "float32"))
+            return step.outputs
 
-        self.run(images, noting)
+        self.run(images, hooks | {last: note})
         return ops.sum(scores[0] * ops.one_hot(classes, scores[0].shape[-1]))
 
 
-def _outputs(graph, paths, what):
-    return lambda images: graph.outputs(images, paths, what)
+def _outputs(graph, paths, what, images):
+    return graph.outputs(images, paths, what)
 
 
 def _has_graph(model):
@@ -194,7 +194,7 @@ def at_image_size(maps, images) -> np.ndarray:
     """Return maps stretched to the images' size, the strongest place of each 1; float32, N x height x width."""
     height, width = np.shape(images)[1:3]
     how = cv2.INTER_AREA if maps.shape[1] > height or maps.shape[2] > width else cv2.INTER_LINEAR
-    maps = [np.ascontiguousarray(map_, np.float32) for map_ in maps]
+    maps = np.ascontiguousarray(maps, np.float32)
     maps = np.stack([cv2.resize(map_, (width, height), interpolation=how) for map_ in maps])
     highest = maps.max(axis=(1, 2), keepdims=True)
     return maps / np.where(highest > 0, highest, 1)

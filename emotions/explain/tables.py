@@ -35,8 +35,7 @@ def on_own_images(run: runs.Run, count: int | None = None, steps: int = checks.S
         images = np.asarray(limit(load(run.dataset).test, count).images)
         return checks.measure(run.load(), images, steps).reset_index()
 
-    table = _cached(run, "explanations.csv", {"pictures": count, "steps": steps}, compute)
-    return table.set_index(["method", "picture"])
+    return _cached(run, "explanations.csv", {"pictures": count, "steps": steps}, compute)
 
 
 def on_drawn_faces(run: runs.Run, count: int = FACES) -> pd.DataFrame:
@@ -46,8 +45,7 @@ def on_drawn_faces(run: runs.Run, count: int = FACES) -> pd.DataFrame:
         images, _, masks = drawn_faces(run.metrics["class_names"], count)
         return checks.inside(run.load(), images, masks).reset_index()
 
-    table = _cached(run, "explanations_drawn.csv", {"pictures": count, **DRAWN}, compute)
-    return table.set_index(["method", "picture"])
+    return _cached(run, "explanations_drawn.csv", {"pictures": count, **DRAWN}, compute)
 
 
 def activation_by_part(run: runs.Run, count: int = FACES) -> pd.DataFrame:
@@ -66,7 +64,8 @@ def activation_by_part(run: runs.Run, count: int = FACES) -> pd.DataFrame:
 
 def _cached(run, file, key, compute):
     """The table, computed anew when the weights or the key change; as it is where the model is not at hand."""
-    return files.cached(run.folder / file, {"weights": run.digest, **key} if run.file.exists() else None, compute)
+    table = files.cached(run.folder / file, {"weights": run.digest, **key} if run.file.exists() else None, compute)
+    return table.set_index(["method", "picture"]) if "method" in table else table
 
 
 def explained(file: str = "explanations.csv") -> list[runs.Run]:

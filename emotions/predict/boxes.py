@@ -1,7 +1,5 @@
 """Draw predictions: a box with the emotion and its confidence at every face, on copies of the images."""
 
-from __future__ import annotations
-
 import io
 from pathlib import Path
 
@@ -19,13 +17,8 @@ SMALLEST = 320  # pixels on the shorter side: smaller images are enlarged, so th
 def annotate(image, faces: pd.DataFrame) -> np.ndarray:
     """Return a copy with a box in the colour of the emotion, its name and its confidence at every face.
 
-    Args:
-        image: one image, in any form that `Classifier.predict` takes.
-        faces: what `predict` returned for it.
-
-    Returns:
-        uint8, H x W x 3, RGB; at most 1600 pixels on the longer side.
-    """
+    `image` is one, in any form that `Classifier.predict` takes, and `faces` what that returned for it. The copy is
+    uint8, H x W x 3, RGB, with at most 1600 pixels on the longer side."""
     ((_, source),) = inputs.single_images(image)
     pixels, shape, _ = inputs.read(source)
     larger = max(1, min(-(-SMALLEST // min(pixels.shape[:2])), inputs.LARGEST // max(pixels.shape[:2])))

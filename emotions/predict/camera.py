@@ -1,7 +1,5 @@
 """Take one image with a camera, the browser's on Colab, otherwise the machine's; or watch its live picture."""
 
-from __future__ import annotations
-
 import base64
 import os
 import re
@@ -37,23 +35,19 @@ def capture() -> np.ndarray | None:
     image = _from_browser() if "google.colab" in sys.modules else _from_machine()
     if image is None:
         print("No image came from a camera: there is none, it is in use, or this code runs on another machine than "
-              "yours. Take a photo with your phone instead and give its file.")  # fmt: skip
+              "yours. Take a photo with your phone instead and give its file.")
     return image
 
 
 def watch(classifier: Classifier, recording: str | Path = "", unsure_below: float = 0.0) -> None:
     """Show the camera's live picture with emotions and frames per second, until q or Escape is pressed.
 
-    Args:
-        recording: an .mp4 file to which the picture is written.
-
-    Raises:
-        ValueError: OpenCV has no windows here, or there is no camera.
-    """
+    The picture is written to `recording`, an .mp4 file, if given. ValueError: OpenCV has no windows here, or there is
+    no camera."""
     screen = sys.platform != "linux" or {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ)  # without one, Qt aborts
     if not screen or re.search(r"GUI: *NONE", cv2.getBuildInformation()):
         raise ValueError("OpenCV shows no windows here: it needs a screen, and opencv-python in the place of "
-                         "opencv-python-headless. The page in web/ shows the camera in a browser.")  # fmt: skip
+                         "opencv-python-headless. The page in web/ shows the camera in a browser.")
     camera, tracks, writer, written = cv2.VideoCapture(0), Tracks(), None, 0
     start = before = time.monotonic()
     while (read := camera.read())[0]:

@@ -4,10 +4,7 @@
     classifier.predict("party.jpg")                # a table with one row per face
     classifier.predict("photos/")                  # the same for a folder
 
-Images are RGB with values 0-255. OpenCV reads BGR: reverse its channels first, `image[..., ::-1]`.
-"""
-
-from __future__ import annotations
+Images are RGB with values 0-255. OpenCV reads BGR: reverse its channels first, `image[..., ::-1]`."""
 
 import difflib
 import itertools
@@ -39,19 +36,12 @@ NO_FACE = "No face was detected in {}: if it is a cropped face, use the whole im
 
 @dataclass(frozen=True)
 class Classifier:
-    """A model with what is needed to use it. `load` makes one.
+    """A model with what is needed to use it. `load` makes one."""
 
-    Attributes:
-        model: from images, N x H x W x 3 (RGB) or N x H x W x 1 (grey), values 0-255, to probabilities, N x classes.
-        class_names: of the model's outputs, in order.
-        card: the card in the model's file. Its `temperature`, if any, calibrates the probabilities.
-        detector: from an RGB image, uint8, H x W x 3, to its faces; see `faces.find_faces`.
-    """
-
-    model: keras.Model
-    class_names: tuple[str, ...]
-    card: dict = field(default_factory=dict)
-    detector: Callable[[np.ndarray], list[Face]] = find_faces
+    model: keras.Model  # from N x H x W x 3 (RGB) or N x H x W x 1 (grey), 0-255, to probabilities, N x classes
+    class_names: tuple[str, ...]  # of the model's outputs, in order
+    card: dict = field(default_factory=dict)  # in the model's file; its `temperature`, if any, calibrates probabilities
+    detector: Callable[[np.ndarray], list[Face]] = find_faces  # from an RGB image, uint8, H x W x 3, to its faces
 
     def __post_init__(self):
         self.size  # noqa: B018  refuses a model without a size before any image
@@ -73,9 +63,7 @@ class Classifier:
             the first frame is used), and `error`, a sentence, in the row of an image without a face, or of one in a
             list or folder that cannot be used.
 
-        Raises:
-            ValueError, OSError: a single image cannot be used, or there is no such file, or a folder is empty.
-        """
+        ValueError, OSError: a single image cannot be used, or there is no such file, or a folder is empty."""
         return self.table(itertools.chain(*self.stream(images, faces=faces, unsure_below=unsure_below)))
 
     def table(self, rows: Iterable[dict]) -> pd.DataFrame:
@@ -108,11 +96,11 @@ class Classifier:
         if self.model.input_shape[-1] == 1:
             crops = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None] for image in crops]
         batches = (np.stack(crops[start : start + BATCH]) for start in range(0, len(crops), BATCH))
-        raw = [np.empty((0, len(self.class_names))), *(self.model.predict_on_batch(batch) for batch in batches)]
-        raw = np.concatenate(raw)
+        none = np.empty((0, len(self.class_names)))
+        raw = np.concatenate([none, *(self.model.predict_on_batch(batch) for batch in batches)])
         if not (abs(raw.sum(axis=1) - 1) < ROUNDED).all():  # in this form NaN fails, too
             raise ValueError(f"The outputs of the model {self.model.name} are not probabilities: they do not sum to 1. "
-                             "Let it end in a softmax.")  # fmt: skip
+                             "Let it end in a softmax.")
         return temperature_scale(raw, self.card.get("temperature", 1.0))
 
     @cached_property
@@ -148,22 +136,18 @@ class Classifier:
 
     def _row(self, name, box: tuple, detected: bool, note, probabilities: np.ndarray, unsure_below: float) -> dict:
         emotion, confidence = self.emotion(probabilities, unsure_below), float(probabilities.max())
-        row = {"image": name, "detected": detected, "emotion": emotion, "confidence": confidence}
-        row |= {"note": note, "error": None}
+        row = {"image": name, "detected": detected, "emotion": emotion, "confidence": confidence, "note": note,
+               "error": None}
         return row | dict(zip((*BOX, *self.class_names), (*box, *probabilities.tolist()), strict=True))
 
 
 def load(model: str | Path = DEFAULT, class_names: Iterable[str] | None = None) -> Classifier:
     """Load a model with its class names.
 
-    Args:
-        model: a name in models/, as "lenet-fer2013-3", or the path of a file; see `find`. `.keras` and `.h5` files
-            from elsewhere work too, if they take RGB or grey images with values 0-255 and need no code of their own.
-        class_names: in the order of the outputs, for a file that was not written by this package.
-
-    Raises:
-        FileNotFoundError, ValueError: the file is missing or not a model, or its class names do not fit.
-    """
+    `model` is a name in models/, as "lenet-fer2013-3", or the path of a file; see `find`. `.keras` and `.h5` files from
+    elsewhere work too, if they take RGB or grey images with values 0-255 and need no code of their own; `class_names`,
+    in the order of the outputs, are for these. FileNotFoundError, ValueError: the file is missing or not a model, or
+    its class names do not fit."""
     path = find(model)
     network = _load_network(path)
     try:
@@ -171,33 +155,26 @@ def load(model: str | Path = DEFAULT, class_names: Iterable[str] | None = None) 
     except (ValueError, zipfile.BadZipFile) as reason:
         if class_names is None:
             raise ValueError(f"The class names of {path} are unknown: give them (class_names, or --classes), "
-                             "in the order of its outputs.") from reason  # fmt: skip
+                             "in the order of its outputs.") from reason
         card = {}
     names = tuple(class_names or card["class_names"])
-    _check(path, network, names, card)
-    return Classifier(network, names, card)
-
-
-def _check(path: Path, network: keras.Model, names: tuple[str, ...], card: dict) -> None:
-    """Refuse a model with a sentence if its shapes, its class names and its card do not fit together."""
     if card and list(names) != card["class_names"]:
         raise ValueError(f"The classes of {path} are {', '.join(card['class_names'])}, not {', '.join(names)}.")
     shape, output = network.input_shape, network.output_shape
     if len(shape) != 4 or shape[-1] not in (1, 3) or output[1:] != (len(names),):
         raise ValueError(f"{path} goes from {shape} to {output}; a model of {len(names)} classes goes "
-                         f"from (None, height, width, 3 or 1) to (None, {len(names)}).")  # fmt: skip
+                         f"from (None, height, width, 3 or 1) to (None, {len(names)}).")
     if len(set(names)) < len(names):
         raise ValueError(f"The class names of {path} are not distinct: {', '.join(names)}.")
     temperature = card.get("temperature", 1.0)
     if not isinstance(temperature, int | float) or not temperature > 0:
         raise ValueError(f"The temperature in the card of {path} is {temperature!r}, and must be a positive number.")
+    return Classifier(network, names, card)
 
 
 def find(model: str | Path = DEFAULT) -> Path:
-    """Return a model's file, given its path or its name: in models/ of this directory, $EMOTIONS_HOME, repository.
-
-    An empty name is the default model's.
-    """
+    """Return a model's file, given its path or its name: in models/ of this directory, $EMOTIONS_HOME, repository. An
+    empty name is the default model's."""
     path = files.expanded(model or DEFAULT)
     if path.is_file():
         return path

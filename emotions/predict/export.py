@@ -6,8 +6,7 @@
 
 An exported file takes float32 images N x size x size x 3 (RGB, 0-255) of the model's own size. It does not resize:
 converters change antialiased resizing without a word, so it is cut off, and the caller resizes
-(`PIL.Image.resize(…, Image.Resampling.BILINEAR)` and `Classifier.predict` do what the model does inside).
-"""
+(`PIL.Image.resize(…, Image.Resampling.BILINEAR)` and `Classifier.predict` do what the model does inside)."""
 
 import itertools
 import json
@@ -22,7 +21,6 @@ import keras
 import numpy as np
 import pandas as pd
 from keras import layers
-from PIL import Image
 from tqdm import tqdm
 
 from emotions import backend, files
@@ -56,30 +54,27 @@ def export(model: str | Path, to: str, precision: str = "float32", folder: str |
             activations quantized on the fly.
         folder: for the file, which is named after the model and the precision.
 
-    Returns:
-        `file`; `mb`, its size; `difference`, the largest of any probability, on `images` (words); `accuracy` on
-        validation, if the model's data set is at hand; `ms` for one image alone.
-
-    Raises:
-        ValueError: the file would not agree, the model cannot be converted, or the backend is not TensorFlow.
-    """
+    Returns `file`; `mb`, its size; `difference`, the largest of any probability, on `images` (words); `accuracy` on
+    validation, if the model's data set is at hand; `ms` for one image alone. ValueError: the file would not agree, the
+    model cannot be converted, or the backend is not TensorFlow."""
     if backend.name() != "tensorflow":
         raise ValueError(f"Models are exported under TensorFlow, not {backend.name()}: set KERAS_BACKEND=tensorflow.")
-    loaded = classifiers.load(model)
-    ending = "" if precision == "float32" else f"-{precision}"
+    loaded, ending = classifiers.load(model), "" if precision == "float32" else f"-{precision}"
     target = Path(folder) / f"{classifiers.find(model).stem}{ending}{SUFFIXES[to]}"
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
         file = Path(temporary) / target.name
         try:
             _CONVERT[to](at_fixed_size(loaded), precision, file)
-            _ADD_METADATA[to](file, metadata(loaded, precision))
+            _add_metadata(file, metadata(loaded, precision))
             run = runner(file)
         except Exception as reason:  # converters and runtimes raise nearly anything
             raise ValueError(f"{target.name} was not written: {FORMATS[to]} cannot hold this model "
-                             f"({files.first_sentence(reason)}).") from reason  # fmt: skip
+                             f"({files.first_sentence(reason)}).") from reason
         images, labels, words = faces_for(loaded)
-        difference = _difference(loaded, run, images[:COMPARED])
+        wanted = _probabilities(loaded, loaded.model.predict_on_batch, images[:COMPARED])
+        computed = np.stack([_probabilities(loaded, run, images[:COMPARED], size) for size in BATCHES])
+        difference = float(np.abs(computed - wanted).max())
         if not difference <= TOLERANCES[precision]:  # in this form NaN is no agreement
             raise ValueError(f"{target.name} was not written: its probabilities differ by up to {difference:.2g} from "
                              f"the Keras model's, and {TOLERANCES[precision]:g} is allowed with {precision}.")
@@ -107,33 +102,42 @@ def at_fixed_size(loaded: classifiers.Classifier) -> keras.Model:
 
 def metadata(loaded: classifiers.Classifier, precision: str) -> dict:
     """Return what using an exported file takes, from the card of the model."""
-    thresholds = [row["threshold"] for row in loaded.card.get("abstention", ())
-                  if row["validation_answered"] == COVERAGE]  # fmt: skip
-    height, width = loaded.size
+    answered = {row["validation_answered"]: row["threshold"] for row in loaded.card.get("abstention", ())}
     return {
         "class_names": list(loaded.class_names),
-        "size": [height, width],
+        "size": list(loaded.size),
         "input": "float32, one upright face, N x height x width x channels, RGB, values 0-255; scaled inside",
         "resizing": "before: bilinear, antialiased",
         "output": "probabilities, N x classes; softmax(log(p) / temperature) are calibrated",
         "temperature": loaded.card.get("temperature", 1.0),
-        "unsure_below": thresholds[0] if thresholds else 0.0,
+        "unsure_below": answered.get(COVERAGE, 0.0),
         "precision": precision,
         **{name: loaded.card[name] for name in ("title", "dataset", "limits") if name in loaded.card},
     }
 
 
 def read_metadata(file: str | Path) -> dict:
-    """Read the `metadata` of an exported file, which both formats keep under the name "emotions.json".
-
-    ONNX among its metadata_props; LiteRT as a zip archive after the model, as TensorFlow Lite's associated files.
-    """
+    """Read the `metadata` of an exported file."""
     if Path(file).suffix == SUFFIXES["litert"]:
         with zipfile.ZipFile(file) as archive:
             return json.loads(archive.read(CARD))
     import onnxruntime
 
     return json.loads(onnxruntime.InferenceSession(file).get_modelmeta().custom_metadata_map[CARD])
+
+
+def _add_metadata(file: Path, content: dict) -> None:
+    """Add metadata as "emotions.json": to ONNX's metadata_props; to LiteRT in a zip archive after the model, as
+    TensorFlow Lite's associated files."""
+    if file.suffix == SUFFIXES["litert"]:
+        with zipfile.ZipFile(file, "a") as archive:
+            archive.writestr(zipfile.ZipInfo(CARD), json.dumps(content))
+        return
+    import onnx
+
+    model = onnx.load(file)
+    onnx.helper.set_model_props(model, {CARD: json.dumps(content)})
+    onnx.save(model, file)
 
 
 def runner(file: str | Path):
@@ -162,10 +166,8 @@ def runner(file: str | Path):
 
 
 def faces_for(loaded: classifiers.Classifier) -> tuple[np.ndarray, np.ndarray | None, str]:
-    """Return images to measure a model on, N x H x W x 3, their labels, and which these are.
-
-    They are the validation images of its data set; where that is not at hand, drawn faces, without labels.
-    """
+    """Return images to measure a model on, N x H x W x 3, their labels, and which these are: the validation images of
+    its data set; where that is not at hand, drawn faces, without labels."""
     name = loaded.card.get("dataset", "synthetic")
     if loading.at_hand(name) and (faces := loading.load(name)).class_names == loaded.class_names:
         return faces.validation.images, faces.validation.labels, f"validation images of {name}"
@@ -173,70 +175,54 @@ def faces_for(loaded: classifiers.Classifier) -> tuple[np.ndarray, np.ndarray | 
     return synthetic.render(labels, size=64), None, "drawn faces"
 
 
-def probabilities(loaded: classifiers.Classifier, run, images: np.ndarray, batch: int = BATCHES[-1]) -> np.ndarray:
-    """Run images of any size, N x H x W x 3, batch by batch, resized before, by a model or an exported file."""
-    parts = []
-    for start in range(0, len(images), batch):
-        some = np.stack([resize(image, loaded.size) for image in images[start : start + batch]])
-        parts.append(run(some[..., : loaded.model.input_shape[-1]]))
-    return np.concatenate(parts)
+def _probabilities(loaded: classifiers.Classifier, run, images: np.ndarray, batch: int = BATCHES[-1]) -> np.ndarray:
+    """Run images of any size, N x H x W x 3, batch by batch, by a model or an exported file."""
+    parts = (_resized(loaded, images[start : start + batch]) for start in range(0, len(images), batch))
+    return np.concatenate([run(part) for part in parts])
 
 
-def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize one image to (height, width) as an exported file expects: bilinear, antialiased; float32."""
-    resized = Image.fromarray(np.ascontiguousarray(image)).resize(size[::-1], Image.Resampling.BILINEAR)
-    return np.asarray(resized, "float32")
-
-
-def _difference(loaded: classifiers.Classifier, run, images: np.ndarray) -> float:
-    """Return the largest difference of a probability from the Keras model's, at both batch sizes."""
-    wanted = probabilities(loaded, loaded.model.predict_on_batch, images)
-    return float(np.max([np.abs(probabilities(loaded, run, images, size) - wanted).max() for size in BATCHES]))
+def _resized(loaded: classifiers.Classifier, images: np.ndarray) -> np.ndarray:
+    """Return images as the model sees them, in its size and with its channels, float32."""
+    resized = np.stack([loaded.resize(np.ascontiguousarray(image)) for image in images])
+    return resized[..., : loaded.model.input_shape[-1]].astype("float32")
 
 
 def _measure(loaded: classifiers.Classifier, run, images: np.ndarray, labels: np.ndarray | None) -> dict:
     """Return `accuracy`, None without labels, and `ms` for one image: the fastest, for other work can only add."""
     times = []
     for _ in range(30):  # the first ones compile
-        image = resize(images[0], loaded.size)[None, ..., : loaded.model.input_shape[-1]]
+        image = _resized(loaded, images[:1])
         started = time.perf_counter()
         run(image)
         times.append(1000 * (time.perf_counter() - started))
-    if labels is None:
-        return {"accuracy": None, "ms": min(times)}
-    return {"accuracy": np.mean(probabilities(loaded, run, images).argmax(axis=1) == labels), "ms": min(times)}
-
-
-def table(folder: Path) -> pd.DataFrame:
-    """Export every model of `folder` in every way, and return a row for each file, and for the Keras model.
-
-    Returns:
-        model, format, precision; then what `export` returns; and `refused`, why there is no such file.
-    """
-    rows = []
-    for model in tqdm(sorted(folder.glob("*.keras")), unit="model"):
-        loaded = classifiers.load(model)
-        own = {"model": model.stem, "format": "Keras", "precision": "float32", "mb": model.stat().st_size / 1e6}
-        images, labels, _ = faces_for(loaded)
-        rows.append({**own, **_measure(loaded, loaded.model.predict_on_batch, images, labels)})
-        for to, precision in itertools.product(FORMATS, TOLERANCES):
-            row = {"model": model.stem, "format": FORMATS[to], "precision": precision}
-            with tempfile.TemporaryDirectory() as temporary:
-                try:
-                    rows.append({**row, **export(model, to, precision, temporary)})
-                except ValueError as reason:
-                    rows.append({**row, "refused": str(reason)})
-    columns = ["model", "format", "precision", "mb", "difference", "accuracy", "ms", "refused"]
-    return pd.DataFrame(rows, columns=columns)
+    right = None if labels is None else np.mean(_probabilities(loaded, run, images).argmax(axis=1) == labels)
+    return {"accuracy": right, "ms": min(times)}
 
 
 def write_table(home: Path) -> Path:
-    """Write the `table` of models/ as results/exports.csv and, for people, results/exports.md; return the latter."""
-    rows, file = table(home / "models"), home / "results" / "exports.md"
+    """Export every model of models/ in every way: write results/exports.csv and, for people, results/exports.md, and
+    return the latter.
+
+    There is a row for each file, and for the Keras model: model, format, precision; then what `export` returns; and
+    `refused`, why there is no such file."""
+    rows, file = [], home / "results" / "exports.md"
+    for model in tqdm(sorted((home / "models").glob("*.keras")), unit="model"):
+        loaded = classifiers.load(model)
+        images, labels, _ = faces_for(loaded)
+        own = {"model": model.stem, "format": "Keras", "precision": "float32", "mb": model.stat().st_size / 1e6}
+        rows.append({**own, **_measure(loaded, loaded.model.predict_on_batch, images, labels)})
+        for to, precision in itertools.product(FORMATS, TOLERANCES):
+            with tempfile.TemporaryDirectory() as temporary:
+                try:
+                    row = export(model, to, precision, temporary)
+                except ValueError as reason:
+                    row = {"refused": str(reason)}
+            rows.append({"model": model.stem, "format": FORMATS[to], "precision": precision, **row})
+    columns = ["model", "format", "precision", "mb", "difference", "accuracy", "ms", "refused"]
+    rows = pd.DataFrame(rows, columns=columns)
     files.write(file.with_suffix(".csv"), rows.to_csv(index=False, float_format="%.4g", lineterminator="\n"))
     shown = rows[["format", "precision"]].set_index(rows["model"].rename("Model"))
-    forms = {"mb": "{:.1f}", "difference": "{:.0e}", "accuracy": "{:.1%}", "ms": "{:.1f}"}
-    for name, form in forms.items():
+    for name, form in {"mb": "{:.1f}", "difference": "{:.0e}", "accuracy": "{:.1%}", "ms": "{:.1f}"}.items():
         shown[name] = [form.format(number).replace("%", " %") if number == number else "" for number in rows[name]]
     shown.loc[rows["refused"].notna().to_numpy(), "difference"] = "refused"
     shown.columns = ["Format", "Precision", "MB", "Largest difference", "Validation accuracy", "ms"]
@@ -275,22 +261,4 @@ def _know_erfc() -> None:
             graph.make_node("Sub", [one.output[0], erf.output[0]], outputs=[output], **options)
 
 
-def _to_litert(model: keras.Model, precision: str, file: Path) -> None:
-    backend.to_litert(model, precision, file)
-
-
-def _add_to_onnx(file: Path, content: dict) -> None:
-    import onnx
-
-    model = onnx.load(file)
-    onnx.helper.set_model_props(model, {CARD: json.dumps(content)})
-    onnx.save(model, file)
-
-
-def _add_to_litert(file: Path, content: dict) -> None:
-    with zipfile.ZipFile(file, "a") as archive:
-        archive.writestr(zipfile.ZipInfo(CARD), json.dumps(content))
-
-
-_CONVERT = {"onnx": _to_onnx, "litert": _to_litert}
-_ADD_METADATA = {"onnx": _add_to_onnx, "litert": _add_to_litert}
+_CONVERT = {"onnx": _to_onnx, "litert": backend.to_litert}

@@ -53,10 +53,7 @@ def find_faces(image: np.ndarray, detector: str = "", largest: int = LARGE, turn
         largest: pixels on the longer side of the copy in which faces are searched for; smaller is faster.
         turns: degrees by which that copy is turned, one after the other until a face is found; fewer are faster.
 
-    Raises:
-        ValueError: there is no such detector.
-        RuntimeError: OpenCV 5 or newer has no Haar cascades.
-    """
+    ValueError: there is no such detector. RuntimeError: OpenCV 5 or newer has no Haar cascades."""
     longer = max(image.shape[:2])
     scale, border = np.clip(longer, SMALL, largest) / longer, BORDER if longer <= SMALL else 0
     copy = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)

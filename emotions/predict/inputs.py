@@ -1,7 +1,5 @@
 """Read what a classifier is given: files, folders, arrays, bytes, Pillow images, or a list of these."""
 
-from __future__ import annotations
-
 import io
 import os
 import threading
@@ -20,6 +18,8 @@ from emotions.files import expanded, first_sentence
 LARGEST = 1600  # pixels on the longer side: larger images are reduced to it
 HUGE = 25_000_000  # pixels: larger images are decoded one at a time, to save memory
 VIDEOS = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"}
+# Formats that begin with "ftyp": the package that reads one, its brands.
+FTYP = (("AVIF", "'pillow>=11.3'", b"avif", b"avis"), ("HEIC", "pillow-heif", b"heic", b"heix", b"mif1", b"msf1"))
 PATH, ENCODED = str | os.PathLike, bytes | bytearray | Image.Image
 
 _opening, _decoding = threading.Lock(), threading.Lock()
@@ -34,8 +34,7 @@ def single_images(images, name: str = "") -> Iterator[tuple[str, object]]:
     """Yield each image of anything `Classifier.predict` takes as `(name, source)`.
 
     A source is a path, the bytes of a file or a Pillow image. What a list holds and cannot be used comes as the
-    exception that says why. A folder yields all its files, images or not, except hidden ones.
-    """
+    exception that says why. A folder yields all its files, images or not, except hidden ones."""
     if isinstance(images, PATH):
         yield from ((str(path), path) for path in _files(expanded(images)))
     elif isinstance(images, ENCODED):
@@ -55,7 +54,7 @@ def single_images(images, name: str = "") -> Iterator[tuple[str, object]]:
                 yield str(one) if isinstance(one, PATH) else position, reason
     else:
         raise ValueError(f"An object of type {type(images).__name__} is not an image: "
-                         "give a path, an array, bytes, a Pillow image, or a list of these.")  # fmt: skip
+                         "give a path, an array, bytes, a Pillow image, or a list of these.")
 
 
 def read(source) -> tuple[np.ndarray, tuple[int, int], str | None]:
@@ -76,7 +75,9 @@ def read(source) -> tuple[np.ndarray, tuple[int, int], str | None]:
             if image is not source:
                 image.draft(None, (LARGEST, LARGEST))  # a JPEG is decoded no larger than needed
             with _decoding if shape[0] * shape[1] > HUGE else nullcontext():
-                return to_array(image, reduced), shape, _note(image)
+                pixels, frames = to_array(image, reduced), getattr(image, "n_frames", 1)
+            animated = frames > 1 and image.format != "MPO"  # its second one is a preview: phones write them as .jpg
+            return pixels, shape, f"the first of {frames} frames" if animated else None
     except Exception as reason:  # Pillow raises nearly anything
         why = _unknown(source) if isinstance(reason, UnidentifiedImageError) else first_sentence(reason)
         raise ValueError(f"{name} cannot be read as an image: {why}.") from reason
@@ -85,11 +86,12 @@ def read(source) -> tuple[np.ndarray, tuple[int, int], str | None]:
 def _files(path: Path) -> list[Path]:
     if not path.exists():
         raise FileNotFoundError(f"There is no file {path}.")
-    store = Store(path) if path.is_dir() else None
-    files = [path / name for name in store.files + store.closed] if store else [path]
-    if not files:
+    if not path.is_dir():
+        return [path]
+    store = Store(path)
+    if not (names := store.files + store.closed):
         raise ValueError(f"There are no files in the folder {path}.")
-    return files
+    return [path / name for name in names]
 
 
 def _checked(array: np.ndarray) -> np.ndarray:
@@ -97,7 +99,7 @@ def _checked(array: np.ndarray) -> np.ndarray:
     array = array[..., None] if array.ndim == 2 else array
     if array.ndim not in (3, 4) or array.shape[-1] not in (1, 3) or not array.size or array.dtype.kind not in "buif":
         raise ValueError(f"An array of {array.dtype} with shape {array.shape} is not an image: give numbers from 0 to "
-                         "255, H x W x 3 (RGB), H x W (grey) or a stack, N x H x W x 3.")  # fmt: skip
+                         "255, H x W x 3 (RGB), H x W (grey) or a stack, N x H x W x 3.")
     low, high = array.min(), array.max()
     if not (low >= 0 and 1 < high <= 255):  # in this form NaN fails, too
         raise ValueError(f"The array's values range from {low:g} to {high:g}; models take 0 to 255 and scale inside.")
@@ -116,12 +118,6 @@ def _opened(source: Path | bytes | Image.Image):
         return Image.open(source if isinstance(source, Path) else io.BytesIO(source))
 
 
-def _note(image: Image.Image) -> str | None:
-    """Say which frame of an animation is read. An MPO's second one is a preview: phones write them as .jpg."""
-    frames = getattr(image, "n_frames", 1)
-    return f"the first of {frames} frames" if frames > 1 and image.format != "MPO" else None
-
-
 def _unknown(source: Path | bytes) -> str:
     """Say why Pillow does not know a file: phones write HEIC, at times under the name .jpg."""
     if isinstance(source, Path):
@@ -131,8 +127,7 @@ def _unknown(source: Path | bytes) -> str:
             source = file.read(64)
     if not source:
         return "it is empty"
-    for name, brands in {"AVIF": (b"avif", b"avis"), "HEIC": (b"heic", b"heix", b"mif1", b"msf1")}.items():
+    for name, package, *brands in FTYP:
         if source[4:8] == b"ftyp" and any(brand in source[8:64] for brand in brands):
-            package = {"HEIC": "pillow-heif", "AVIF": "'pillow>=11.3'"}[name]
             return f"its format is {name}: `pip install {package}` reads it, or save it as JPEG or PNG"
     return "it is not an image, or its format is unknown"

@@ -4,8 +4,6 @@
 
 See docs/many_images.md."""
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import json
@@ -40,14 +38,11 @@ def predict_many(sources: list[str], output: str, model: str | Path = DEFAULT, *
         address: of a Ray cluster, where every machine has this package, and the model under the same path.
         workers: processes, of one core each; default: all cores.
 
-    Returns:
-        `images`, predicted now; `errors`, rows that hold one; `core_seconds`, the workers' time on processors.
-
-    Raises:
-        ValueError, OSError: a source is missing or empty, or `output` was made with other choices.
-        RuntimeError: some images have no row, for their processes ended again and again; Ray's log says why."""
+    Returns `images`, predicted now; `errors`, rows that hold one; `core_seconds`, the workers' time on processors.
+    ValueError, OSError: a source is missing or empty, or `output` was made with other choices. RuntimeError: some
+    images have no row, for their processes ended again and again; Ray's log says why."""
     options = {"model": str(classifiers.find(model).absolute()), "class_names": class_names, "faces": faces,
-               "unsure_below": unsure_below}  # fmt: skip
+               "unsure_below": unsure_below}
     output = _absolute(output)
     _same_choices(output, options)
     paths = pc.unique(pa.array(itertools.chain(*map(paths_of, sources)), pa.string()))
@@ -114,7 +109,7 @@ def _run(blocks: list[pa.Table], workers: int, **options) -> list[dict]:
     known = threads | {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     told = ray.data.from_arrow(blocks).map_batches(
         Worker, fn_constructor_kwargs=options, batch_size=None, batch_format="pyarrow", concurrency=workers, num_cpus=1,
-        max_task_retries=3, runtime_env={"env_vars": known})  # fmt: skip
+        max_task_retries=3, runtime_env={"env_vars": known})
     return told.take_all()
 
 

@@ -25,9 +25,8 @@ ROWS = 1000  # that become a table at a time: as dictionaries, the rows of an ho
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # a bad file gets our sentence, not FFmpeg's messages
 
 
-def predict_video(
-    classifier: Classifier, file: str | Path, every: int = 1, annotated: str | Path = "", unsure_below: float = 0.0
-) -> pd.DataFrame:
+def predict_video(classifier: Classifier, file: str | Path, every: int = 1, annotated: str | Path = "",
+                  unsure_below: float = 0.0) -> pd.DataFrame:
     """Return which emotion each face shows in a video.
 
     Args:
@@ -40,11 +39,9 @@ def predict_video(
         `y`, `width`, `height` (pixels), `emotion`, `confidence`, one column of probabilities per class, and `smoothed`,
         the emotion by probabilities averaged over half a second. A frame without a face has a row without values.
 
-    Raises:
-        FileNotFoundError, ValueError: there is no such file, or it holds no frame that can be read.
-    """
+    FileNotFoundError, ValueError: there is no such file, or it holds no frame that can be read."""
     columns = {"frame": int, "seconds": float, **dict.fromkeys(("face", *BOX), "Int64"), "emotion": object,
-               "smoothed": object, **dict.fromkeys(("confidence", *classifier.class_names), float)}  # fmt: skip
+               "smoothed": object, **dict.fromkeys(("confidence", *classifier.class_names), float)}
     rows, tables, tracks, writer = [], [], Tracks(), None
     for number, seconds, frame in frames(file):
         if number % every == 0:
@@ -58,7 +55,7 @@ def predict_video(
             rows = []
     if writer:
         writer.release()
-    return pd.concat([*tables, _table(rows, columns)], ignore_index=True) if tables else _table(rows, columns)
+    return pd.concat([*tables, _table(rows, columns)], ignore_index=True)
 
 
 def frames(file: str | Path) -> Iterator[tuple[int, float, np.ndarray]]:
@@ -68,7 +65,6 @@ def frames(file: str | Path) -> Iterator[tuple[int, float, np.ndarray]]:
         raise FileNotFoundError(f"There is no file {path}.")
     video = cv2.VideoCapture(str(path))
     total, rate = int(video.get(cv2.CAP_PROP_FRAME_COUNT)), _rate(video)
-    number = -1
     for number in tqdm(count(), path.name, max(total, 0), unit="frame", leave=False, delay=1):
         read, frame = video.read()
         if not read:
@@ -113,21 +109,18 @@ def _middle(face) -> np.ndarray:
     return np.array([face.x + face.width / 2, face.y + face.height / 2])
 
 
-def predict_frame(
-    classifier: Classifier, frame: np.ndarray, tracks: Tracks, seconds: float, unsure_below: float = 0.0
-) -> list[dict]:
+def predict_frame(classifier: Classifier, frame: np.ndarray, tracks: Tracks, seconds: float,
+                  unsure_below: float) -> list[dict]:
     """Return a row per face of one frame, uint8, H x W x 3, RGB; `tracks` remembers the frames before."""
     found = find_faces(frame, largest=SEARCHED, turns=(0,))
-    if not found:
-        return []
     each = classifier.probabilities([classifier.resize(crop(frame, face)) for face in found])
     rows = []
     for number, face, probabilities in zip(tracks.assign(found, seconds), found, each, strict=True):
         smoothed = tracks.smooth(number, face, seconds, probabilities)
         emotion, steady = (classifier.emotion(values, unsure_below) for values in (probabilities, smoothed))
         row = {"face": number, "emotion": emotion, "smoothed": steady, "confidence": float(probabilities.max())}
-        box = dict(zip(BOX, (round(side) for side in face[:4]), strict=True))
-        rows.append(row | box | dict(zip(classifier.class_names, probabilities.tolist(), strict=True)))
+        values = (*map(round, face[:4]), *probabilities.tolist())
+        rows.append(row | dict(zip((*BOX, *classifier.class_names), values, strict=True)))
     return rows
 
 
@@ -141,11 +134,7 @@ def drawn(frame: np.ndarray, rows: list[dict]) -> np.ndarray:
 
 
 def video_writer(target: str | Path, rate: float, shape: tuple) -> cv2.VideoWriter:
-    """Return what writes frames of one shape, BGR, to an .mp4 file.
-
-    Raises:
-        ValueError: the file cannot be written.
-    """
+    """Return what writes frames of one shape, BGR, to an .mp4 file; ValueError if that cannot be written."""
     Path(target).parent.mkdir(parents=True, exist_ok=True)
     writer = cv2.VideoWriter(str(target), cv2.VideoWriter_fourcc(*"mp4v"), rate, shape[1::-1])
     if not writer.isOpened():
