@@ -54,9 +54,7 @@ def steps_per_execution(devices: int = 1) -> int:
 
 def parallel(devices: int) -> contextlib.AbstractContextManager:
     """Return a context: models made and trained in it give each of several devices an equal part of every batch.
-
-    Raises:
-        ValueError: this machine has fewer devices, or the backend is PyTorch, where Keras has nothing of the kind."""
+    ValueError: this machine has fewer devices, or the backend is PyTorch, where Keras has nothing of the kind."""
     if devices == 1:
         return contextlib.nullcontext()
     if name() == "torch":
@@ -124,12 +122,8 @@ def hardware() -> str:
 
 
 def to_litert(model, precision: str, file) -> None:
-    """Write a model as a LiteRT file, with built-in operators alone; under TensorFlow only.
-
-    Args:
-        precision: "float32", or "float16" or "int8" of the weights.
-    """
-    import keras
+    """Write a model as a LiteRT file, with built-in operators alone; under TensorFlow only. `precision` is "float32",
+    or "float16" or "int8" of the weights."""
     import tensorflow as tf
 
     options = {} if precision == "float32" else {"optimizations": [tf.lite.Optimize.DEFAULT]}
@@ -159,8 +153,7 @@ def warp(images, transforms):
 
 
 def compiled(function, model):
-    """Compile a function of tensors (or tuples and dicts of them) that calls layers of `model`; on PyTorch it stays as
-    it is.
+    """Compile a function of tensors (or tuples and dicts of them) that calls layers of `model`; PyTorch's stays as is.
 
     The weights are read anew at every call, so a compiled function follows a model that goes on learning. A new shape
     of an argument compiles once more: seconds for a deep net. The compiled function takes arrays too."""
@@ -184,11 +177,9 @@ def compiled(function, model):
 def gradients(outputs_of, inputs):
     """Return value and gradient of a scalar function, on any backend: `(scalar, auxiliary, gradient)`.
 
-    Args:
-        outputs_of: function of `inputs`, made of Keras operations, that returns `(scalar, auxiliary)`; `auxiliary` is
-            any tensor, or tuple or dict of tensors, and may be `()`.
-        inputs: what to differentiate with respect to: a tensor or array, or a tuple, list or dict of them. The gradient
-            has their structure and shapes, and is 0 where the scalar does not depend on them."""
+    `outputs_of` is a function of `inputs`, made of Keras operations, that returns `(scalar, auxiliary)`; `auxiliary` is
+    any tensor, or tuple or dict of tensors, and may be `()`. `inputs` are a tensor or array, or a tuple, list or dict
+    of them. The gradient has their structure and shapes, and is 0 where the scalar does not depend on them."""
     inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, inputs)
     if name() == "tensorflow":
         import tensorflow as tf

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import jinja2
 import pandas as pd
 
 from emotions import runs
@@ -11,16 +10,14 @@ from emotions.evaluation.baseline import NAME as BASELINE
 from emotions.evaluation.metrics import majority_class, percent, shown
 
 DATASETS = {"As distributed": "human-emotions-as-distributed", "Leak-free": "human-emotions"}
-TEMPLATE = Path(__file__).with_name("protocols_template.md")
 
 
 def table(home: Path) -> pd.DataFrame:
-    """Return one row of text per network whose training has ended under a protocol, seed 0.
+    """Return one row of text per network whose training has ended under a protocol, seed 0, indexed by "System", the
+    highest leak-free accuracy first.
 
-    Returns:
-        indexed by "System", the highest leak-free accuracy first: "Published" is what others report for the system,
-        or for the larger system that it stands in for, then with that one's name; "-" is what has no run.
-    """
+    "Published" is what others report for the system, or for the larger system that it stands in for, then with that
+    one's name; "-" is what has no run."""
     rows = {}
     for name, row in records(home).iterrows():
         metrics = row.dropna()
@@ -51,10 +48,9 @@ def accuracies(home: Path) -> dict[str, pd.DataFrame]:
     """Return accuracy, low and high, 0-1, of the networks that were trained under both protocols, by protocol."""
     both = records(home).dropna()
     titles = [cards.display_title(metrics) for metrics in both["Leak-free"]]
-    columns = {"accuracy": lambda test: test["accuracy"], "low": lambda test: test["accuracy_interval"][0],
-               "high": lambda test: test["accuracy_interval"][1]}
-    return {protocol: pd.DataFrame({name: [value(metrics["test"]) for metrics in both[protocol]]
-                                    for name, value in columns.items()}, index=titles) for protocol in DATASETS}
+    tests = {protocol: [metrics["test"] for metrics in both[protocol]] for protocol in DATASETS}
+    return {protocol: pd.DataFrame([[test["accuracy"], *test["accuracy_interval"]] for test in tests[protocol]],
+                                   index=titles, columns=["accuracy", "low", "high"]) for protocol in DATASETS}
 
 
 def _is_network(metrics: dict, seed: int | None = 0) -> bool:
@@ -76,8 +72,7 @@ def markdown(home: Path) -> str:
     for protocol, dataset in DATASETS.items():
         test = next(iter(runs.all_of(dataset, home).values())).metrics["test"]
         tests[protocol] = (test["n"], *majority_class(test))
-    template = jinja2.Template(TEMPLATE.read_text(encoding="utf-8"))
-    lost = accuracies(home)
-    lost = 100 * (lost["As distributed"]["accuracy"] - lost["Leak-free"]["accuracy"])
-    return template.render(table=cards.markdown_table(table(home)), tests=tests, percent=percent, lost=lost,
-                           seeds=over_seeds(home)) + "\n"
+    both = accuracies(home)
+    lost = 100 * (both["As distributed"]["accuracy"] - both["Leak-free"]["accuracy"])
+    board = cards.markdown_table(table(home))
+    return cards.render("protocols", table=board, tests=tests, lost=lost, seeds=over_seeds(home))

@@ -10,19 +10,10 @@ from emotions.models.files import read_card
 
 
 def start_from(model: keras.Model, file: str | Path, class_names: Sequence[str]) -> list[str]:
-    """Copy the weights of a saved model into a new one of the same layers.
+    """Copy the weights of a saved model with its card into a new one of the same layers, whose last is dense, a unit
+    per class, alphabetically; return the classes whose rows of it were copied. The others keep their random ones.
 
-    Args:
-        model: new; its last layer is dense, one unit per class.
-        file: a saved model with its card; see `save`.
-        class_names: of the new model, alphabetical.
-
-    Returns:
-        the classes whose rows of the head were copied. The others keep their random ones.
-
-    Raises:
-        ValueError: the saved model is another network; names the first layer that differs.
-    """
+    ValueError: the saved model is another network; names the first layer that differs."""
     saved, old_names = keras.models.load_model(file, compile=False), read_card(file)["class_names"]
     *body, head = model.layers
     *old_body, old_head = saved.layers
@@ -42,12 +33,9 @@ def start_from(model: keras.Model, file: str | Path, class_names: Sequence[str])
 
 
 def ancestors(file: str | Path) -> list[dict]:
-    """Return what a saved model was trained on, first its own data set, then those of the models it started from.
-
-    Returns:
-        a dictionary for each training: `model`, `dataset`, and `with_duplicates`, whether copies of test images were
-        trained on. Empty for a file without a card, or a folder: weights from elsewhere.
-    """
+    """Return what a saved model was trained on, first its own data set, then those of the models it started from: for
+    each training `model`, `dataset`, and `with_duplicates`, whether copies of test images were trained on. Empty for a
+    file without a card, or a folder: weights from elsewhere."""
     try:
         card = read_card(file)
     except (ValueError, zipfile.BadZipFile, IsADirectoryError):

@@ -12,7 +12,8 @@ def class_distribution(dataset) -> plt.Figure:
     """Plot the share and number of images of each class, split by split."""
     counts = dataset.describe()
     names = list(counts.columns)
-    figure, axes = grid(1, len(counts), (11, 1.3 + 0.38 * len(names)), sharex=True, sharey=True)
+    size = (11, 1.3 + 0.38 * len(names))
+    figure, axes = grid(1, len(counts), size, f"Classes of {dataset.name}", sharex=True, sharey=True)
     for axis, (split, row) in zip(axes[0], counts.iterrows(), strict=True):
         bars = axis.barh(names, 100 * row / max(row.sum(), 1), color=colors(names))
         axis.bar_label(bars, [f"{count:,}" for count in row], padding=3, fontsize=9)
@@ -20,7 +21,6 @@ def class_distribution(dataset) -> plt.Figure:
         axis.margins(x=0.25)
     axes[0, 0].invert_yaxis()
     axes[0, 0].set_ylabel("class")
-    figure.suptitle(f"Classes of {dataset.name}")
     return figure
 
 

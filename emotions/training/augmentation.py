@@ -31,15 +31,13 @@ class RandomAffine(keras.layers.Layer):
             return keras.random.uniform((count,), -limit, limit, seed=self.seeds)
 
         angle, scale = uniform(math.radians(self.rotation)), 1 + uniform(self.zoom)
-        mirror = ops.sign(uniform(1.0)) if self.flip else ops.ones((count,))
+        mirror, zero = ops.sign(uniform(1.0)) if self.flip else ops.ones((count,)), ops.zeros((count,))
         cos, sin = ops.cos(angle) / scale, ops.sin(angle) / scale
         # Where in the input each pixel of the output comes from: about the centre, then shifted.
-        x_centre, y_centre = (width - 1) / 2, (height - 1) / 2
-        x_shift = x_centre + uniform(self.shift) * width
-        y_shift = y_centre + uniform(self.shift) * height
         a, b, c, d = mirror * cos, -mirror * sin, sin, cos
-        zero = ops.zeros((count,))
-        x_start, y_start = x_shift - a * x_centre - b * y_centre, y_shift - c * x_centre - d * y_centre
+        x_centre, y_centre = (width - 1) / 2, (height - 1) / 2
+        x_start = x_centre + uniform(self.shift) * width - a * x_centre - b * y_centre
+        y_start = y_centre + uniform(self.shift) * height - c * x_centre - d * y_centre
         return backend.warp(images, ops.stack([a, b, x_start, c, d, y_start, zero, zero], axis=1))
 
     def get_config(self):

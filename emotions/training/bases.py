@@ -10,10 +10,7 @@ from emotions.models.start import ancestors
 
 def check_base(file: str | Path, faces: Dataset) -> None:
     """Compare all that a saved model was trained on with the test images of a data set; print what was compared.
-
-    Raises:
-        ValueError: they share photos.
-    """
+    ValueError: they share photos."""
     for ancestor in ancestors(file):
         name = ancestor["dataset"]
         try:
