@@ -60,17 +60,17 @@ def parallel(devices: int) -> contextlib.AbstractContextManager:
     if name() == "torch":
         raise ValueError("Several devices train under TensorFlow and JAX, not PyTorch: set KERAS_BACKEND.")
     if name() == "jax":
-        found = keras.distribution.list_devices()
+        present = keras.distribution.list_devices()
     else:
         import tensorflow as tf
 
-        found = [device.name for kind in ("GPU", "CPU") for device in tf.config.list_logical_devices(kind)]
-        found = [device for device in found if "GPU" in device] or found
-    if not 1 <= devices <= len(found):
-        raise ValueError(f"{devices} devices were asked for; there are {len(found)}: {', '.join(found)}.")
+        kinds = (tf.config.list_logical_devices(kind) for kind in ("GPU", "CPU"))
+        present = [device.name for device in next(filter(None, kinds))]
+    if not 1 <= devices <= len(present):
+        raise ValueError(f"{devices} devices were asked for; there are {len(present)}: {', '.join(present)}.")
     if name() == "jax":
-        return keras.distribution.DataParallel(devices=found[:devices], auto_shard_dataset=False).scope()
-    return _mirrored(tuple(found[:devices])).scope()
+        return keras.distribution.DataParallel(devices=present[:devices], auto_shard_dataset=False).scope()
+    return _mirrored(tuple(present[:devices])).scope()
 
 
 def host() -> tuple[int, int]:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from emotions import files
 from emotions.data import variants
-from emotions.models.start import ancestors
+from emotions.models.files import ancestors
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,8 @@ def table(home: Path | None = None) -> pd.DataFrame:
 def saved_runs(home: Path) -> list[Run]:
     """Return the finished runs on photographs whose models are in `models/` and name all of `CLASSES`."""
     saved = [read_card(file) for file in sorted((home / "models").glob("*.keras"))]
-    real = [card for card in saved if set(CLASSES) <= set(card["class_names"]) and "synthetic" not in card["dataset"]]
-    runs = [Run(card["dataset"], card["model"], home=home) for card in real]
+    runs = [Run(card["dataset"], card["model"], home=home) for card in saved
+            if set(CLASSES) <= set(card["class_names"]) and "synthetic" not in card["dataset"]]
     return [run for run in runs if not cards.unfinished(run.training)]
 
 
@@ -49,19 +49,16 @@ def _row(run: Run, card: dict, dataset: str) -> dict:
     photos = photos_of(own, folder)
     low, high = np.percentile(_balanced(own, photos), [2.5, 97.5])
     scaled = temperature_scale(own, card["temperature"])
+    recalls = recall_score(own.labels, own.predicted, average=None)
     return {
         "model": run.file.stem,
         "trained_on": ", ".join([run.dataset, *(each["dataset"] for each in card.get("ancestors", ()))]),
-        "tested_on": dataset,
-        "n": len(own),
-        "balanced_accuracy": recall_score(own.labels, own.predicted, average="macro"),
-        "balanced_accuracy_low": low,
-        "balanced_accuracy_high": high,
+        "tested_on": dataset, "n": len(own),
+        "balanced_accuracy": recalls.mean(), "balanced_accuracy_low": low, "balanced_accuracy_high": high,
         "ece": calibration_error(own.labels, own.probabilities),
         "ece_calibrated": calibration_error(scaled.labels, scaled.probabilities),
-        "accuracy": (own.predicted == own.labels).mean(),
-        "accuracy_at_50": accuracy_at(scaled, 0.5),
-        **{f"recall_{name}": (own.predicted == k)[own.labels == k].mean() for k, name in enumerate(CLASSES)},
+        "accuracy": (own.predicted == own.labels).mean(), "accuracy_at_50": accuracy_at(scaled, 0.5),
+        **dict(zip((f"recall_{name}" for name in CLASSES), recalls, strict=True)),
     }
 
 

@@ -21,9 +21,9 @@ def temperature_scale(predictions: Predictions, temperature: float) -> Predictio
 
 def fit_temperature(validation: Predictions) -> float:
     """Return the temperature of least log loss on validation (Guo et al. 2017, section 4.2)."""
-    found = minimize_scalar(lambda logarithm: loss(temperature_scale(validation, np.exp(logarithm))),
+    least = minimize_scalar(lambda logarithm: loss(temperature_scale(validation, np.exp(logarithm))),
                             bounds=np.log(TEMPERATURES), options={"xatol": 1e-6})
-    return float(np.exp(found.x))
+    return float(np.exp(least.x))
 
 
 def calibrate(validation: Predictions, test: Predictions, temperature: float | None = None) -> dict[str, float]:

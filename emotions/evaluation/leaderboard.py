@@ -52,13 +52,10 @@ def _row(metrics: dict, home: Path) -> dict:
         return {f"{prefix}{figure}{end}": value for end, value in ends}
 
     return {
-        "model": metrics["model"],
-        "title": cards.display_title(metrics),
-        "n": test["n"],
-        **with_interval("accuracy"),
+        "model": metrics["model"], "title": cards.display_title(metrics),
+        "n": test["n"], **with_interval("accuracy"),
         **dict(zip(("most_frequent", "guessing"), majority_class(test), strict=True)),
-        "n_leak_free": clean["n"],
-        **with_interval("accuracy", clean, "leak_free_"),
+        "n_leak_free": clean["n"], **with_interval("accuracy", clean, "leak_free_"),
         "leak_free_guessing": majority_class(clean)[1],
         # All correct answers are those on copies and those on the rest.
         "copies_accuracy": (test["n"] * test["accuracy"] - clean["n"] * clean["accuracy"]) / copies if copies else None,
@@ -72,17 +69,14 @@ def _row(metrics: dict, home: Path) -> dict:
         "milliseconds": metrics.get("seconds_per_picture") and 1000 * metrics["seconds_per_picture"],
         "timed_on": metrics.get("timed_on", metrics["hardware"]),
         "training_minutes": metrics.get("training_seconds") and metrics["training_seconds"] / 60,
-        "training_pictures": training.get("training_pictures", unrecorded),
-        "input_size": training.get("input_size"),
-        "epochs": training.get("epochs_trained"),
-        "recipe_epochs": training.get("recipe_epochs"),
+        "training_pictures": training.get("training_pictures", unrecorded), "input_size": training.get("input_size"),
+        "epochs": training.get("epochs_trained"), "recipe_epochs": training.get("recipe_epochs"),
         "variants": ", ".join(metrics.get("variants", ())) or None,
         "members": " + ".join(metrics.get("members", ())) or None,
         "started_from": ", ".join(each["dataset"] for each in metrics.get("ancestors", ())) or None,
         **{fact: metrics.get(fact) for fact in ("trained_by", "seed", "hardware", "backend")},
         **{f"published_{part}": elsewhere.get(part) for part in ("accuracy", "protocol", "source")},
-        "unfinished": cards.unfinished(training),
-        "with_duplicates": learned_copies(metrics),
+        "unfinished": cards.unfinished(training), "with_duplicates": learned_copies(metrics),
     }
 
 

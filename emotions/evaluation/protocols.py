@@ -37,11 +37,9 @@ def over_seeds(home: Path) -> pd.DataFrame:
 
 def records(home: Path) -> pd.DataFrame:
     """Return the content of each network's `metrics.json`: a row per run name, a column per protocol, or NaN."""
-    return pd.DataFrame(
-        [{"name": name, "protocol": protocol, "metrics": run.metrics}
-         for protocol, dataset in DATASETS.items() for name, run in runs.all_of(dataset, home).items()
-         if _is_network(run.metrics)]
-    ).pivot(index="name", columns="protocol", values="metrics").reindex(columns=list(DATASETS))
+    rows = [{"name": name, "protocol": protocol, "metrics": run.metrics} for protocol, dataset in DATASETS.items()
+            for name, run in runs.all_of(dataset, home).items() if _is_network(run.metrics)]
+    return pd.DataFrame(rows).pivot(index="name", columns="protocol", values="metrics").reindex(columns=list(DATASETS))
 
 
 def accuracies(home: Path) -> dict[str, pd.DataFrame]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from emotions.data.dataset import Dataset
 from emotions.data.loading import load
 from emotions.data.overlap import shared_photos
-from emotions.models.start import ancestors
+from emotions.models.files import ancestors
 
 
 def check_base(file: str | Path, faces: Dataset) -> None:
