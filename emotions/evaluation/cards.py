@@ -29,7 +29,6 @@ EXPLANATIONS = {
 
 def for_programs(run: Run, metrics: dict) -> dict:
     """Return what goes into the `.keras` file: class names, headline figures, and what reading probabilities takes.
-
     `guessing` is the accuracy of the majority-class baseline; `temperature` and `abstention`: see `reliance`; `counts`
     names the split whose figures count, where that is not `test`."""
     split, training = counted(metrics), metrics["training"]
@@ -55,10 +54,9 @@ def _test(run: Run, metrics: dict) -> Predictions:
 
 
 def reliance(validation: Predictions, test: Predictions) -> dict:
-    """Return what a user needs to read probabilities: chosen on validation, measured on test.
-
-    `temperature` divides the logits; `abstention` has for each of `COVERAGES` the `threshold` of calibrated confidence
-    that leaves this share of validation answered, with the share `answered` and its `accuracy` on test."""
+    """Return what a user needs to read probabilities: chosen on validation, measured on test. `temperature` divides the
+    logits; `abstention` has for each of `COVERAGES` the `threshold` of calibrated confidence that leaves this share of
+    validation answered, with the share `answered` and its `accuracy` on test."""
     temperature = round(calibration.fit_temperature(validation), 4)
     curve = calibration.coverage(calibration.temperature_scale(validation, temperature))
     scaled = calibration.temperature_scale(test, temperature)

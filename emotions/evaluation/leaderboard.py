@@ -214,7 +214,6 @@ def datasets(home: Path) -> list[str]:
 
 def refresh(home: Path | None = None, check: bool = False) -> list[Path]:
     """Write ensembles, model cards, leaderboards, figures and README's generated parts where they are out of date.
-
     Returns the files under `home` that were out of date, of ensembles the folders. With `check` nothing is written."""
     home = home or files.home()
     if not (names := datasets(home)):

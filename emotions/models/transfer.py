@@ -10,14 +10,12 @@ from emotions.models.files import load_base
 
 
 def base(family: str, size: int, weights: str | Path | None) -> keras.Model:
-    """Return a network without its top, as the nested model "base".
+    """Return a network of keras.applications, as "MobileNetV2", without its top, as the nested model "base" for images
+    of `size` x `size` pixels.
 
-    Args:
-        family: its name in keras.applications, as "MobileNetV2"; not used with a `.keras` file.
-        size: side of its input, in pixels.
-        weights: "imagenet" (a download), an `.h5` file of the family's weights without its top, a `.keras` file
-            of any network or of a run (see `load_base`), or None to train from scratch. What is missing or can't be
-            downloaded raises FileNotFoundError; weights of another network raise ValueError."""
+    Weights are "imagenet" (a download), an `.h5` file of the family's weights without its top, a `.keras` file of any
+    network or of a run (see `load_base`), or None to train from scratch. What is missing or can't be downloaded raises
+    FileNotFoundError; weights of another network raise ValueError."""
     if weights not in (None, "imagenet") and not Path(weights).is_file():
         raise FileNotFoundError(f"There is no file of pretrained weights at {weights}.")
     if str(weights).endswith(".keras"):
@@ -63,6 +61,6 @@ def _prepare_for_short_training(network: keras.Model) -> None:
     norms = [layer for layer in network.layers if isinstance(layer, layers.BatchNormalization)]
     for layer in norms:
         layer.momentum = 0.9
-    for variable in network.trainable_variables:
-        if not norms and variable.path.endswith("kernel"):
+    for variable in () if norms else network.trainable_variables:
+        if variable.path.endswith("kernel"):
             variable.assign(variable * np.sqrt(2))

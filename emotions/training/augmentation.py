@@ -8,8 +8,6 @@ import keras
 from keras import ops
 
 from emotions import backend
-from emotions.data.dataset import Split
-from emotions.training.batches import is_grey
 
 
 class RandomAffine(keras.layers.Layer):
@@ -62,23 +60,6 @@ def RandomErasing(share: float = 0.5, seed: int = 0) -> keras.layers.Layer:
     # Both ends of the range: a single number would be the upper end, and half as many would be erased.
     options = {"scale": (0.02, 0.25), "fill_value": None, "value_range": (0, 255), "dtype": "float32"}
     return keras.layers.RandomErasing((share, share), seed=seed, **options)
-
-
-def training_graph(model: keras.Model, augment, split: Split, mixup: float) -> keras.Model:
-    """Return `model` with augmentation layers in front, for images like those of a split; both share their weights.
-
-    With `mixup` above 0 the graph takes the share of each image beside it; see `Blend`."""
-    height, width = split.images.shape[1:3]
-    inputs = {"image": keras.Input((height, width, 1 if is_grey(split) else 3), name="image")}
-    x = inputs["image"]
-    for layer in augment:
-        x = layer(x)
-    if mixup:
-        inputs["share"] = keras.Input((1,), name="share")
-        x = Blend()(x, inputs["share"])
-    if is_grey(split):
-        x = keras.layers.Concatenate(dtype="float32")([x, x, x])
-    return keras.Model(inputs if mixup else inputs["image"], model(x), name="training")
 
 
 def describe(augment, mixup: float) -> dict:

@@ -18,7 +18,7 @@ from emotions import backend, files
 from emotions.models.layers import input_size
 from emotions.runs import Run
 from emotions.training import augmentation, tracking
-from emotions.training.batches import Batches
+from emotions.training.batches import Batches, is_grey
 
 SAVE_SECONDS = 60.0  # between two savings of the state: on a fast GPU saving can take longer than an epoch
 CHOICES = ("architecture", "weights", "dataset", "variants", "training_pictures", "seed", "input_size", "precision")
@@ -62,8 +62,8 @@ def fit(model: keras.Model, faces, *, run: Run, epochs: int, batch_size: int = 6
             trained = graph.get_layer(model.name)
             state.restore(trained, graph)
             best = Best(trained, state)
-            callbacks = [Fresh(training, seed), best, *callbacks, Replay(callbacks, state), Keeper(state, best),
-                         *tracking.trackers(run)]
+            keeper = Keeper(state, best, callbacks)
+            callbacks = [Fresh(training, seed), best, *callbacks, keeper, *tracking.trackers(run)]
             # Batches shuffles, in a way that can be repeated.
             graph.fit(training, validation_data=validation, shuffle=False, initial_epoch=state.epoch, epochs=epochs,
                       callbacks=callbacks, verbose=2 if "EMOTIONS_COMMAND" in os.environ else "auto")
@@ -85,13 +85,23 @@ def _show_saved(run: Run, initial_epoch: int) -> pd.DataFrame:
 
 
 def _training_graph(model: keras.Model, augment, split, mixup: float, devices: int) -> keras.Model:
-    """Return the model with augmentation in front, compiled as the model was: the same optimizer, loss and metrics.
+    """Return the model with augmentation in front, for images like those of a split, compiled as the model was: the
+    same optimizer, loss and metrics. With `mixup` it takes the share of each image as well; see `Blend`.
 
     On several devices it is a copy, with an optimizer of its own: variables lie where they are made."""
-    config = model.get_compile_config()
+    config, channels = model.get_compile_config(), 1 if is_grey(split) else 3
     if not config:
         raise ValueError(f"{model.name} is not compiled: call model.compile(…) before fit.")
-    graph, optimizer = augmentation.training_graph(model, augment, split, mixup), model.optimizer
+    x = image = keras.Input((*split.images.shape[1:3], channels), name="image")
+    for layer in augment:
+        x = layer(x)
+    if mixup:
+        share = keras.Input((1,), name="share")
+        x = augmentation.Blend()(x, share)
+    if channels == 1:
+        x = keras.layers.Concatenate(dtype="float32")([x, x, x])
+    graph = keras.Model({"image": image, "share": share} if mixup else image, model(x), name="training")
+    optimizer = model.optimizer
     if devices > 1:
         weights = graph.get_weights()
         graph, optimizer = keras.models.clone_model(graph), type(optimizer).from_config(optimizer.get_config())
@@ -225,11 +235,24 @@ class Best(keras.callbacks.Callback):
 
 
 class Keeper(keras.callbacks.Callback):
-    """Write the history after each epoch and, once a minute and at the end, the state to go on from."""
+    """Write the history after each epoch and, once a minute and at the end, the state to go on from.
 
-    def __init__(self, state: State, best: Best):
+    After an interruption it tells the `others` among the callbacks, EarlyStopping and ReduceLROnPlateau, of the epochs
+    before, so that they count on; it stands after them, for `fit` resets them when it begins. The restored optimizer
+    has their learning rate."""
+
+    def __init__(self, state: State, best: Best, others):
         super().__init__()
-        self.state, self.best, self.saved = state, best, time.perf_counter()
+        self.state, self.best, self.others, self.saved = state, best, others, time.perf_counter()
+
+    def on_train_begin(self, logs=None):
+        plateau, rate = keras.callbacks.ReduceLROnPlateau, learning_rate(self.model)
+        others = [other for other in self.others if isinstance(other, (keras.callbacks.EarlyStopping, plateau))]
+        for row in self.state.done:
+            for other in others:
+                other.on_epoch_end(row["epoch"] - 1, dict(row))
+        if self.state.done and any(isinstance(other, plateau) for other in others):
+            self.model.optimizer.learning_rate = rate
 
     def on_epoch_begin(self, epoch, logs=None):
         self.started = time.perf_counter()
@@ -261,24 +284,6 @@ class Fresh(keras.callbacks.Callback):
         for variable in self.model.variables:
             if variable.name == "seed_generator_state":
                 variable.assign(random.integers(0, 2**32, size=2, dtype=np.uint32))
-
-
-class Replay(keras.callbacks.Callback):
-    """Tell EarlyStopping and ReduceLROnPlateau of the epochs before an interruption, so that they count on; it stands
-    after them in the list, for `fit` resets them when it begins. The restored optimizer has their learning rate."""
-
-    def __init__(self, callbacks, state: State):
-        super().__init__()
-        kinds = (keras.callbacks.EarlyStopping, keras.callbacks.ReduceLROnPlateau)
-        self.others, self.rows = [other for other in callbacks if isinstance(other, kinds)], list(state.done)
-
-    def on_train_begin(self, logs=None):
-        rate = learning_rate(self.model)
-        for row in self.rows:
-            for other in self.others:
-                other.on_epoch_end(row["epoch"] - 1, dict(row))
-        if self.rows and any(isinstance(other, keras.callbacks.ReduceLROnPlateau) for other in self.others):
-            self.model.optimizer.learning_rate = rate
 
 
 def learning_rate(model: keras.Model) -> float:
