@@ -240,19 +240,18 @@ def predict_videos(classifier, options: argparse.Namespace) -> int:
     return failed
 
 
-def export(options: argparse.Namespace) -> int:
+def export(options: argparse.Namespace) -> None:
     """Convert a saved model to ONNX or LiteRT, and keep the file only if it agrees with the Keras model."""
     from emotions import files
     from emotions.predict import export as exports
 
     if options.table:
         print(exports.write_table(files.home()))
-        return 0
+        return
     row = exports.export(options.model, options.to, options.precision, options.folder)
     accuracy = "" if row["accuracy"] is None else f", accuracy {row['accuracy']:.3f}"
     print(f"{row['file']}: {row['mb']:.1f} MB, {row['ms']:.2f} ms for one face. On {row['images']} probabilities "
           f"differ from the Keras model's by at most {row['difference']:.1e}{accuracy}.")
-    return 0
 
 
 def leaderboard(options: argparse.Namespace) -> int:

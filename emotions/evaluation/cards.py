@@ -22,8 +22,7 @@ EXPLANATIONS = {
     "input": "RGB images of faces, N x H x W x 3, any size, values 0-255",
     "calibration": "The model's own probabilities p are not calibrated; softmax(log(p) / temperature) are, with "
     "the temperature fitted on validation. The figures here are of the model's own.",
-    "limits": "Posed and web-scraped faces, many disputed labels, none of who is shown: "
-    "not for decisions about people.",
+    "limits": "Posed and web-scraped faces, many disputed labels, none of who is shown: not for decisions about people.",
 }
 
 

@@ -21,9 +21,12 @@ def table(home: Path) -> pd.DataFrame:
     rows = {}
     for name, row in records(home).iterrows():
         metrics = row.dropna()
-        system = f"{cards.display_title(metrics.iloc[0])} (`{name}`)"
+        first = metrics.iloc[0]
         shares = {protocol: shown(each["test"], "accuracy") for protocol, each in metrics.items()}
-        rows[system] = {"Published": _published(metrics.iloc[0]), **dict.fromkeys(DATASETS, "-"), **shares}
+        if elsewhere := published.of(first):
+            larger = "" if first["architecture"] in elsewhere["models"].split() else f" ({elsewhere['system']})"
+            shares["Published"] = percent(elsewhere["accuracy"]) + larger
+        rows[f"{cards.display_title(first)} (`{name}`)"] = dict.fromkeys(("Published", *DATASETS), "-") | shares
     board = pd.DataFrame.from_dict(rows, orient="index").rename_axis("System")
     return board.sort_values("Leak-free", ascending=False, kind="stable")
 
@@ -54,14 +57,6 @@ def accuracies(home: Path) -> dict[str, pd.DataFrame]:
 def _is_network(metrics: dict, seed: int | None = 0) -> bool:
     whole = not cards.unfinished(metrics["training"]) and seed in (None, metrics["seed"])
     return whole and metrics["model"] != BASELINE and not {"members", "trained_by"} & set(metrics)
-
-
-def _published(metrics: dict) -> str:
-    row = published.of(metrics)
-    if not row:
-        return "-"
-    same = metrics["architecture"] in row["models"].split()
-    return percent(row["accuracy"]) + ("" if same else f" ({row['system']})")
 
 
 def markdown(home: Path) -> str:

@@ -17,9 +17,9 @@ def build(classes: int, size: int, patch: int, width: int, depth: int, heads: in
           epsilon=1e-6) -> keras.Model:
     """Build a Vision Transformer: pre-norm encoder, class token, learned positions.
 
-    Images are resized to `size` pixels a side, a multiple of `patch`; a token has length `width`, a multiple of
-    `heads`, of which each of `depth` encoder blocks has so many, and `mlp` hidden units. A share, `dropout`, of values
-    is dropped after the embedding, after attention and in the MLP. Layers are named "patch_embedding",
+    Images are resized to `size` pixels a side, a multiple of `patch`. Tokens have length `width`, a multiple of
+    `heads`; each of `depth` encoder blocks has so many attention heads, and `mlp` hidden units in its MLP. The share
+    `dropout` of values is dropped after the embedding, after attention and in the MLP. Layers are "patch_embedding",
     "block_00_attention" … "final_norm", "probabilities"; the second output of every attention layer is its map."""
     if size % patch:
         raise ValueError(f"size {size} cannot be cut into patches of {patch}: choose a multiple of {patch}")

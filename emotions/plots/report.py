@@ -76,14 +76,13 @@ def training_curves(history: pd.DataFrame, title: str = "", axes=None) -> plt.Fi
     axes = grid(1, 2, (11, 4.2), title)[1][0] if axes is None else axes
     best = history["epoch"][history["val_accuracy"].idxmax()]
     starts = history.groupby("phase")["epoch"].min().iloc[1:] if "phase" in history else []
-    for axis, name, label, scale in zip(axes, ("accuracy", "loss"), ("accuracy (%)", "loss (nats)"), (100, 1),
-                                        strict=True):
+    for axis, (name, unit, scale) in zip(axes, (("accuracy", "%", 100), ("loss", "nats", 1)), strict=True):
         axis.plot(history["epoch"], scale * history[name], color=TRAIN, marker=".", label="training (augmented)")
         axis.plot(history["epoch"], scale * history[f"val_{name}"], color=VALIDATION, marker=".", label="validation")
         axis.axvline(best, color="black", linewidth=0.9, linestyle=":", label=f"kept: epoch {best}")
         for start in starts:
             axis.axvline(start - 0.5, color="black", linewidth=0.9, label="fine-tuning begins")
-        axis.set(xlabel="epoch", ylabel=label)
+        axis.set(xlabel="epoch", ylabel=f"{name} ({unit})")
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
     axes[0].legend(fontsize=9)

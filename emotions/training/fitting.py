@@ -62,8 +62,8 @@ def fit(model: keras.Model, faces, *, run: Run, epochs: int, batch_size: int = 6
             trained = graph.get_layer(model.name)
             state.restore(trained, graph)
             best = Best(trained, state)
-            keeper = Keeper(state, best, callbacks)
-            callbacks = [Fresh(training, seed), best, *callbacks, keeper, *tracking.trackers(run)]
+            fresh, keeper = fresh_epochs(graph, training, seed), Keeper(state, best, callbacks)
+            callbacks = [fresh, best, *callbacks, keeper, *tracking.trackers(run)]
             # Batches shuffles, in a way that can be repeated.
             graph.fit(training, validation_data=validation, shuffle=False, initial_epoch=state.epoch, epochs=epochs,
                       callbacks=callbacks, verbose=2 if "EMOTIONS_COMMAND" in os.environ else "auto")
@@ -270,20 +270,18 @@ class Keeper(keras.callbacks.Callback):
             self.saved = time.perf_counter()
 
 
-class Fresh(keras.callbacks.Callback):
-    """Begin each epoch with an order of images, and random numbers of dropout and augmentation, that follow from (seed,
-    epoch) alone: saved weights hold neither."""
+def fresh_epochs(model: keras.Model, batches: Batches, seed: int) -> keras.callbacks.Callback:
+    """Return a callback that begins each epoch with an order of images, and random numbers of dropout and augmentation,
+    that follow from (seed, epoch) alone: saved weights hold neither."""
 
-    def __init__(self, batches: Batches, seed: int):
-        super().__init__()
-        self.batches, self.seed = batches, seed
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.batches.begin(epoch)
-        random = np.random.default_rng((self.seed, epoch))
-        for variable in self.model.variables:
+    def begin(epoch, logs):
+        batches.begin(epoch)
+        random = np.random.default_rng((seed, epoch))
+        for variable in model.variables:
             if variable.name == "seed_generator_state":
                 variable.assign(random.integers(0, 2**32, size=2, dtype=np.uint32))
+
+    return keras.callbacks.LambdaCallback(on_epoch_begin=begin)
 
 
 def learning_rate(model: keras.Model) -> float:
