@@ -10,6 +10,13 @@ import platform
 
 import keras
 
+if keras.backend.backend() == "jax":
+    import jax
+elif keras.backend.backend() == "torch":
+    import torch
+else:
+    import tensorflow as tf
+
 
 def name() -> str:
     """Return the Keras backend in use: "tensorflow", "jax" or "torch"."""
@@ -27,12 +34,8 @@ def accelerator() -> str | None:
         details = _tensorflow_gpu()  # a TPU would need a strategy, which nothing here sets
         return None if details is None else details.get("device_name", "GPU")
     if name() == "jax":
-        import jax
-
         device = jax.devices()[0]
         return None if device.platform == "cpu" else device.device_kind
-    import torch
-
     if torch.cuda.is_available():
         return torch.cuda.get_device_name(0)
     return "Apple GPU" if torch.backends.mps.is_available() else None
@@ -40,8 +43,6 @@ def accelerator() -> str | None:
 
 def _tensorflow_gpu() -> dict | None:
     """Return what TensorFlow knows of the first GPU, or None without one."""
-    import tensorflow as tf
-
     devices = tf.config.list_physical_devices("GPU")
     return tf.config.experimental.get_device_details(devices[0]) if devices else None
 
@@ -62,8 +63,6 @@ def parallel(devices: int) -> contextlib.AbstractContextManager:
     if name() == "jax":
         present = keras.distribution.list_devices()
     else:
-        import tensorflow as tf
-
         kinds = (tf.config.list_logical_devices(kind) for kind in ("GPU", "CPU"))
         present = [device.name for device in next(filter(None, kinds))]
     if not 1 <= devices <= len(present):
@@ -77,15 +76,11 @@ def host() -> tuple[int, int]:
     """Return the number of this process, and of how many that train together under JAX; see `training.fit`."""
     if name() != "jax":
         return 0, 1
-    import jax
-
     return jax.process_index(), jax.process_count()
 
 
 @functools.cache  # a second strategy in one process would mix its sums up with those of the first
 def _mirrored(devices: tuple[str, ...]):
-    import tensorflow as tf
-
     return tf.distribute.MirroredStrategy(devices)
 
 
@@ -102,12 +97,8 @@ def bfloat16() -> bool:
     if name() == "tensorflow":
         return _tensorflow_gpu().get("compute_capability", (0, 0)) >= (8, 0)
     if name() == "jax":
-        import jax
-
         device = jax.devices()[0]
         return device.platform == "tpu" or float(getattr(device, "compute_capability", 0)) >= 8
-    import torch
-
     return torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 0)
 
 
@@ -140,8 +131,6 @@ def warp(images, transforms):
     Under PyTorch that goes image by image, in many small steps; this takes the whole batch at once."""
     if name() != "torch":
         return keras.ops.image.affine_transform(images, transforms, interpolation="bilinear", fill_mode="reflect")
-    import torch
-
     _, height, width, _ = images.shape
     rows, columns = (torch.arange(n, device=images.device, dtype=images.dtype) for n in (height, width))
     y, x = torch.meshgrid(rows, columns, indexing="ij")
@@ -158,12 +147,8 @@ def compiled(function, model):
     The weights are read anew at every call, so a compiled function follows a model that goes on learning. A new shape
     of an argument compiles once more: seconds for a deep net. The compiled function takes arrays too."""
     if name() == "tensorflow":
-        import tensorflow as tf
-
         return tf.function(function, reduce_retracing=True)
     if name() == "jax":
-        import jax
-
         @jax.jit
         def pure(weights, *arguments):
             # As an argument a weight stays a variable; jit would freeze one that it finds in the function.
@@ -182,19 +167,13 @@ def gradients(outputs_of, inputs):
     of them. The gradient has their structure and shapes, and is 0 where the scalar does not depend on them."""
     inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, inputs)
     if name() == "tensorflow":
-        import tensorflow as tf
-
         with tf.GradientTape() as tape:
             tape.watch(inputs)
             scalar, auxiliary = outputs_of(inputs)
         return scalar, auxiliary, tape.gradient(scalar, inputs, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     if name() == "jax":
-        import jax
-
         (scalar, auxiliary), gradient = jax.value_and_grad(outputs_of, has_aux=True)(inputs)
         return scalar, auxiliary, gradient
-    import torch
-
     inputs = keras.tree.map_structure(lambda tensor: tensor.detach().requires_grad_(True), inputs)
     scalar, auxiliary = outputs_of(inputs)
     flat = torch.autograd.grad(scalar, keras.tree.flatten(inputs), allow_unused=True, materialize_grads=True)

@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from unittest.mock import patch
 
 from emotions import notebook
 
@@ -124,8 +123,9 @@ def run(options: argparse.Namespace) -> None:
     notebooks.run_all(paths, values, options.quick, options.in_place)
     if options.quick:
         notebook.start_backend()
-        with patch.dict(os.environ, EMOTIONS_HOME=str(notebooks.QUICK_HOME)):
-            leaderboard(argparse.Namespace(check=False))
+        from emotions.evaluation import leaderboard as boards
+
+        print(*boards.refresh(notebooks.QUICK_HOME), sep="\n")
         print(f"To look at: {notebooks.files.REPOSITORY / 'build' / 'notebooks'}")
         print("Next, on real data (data/README.md): python -m emotions run 02 --set TRAIN=True")
 

@@ -13,7 +13,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from unittest.mock import patch
+
+from PIL import Image, ImageOps
 
 from emotions import files
 from emotions.notebook import native_messages_off
@@ -92,6 +93,8 @@ def as_script(path: Path, values: dict, quick: bool = False) -> None:
 def execute(path: Path, values: dict, quick: bool = False, in_place: bool = False) -> Path:
     """Execute a notebook with parameters; the copy lands in `build/notebooks/`, or replaces the notebook. If a cell
     fails, RuntimeError names the notebook, the cell and the error. What was executed is kept."""
+    from unittest.mock import patch
+
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
@@ -148,8 +151,6 @@ def tidy(path: Path) -> None:
 
 def save_thumbnail(path: Path, folder: Path) -> None:
     """Save the first image of a notebook's cell tagged "thumbnail", if it has one, as `<number>.png`, 320 x 200."""
-    from PIL import Image, ImageOps
-
     tagged = [cell for cell in files.read_json(path)["cells"] if "thumbnail" in cell["metadata"].get("tags", ())]
     shown = [item for cell in tagged for output in cell["outputs"] for item in output.get("data", {}).items()]
     if images := ["".join(data) for kind, data in shown if kind.startswith("image/")]:
@@ -186,8 +187,6 @@ def without_progress(output: dict) -> dict | None:
 
 def lighter(png: str, heavy: int = 50_000) -> dict[str, str]:
     """Return an image in base64 by its type: a large one as JPEG where that is smaller, to keep notebooks light."""
-    from PIL import Image
-
     jpeg = io.BytesIO()
     if len(png) >= heavy:
         image = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")

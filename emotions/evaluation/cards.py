@@ -22,7 +22,8 @@ EXPLANATIONS = {
     "input": "RGB images of faces, N x H x W x 3, any size, values 0-255",
     "calibration": "The model's own probabilities p are not calibrated; softmax(log(p) / temperature) are, with "
     "the temperature fitted on validation. The figures here are of the model's own.",
-    "limits": "Posed and web-scraped faces, many disputed labels, none of who is shown: not for decisions about people.",
+    "limits": "Posed and web-scraped faces, many disputed labels, none of who is shown: "
+    "not for decisions about people.",
 }
 
 
@@ -143,5 +144,6 @@ def write_all(cards: dict[Path, str | dict]) -> list[Path]:
     """Write the `stale` ones of `contents`; return their paths."""
     outdated = stale(cards)
     for path in outdated:
-        (add_card if path.suffix == ".keras" else files.write)(path, cards[path])
+        write = add_card if path.suffix == ".keras" else files.write
+        write(path, cards[path])
     return outdated

@@ -76,20 +76,6 @@ def in_float32(model: keras.Model) -> keras.Model:
     return copy
 
 
-def load_base(path: str | Path, size: int) -> keras.Model:
-    """Load a network without its top from a `.keras` file, for images of `size` x `size`, as "base": the file holds it,
-    or a model of which it is the nested "base", such as a run's file."""
-    source = keras.models.load_model(path, compile=False)
-    source = next((layer for layer in source.layers if layer.name == "base"), source)
-    config = source.get_config() | {"name": "base"}
-    config["layers"][0]["config"]["batch_shape"] = (None, size, size, 3)
-    base = type(source).from_config(config)
-    base.set_weights(source.get_weights())
-    for layer in (base, *base.layers):  # one by one: what was frozen there can be trained here
-        layer.trainable = True
-    return base
-
-
 def start_from(model: keras.Model, file: str | Path, class_names: Sequence[str]) -> list[str]:
     """Copy the weights of a saved model with its card into a new one of the same layers, whose last is dense, a unit
     per class, alphabetically; return the classes whose rows of it were copied. The others keep their random ones.

@@ -6,20 +6,18 @@ import keras
 import numpy as np
 from keras import layers
 
-from emotions.models.files import load_base
-
 
 def base(family: str, size: int, weights: str | Path | None) -> keras.Model:
     """Return a network of keras.applications, as "MobileNetV2", without its top, as the nested model "base" for images
     of `size` x `size` pixels.
 
     Weights are "imagenet" (a download), an `.h5` file of the family's weights without its top, a `.keras` file of any
-    network or of a run (see `load_base`), or None to train from scratch. What is missing or can't be downloaded raises
+    network or of a run (see `_load_base`), or None to train from scratch. What is missing or can't be downloaded raises
     FileNotFoundError; weights of another network raise ValueError."""
     if weights not in (None, "imagenet") and not Path(weights).is_file():
         raise FileNotFoundError(f"There is no file of pretrained weights at {weights}.")
     if str(weights).endswith(".keras"):
-        return load_base(weights, size)
+        return _load_base(weights, size)
     builder, download = getattr(keras.applications, family), "imagenet" if weights == "imagenet" else None
     try:
         network = builder(include_top=False, weights=download, input_shape=(size, size, 3), name="base")
@@ -36,6 +34,20 @@ def base(family: str, size: int, weights: str | Path | None) -> keras.Model:
         if family.startswith("EfficientNet"):
             _scale_as_downloaded(network)
     return network
+
+
+def _load_base(path: str | Path, size: int) -> keras.Model:
+    """Load a network without its top from a `.keras` file, for images of `size` x `size`, as "base": the file holds it,
+    or a model of which it is the nested "base", such as a run's file."""
+    source = keras.models.load_model(path, compile=False)
+    source = next((layer for layer in source.layers if layer.name == "base"), source)
+    config = source.get_config() | {"name": "base"}
+    config["layers"][0]["config"]["batch_shape"] = (None, size, size, 3)
+    base = type(source).from_config(config)
+    base.set_weights(source.get_weights())
+    for layer in (base, *base.layers):  # one by one: what was frozen there can be trained here
+        layer.trainable = True
+    return base
 
 
 def freeze_batch_norms(base: keras.Model) -> None:
