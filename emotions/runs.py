@@ -166,15 +166,11 @@ class Run:
 
 def start(name: str, faces, *, title: str | None = None, weights: str | Path | None = None, seed: int = 0,
           train: bool = False) -> Run:
-    """Begin a run of a model such as "lenet", or open the one that exists under the same name.
+    """Begin a run of a model such as "lenet", or open the one that exists under this name; with `train`, train anew.
 
-    Args:
-        faces: the data set. Its variants and a seed above 0 are added to the name: "lenet-all-s1".
-        title: for tables and figures.
-        weights: pretrained weights that the model starts from; recorded by their name, without a path.
-        seed: of the initial weights, the order of images and augmentation. It is set here, so call this before the
-            model is built.
-        train: train anew although a finished run exists."""
+    The data set's variants and a seed above 0 are added to the name: "lenet-all-s1". The title is for tables and
+    figures; of the pretrained weights that the model starts from the name is recorded, without a path. The seed, of
+    initial weights, the order of images and augmentation, is set here: call this before the model is built."""
     keras.utils.set_random_seed(seed)
     suffix, chain = variants.suffix(faces.variants) + (f"-s{seed}" if seed else ""), []
     if weights is not None and Path(weights).exists():
