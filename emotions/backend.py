@@ -10,6 +10,13 @@ import platform
 
 import keras
 
+if keras.backend.backend() == "jax":
+    import jax
+elif keras.backend.backend() == "torch":
+    import torch
+else:
+    import tensorflow as tf
+
 
 def name() -> str:
     """Return the Keras backend in use: "tensorflow", "jax" or "torch"."""
@@ -27,12 +34,8 @@ def accelerator() -> str | None:
         details = _tensorflow_gpu()  # a TPU would need a strategy, which nothing here sets
         return None if details is None else details.get("device_name", "GPU")
     if name() == "jax":
-        import jax
-
         device = jax.devices()[0]
         return None if device.platform == "cpu" else device.device_kind
-    import torch
-
     if torch.cuda.is_available():
         return torch.cuda.get_device_name(0)
     return "Apple GPU" if torch.backends.mps.is_available() else None
@@ -40,8 +43,6 @@ def accelerator() -> str | None:
 
 def _tensorflow_gpu() -> dict | None:
     """Return what TensorFlow knows of the first GPU, or None without one."""
-    import tensorflow as tf
-
     devices = tf.config.list_physical_devices("GPU")
     return tf.config.experimental.get_device_details(devices[0]) if devices else None
 
@@ -54,40 +55,32 @@ def steps_per_execution(devices: int = 1) -> int:
 
 def parallel(devices: int) -> contextlib.AbstractContextManager:
     """Return a context: models made and trained in it give each of several devices an equal part of every batch.
-
-    Raises:
-        ValueError: this machine has fewer devices, or the backend is PyTorch, where Keras has nothing of the kind."""
+    ValueError: this machine has fewer devices, or the backend is PyTorch, where Keras has nothing of the kind."""
     if devices == 1:
         return contextlib.nullcontext()
     if name() == "torch":
         raise ValueError("Several devices train under TensorFlow and JAX, not PyTorch: set KERAS_BACKEND.")
     if name() == "jax":
-        found = keras.distribution.list_devices()
+        present = keras.distribution.list_devices()
     else:
-        import tensorflow as tf
-
-        found = [device.name for kind in ("GPU", "CPU") for device in tf.config.list_logical_devices(kind)]
-        found = [device for device in found if "GPU" in device] or found
-    if not 1 <= devices <= len(found):
-        raise ValueError(f"{devices} devices were asked for; there are {len(found)}: {', '.join(found)}.")
+        kinds = (tf.config.list_logical_devices(kind) for kind in ("GPU", "CPU"))
+        present = [device.name for device in next(filter(None, kinds))]
+    if not 1 <= devices <= len(present):
+        raise ValueError(f"{devices} devices were asked for; there are {len(present)}: {', '.join(present)}.")
     if name() == "jax":
-        return keras.distribution.DataParallel(devices=found[:devices], auto_shard_dataset=False).scope()
-    return _mirrored(tuple(found[:devices])).scope()
+        return keras.distribution.DataParallel(devices=present[:devices], auto_shard_dataset=False).scope()
+    return _mirrored(tuple(present[:devices])).scope()
 
 
 def host() -> tuple[int, int]:
     """Return the number of this process, and of how many that train together under JAX; see `training.fit`."""
     if name() != "jax":
         return 0, 1
-    import jax
-
     return jax.process_index(), jax.process_count()
 
 
 @functools.cache  # a second strategy in one process would mix its sums up with those of the first
 def _mirrored(devices: tuple[str, ...]):
-    import tensorflow as tf
-
     return tf.distribute.MirroredStrategy(devices)
 
 
@@ -104,12 +97,8 @@ def bfloat16() -> bool:
     if name() == "tensorflow":
         return _tensorflow_gpu().get("compute_capability", (0, 0)) >= (8, 0)
     if name() == "jax":
-        import jax
-
         device = jax.devices()[0]
         return device.platform == "tpu" or float(getattr(device, "compute_capability", 0)) >= 8
-    import torch
-
     return torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 0)
 
 
@@ -124,12 +113,8 @@ def hardware() -> str:
 
 
 def to_litert(model, precision: str, file) -> None:
-    """Write a model as a LiteRT file, with built-in operators alone; under TensorFlow only.
-
-    Args:
-        precision: "float32", or "float16" or "int8" of the weights.
-    """
-    import keras
+    """Write a model as a LiteRT file, with built-in operators alone; under TensorFlow only. `precision` is "float32",
+    or "float16" or "int8" of the weights."""
     import tensorflow as tf
 
     options = {} if precision == "float32" else {"optimizations": [tf.lite.Optimize.DEFAULT]}
@@ -146,8 +131,6 @@ def warp(images, transforms):
     Under PyTorch that goes image by image, in many small steps; this takes the whole batch at once."""
     if name() != "torch":
         return keras.ops.image.affine_transform(images, transforms, interpolation="bilinear", fill_mode="reflect")
-    import torch
-
     _, height, width, _ = images.shape
     rows, columns = (torch.arange(n, device=images.device, dtype=images.dtype) for n in (height, width))
     y, x = torch.meshgrid(rows, columns, indexing="ij")
@@ -159,18 +142,13 @@ def warp(images, transforms):
 
 
 def compiled(function, model):
-    """Compile a function of tensors (or tuples and dicts of them) that calls layers of `model`; on PyTorch it stays as
-    it is.
+    """Compile a function of tensors (or tuples and dicts of them) that calls layers of `model`; PyTorch's stays as is.
 
     The weights are read anew at every call, so a compiled function follows a model that goes on learning. A new shape
     of an argument compiles once more: seconds for a deep net. The compiled function takes arrays too."""
     if name() == "tensorflow":
-        import tensorflow as tf
-
         return tf.function(function, reduce_retracing=True)
     if name() == "jax":
-        import jax
-
         @jax.jit
         def pure(weights, *arguments):
             # As an argument a weight stays a variable; jit would freeze one that it finds in the function.
@@ -184,26 +162,18 @@ def compiled(function, model):
 def gradients(outputs_of, inputs):
     """Return value and gradient of a scalar function, on any backend: `(scalar, auxiliary, gradient)`.
 
-    Args:
-        outputs_of: function of `inputs`, made of Keras operations, that returns `(scalar, auxiliary)`; `auxiliary` is
-            any tensor, or tuple or dict of tensors, and may be `()`.
-        inputs: what to differentiate with respect to: a tensor or array, or a tuple, list or dict of them. The gradient
-            has their structure and shapes, and is 0 where the scalar does not depend on them."""
+    `outputs_of` is a function of `inputs`, made of Keras operations, that returns `(scalar, auxiliary)`; `auxiliary` is
+    any tensor, or tuple or dict of tensors, and may be `()`. `inputs` are a tensor or array, or a tuple, list or dict
+    of them. The gradient has their structure and shapes, and is 0 where the scalar does not depend on them."""
     inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, inputs)
     if name() == "tensorflow":
-        import tensorflow as tf
-
         with tf.GradientTape() as tape:
             tape.watch(inputs)
             scalar, auxiliary = outputs_of(inputs)
         return scalar, auxiliary, tape.gradient(scalar, inputs, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     if name() == "jax":
-        import jax
-
         (scalar, auxiliary), gradient = jax.value_and_grad(outputs_of, has_aux=True)(inputs)
         return scalar, auxiliary, gradient
-    import torch
-
     inputs = keras.tree.map_structure(lambda tensor: tensor.detach().requires_grad_(True), inputs)
     scalar, auxiliary = outputs_of(inputs)
     flat = torch.autograd.grad(scalar, keras.tree.flatten(inputs), allow_unused=True, materialize_grads=True)

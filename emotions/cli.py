@@ -10,13 +10,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from emotions import notebook
+
 DATA_HELP = "a data set's name, or folder:PATH; default: {}"
 MODEL_HELP = "a name in models/, or a file"
 
 
 def parser() -> argparse.ArgumentParser:
-    about = "Facial emotion recognition: data, training, evaluation, prediction."
-    top = argparse.ArgumentParser(prog="python -m emotions", description=about)
+    top = argparse.ArgumentParser(
+        prog="python -m emotions", description="Facial emotion recognition: data, training, evaluation, prediction.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(function, help: str) -> argparse.ArgumentParser:
@@ -46,12 +48,11 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("--model", metavar="NAME_OR_FILE", help=f"{MODEL_HELP}; default: as in README")
     add.add_argument("--classes", metavar="A,B,…", help="class names of a file that holds none, in order")
     add.add_argument("--no-faces", action="store_true", help="detect no faces: every image as a whole is one")
-    unsure = 'a confidence below P, 0 to 1, becomes "unsure"'
-    add.add_argument("--unsure-below", type=share, default=0.0, metavar="P", help=unsure)
+    add.add_argument("--unsure-below", type=share, default=0.0, metavar="P",
+                     help='a confidence below P, 0 to 1, becomes "unsure"')
     form = add.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON, errors included, instead of a table")
     form.add_argument("--annotate", metavar="FOLDER", help="write copies with boxes and emotions, instead of a table")
-
     form.add_argument("--ray", metavar="OUTPUT", help="write Parquet there, with Ray: for millions of images")
     add.add_argument("--ray-address", default="local", metavar="ADDRESS", help="a Ray cluster; default: this machine")
 
@@ -74,13 +75,6 @@ def share(text: str) -> float:
     return number
 
 
-def quiet_start() -> None:
-    """Start Keras for a command that needs it, without its backend's messages."""
-    from emotions import notebook
-
-    notebook.start_backend()
-
-
 def load_data(name: str, **options):
     """Load a data set; print what loading did."""
     from emotions.data import load
@@ -93,7 +87,6 @@ def load_data(name: str, **options):
 
 def data(options: argparse.Namespace) -> None:
     """Load a data set; print its classes, splits and what loading did, with --audit what is wrong with it."""
-    quiet_start()
     from emotions.data import audit
 
     faces = load_data(options.data, keep_copies=options.audit)  # judged as it is distributed
@@ -119,8 +112,7 @@ def settings(pairs: list[str]) -> dict:
 def run(options: argparse.Namespace) -> None:
     """Run notebooks in order. Executed copies go to build/notebooks/, results and models to results/ and models/.
 
-    One training per call: `run 02 --set TRAIN=True SEED=1`. Interrupted, the same command goes on.
-    """
+    One training per call: `run 02 --set TRAIN=True SEED=1`. Interrupted, the same command goes on."""
     from emotions import notebooks
 
     paths, values = notebooks.find(options.notebooks), settings(options.set)
@@ -130,16 +122,17 @@ def run(options: argparse.Namespace) -> None:
         return
     notebooks.run_all(paths, values, options.quick, options.in_place)
     if options.quick:
-        with notebooks.environment_variables({"EMOTIONS_HOME": str(notebooks.QUICK_HOME)}):
-            leaderboard(argparse.Namespace(check=False))
+        notebook.start_backend()
+        from emotions.evaluation import leaderboard as boards
+
+        print(*boards.refresh(notebooks.QUICK_HOME), sep="\n")
         print(f"To look at: {notebooks.files.REPOSITORY / 'build' / 'notebooks'}")
         print("Next, on real data (data/README.md): python -m emotions run 02 --set TRAIN=True")
 
 
 def evaluate(options: argparse.Namespace) -> None:
     """Measure a saved model on the test split of a data set; writes nothing."""
-    quiet_start()
-    from emotions import evaluation, notebook
+    from emotions import evaluation
     from emotions import predict as prediction
     from emotions.evaluation.evaluate import predict as predict_split
 
@@ -147,8 +140,8 @@ def evaluate(options: argparse.Namespace) -> None:
     own = classifier.card.get("dataset")
     faces = load_data(options.data or own or "synthetic")
     if tuple(classifier.class_names) != tuple(faces.class_names):
-        raise ValueError(f"{options.model} has the classes {', '.join(classifier.class_names)}; "
-                         f"{faces.name} has {', '.join(faces.class_names)}.")
+        ours, theirs = ", ".join(classifier.class_names), ", ".join(faces.class_names)
+        raise ValueError(f"{options.model} has the classes {ours}; {faces.name} has {theirs}.")
     if own not in (None, faces.name):
         print(f"This model was trained on {own}: images of {faces.name} may have been among its training images.")
     metrics = evaluation.measure(predict_split(classifier.model, faces.test, faces.class_names))
@@ -160,7 +153,6 @@ def evaluate(options: argparse.Namespace) -> None:
 
 def predict(options: argparse.Namespace) -> int:
     """Say which emotion each face shows: a table, JSON, or annotated copies. Exit status 1: some images failed."""
-    quiet_start()
     import keras
 
     from emotions import files, predict
@@ -236,11 +228,11 @@ def predict_videos(classifier, options: argparse.Namespace) -> int:
             table = predict_video(classifier, path, max(1, options.every), copy, options.unsure_below)
         except (OSError, ValueError) as reason:
             failed = 1
-            print(f"emotions: {reason}", file=sys.stderr)
+            say(str(reason))
             continue
         if table["face"].isna().all():
             failed = 1
-            print(f"emotions: No face was detected in {path}.", file=sys.stderr)
+            say(f"No face was detected in {path}.")
         if options.json:
             print(table.to_json(orient="records", double_precision=5))
         else:
@@ -248,28 +240,23 @@ def predict_videos(classifier, options: argparse.Namespace) -> int:
     return failed
 
 
-def export(options: argparse.Namespace) -> int:
+def export(options: argparse.Namespace) -> None:
     """Convert a saved model to ONNX or LiteRT, and keep the file only if it agrees with the Keras model."""
-    quiet_start()
     from emotions import files
     from emotions.predict import export as exports
 
     if options.table:
         print(exports.write_table(files.home()))
-        return 0
+        return
     row = exports.export(options.model, options.to, options.precision, options.folder)
     accuracy = "" if row["accuracy"] is None else f", accuracy {row['accuracy']:.3f}"
     print(f"{row['file']}: {row['mb']:.1f} MB, {row['ms']:.2f} ms for one face. On {row['images']} probabilities "
           f"differ from the Keras model's by at most {row['difference']:.1e}{accuracy}.")
-    return 0
 
 
 def leaderboard(options: argparse.Namespace) -> int:
     """Compute results/<data set>/leaderboard.{csv,md}, model cards and README's tables from the runs' predictions.
-
-    Ensembles are built, and built again where a run has come since.
-    """
-    quiet_start()
+    Ensembles are built, and built again where a run has come since."""
     from emotions.evaluation import leaderboard as boards
 
     outdated = boards.refresh(check=options.check)
@@ -279,12 +266,16 @@ def leaderboard(options: argparse.Namespace) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; a mistake of the user's is one sentence on standard error, and exit status 2.
-
-    So is what the machine refuses (OSError): a file that is not there or not allowed, a full disk, a hub out of reach.
-    """
+    """Run a command; a mistake of the user's is one sentence on standard error, and exit status 2. So is what the
+    machine refuses (OSError): a file that is not there or not allowed, a full disk, a hub out of reach."""
     options = parser().parse_args(arguments)
-    return told(lambda: options.run(options))
+
+    def act() -> int | None:
+        if options.run is not run:  # that starts processes of its own
+            notebook.start_backend()
+        return options.run(options)
+
+    return told(act)
 
 
 def told(act: Callable[[], int | None]) -> int:

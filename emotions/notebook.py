@@ -10,10 +10,9 @@ NO_ACCELERATOR = ("No accelerator was found, so training takes longer. To switch
 
 
 def begin() -> None:
-    """Start Keras quietly; print the versions and the accelerator, or what its absence means.
-
-    Training computes in bfloat16 where the accelerator has it, otherwise in float32; the environment variable
-    EMOTIONS_PRECISION ("float32" or "mixed_bfloat16") chooses."""
+    """Start Keras quietly; print the versions and the accelerator, or what its absence means. Training computes in
+    bfloat16 where the accelerator has it, otherwise in float32; the environment variable EMOTIONS_PRECISION ("float32"
+    or "mixed_bfloat16") chooses."""
     # Several kernels may share one GPU: none is to take all its memory at once.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
@@ -54,8 +53,7 @@ def native_messages_off():
 
 
 def results(*runs):
-    """Return a small table of finished runs on one data set: test figures with 95 % intervals, the majority class
-    first."""
+    """Return a table of finished runs on one data set: test figures with 95 % intervals, the majority class first."""
     import pandas as pd
 
     from emotions.evaluation import cards, majority_class, percent
@@ -63,13 +61,11 @@ def results(*runs):
     majority, share = majority_class(runs[0].metrics["test"])
     rows = {f"majority class ({majority})": {"accuracy": percent(share)}}
     for metrics in (run.metrics for run in runs):
-        training = metrics["training"]
+        test, training = metrics["test"], metrics["training"]
         planned = f" of {training['recipe_epochs']}" if cards.unfinished(training) else ""
         rows[cards.display_title(metrics)] = {
-            "accuracy": with_interval(metrics["test"]),
-            "leak-free": with_interval(metrics["test_leak_free"]),
-            "macro F1": f"{metrics['test']['macro_f1']:.3f}",
-            "parameters": f"{metrics['parameters']:,}",
+            "accuracy": with_interval(test), "leak-free": with_interval(metrics["test_leak_free"]),
+            "macro F1": f"{test['macro_f1']:.3f}", "parameters": f"{metrics['parameters']:,}",
             "epochs": f"{training['epochs_trained']}{planned}" if training else "",
         }
     return pd.DataFrame.from_dict(rows, orient="index").fillna("")

@@ -2,7 +2,6 @@
 
 import ast
 import base64
-import contextlib
 import difflib
 import io
 import json
@@ -14,6 +13,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+
+from PIL import Image, ImageOps
 
 from emotions import files
 from emotions.notebook import native_messages_off
@@ -53,23 +54,19 @@ def parameters(path: Path) -> dict:
 
 
 def chosen(path: Path, settings: dict, quick: bool) -> dict:
-    """Return the parameters to set in a notebook: for a quick run its QUICK values, trained anew; and `settings`.
-
-    Of a parameter that the notebook does not have, ValueError names the nearest."""
+    """Return the parameters to set in a notebook: for a quick run its QUICK values, trained anew; and `settings`. Of a
+    parameter that the notebook does not have, ValueError names the nearest."""
     known = parameters(path)
     for name in settings:
         if name not in known:
             nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)
             hint = f"; did you mean {nearest[0]}?" if nearest else "."
             raise ValueError(f"{path.name} has no parameter {name}{hint} It has {', '.join(known)}.")
-    usual = known.get("QUICK", {}) | ({"TRAIN": True} if "TRAIN" in known else {}) if quick else {}
-    return usual | {name: _absolute(value) for name, value in settings.items()}
-
-
-def _absolute(value):
-    """Return a path below the current folder as an absolute one: notebooks run in their own folder."""
-    is_path = isinstance(value, str) and "/" in value and Path(value).exists()
-    return str(Path(value).resolve()) if is_path else value
+    values = known.get("QUICK", {}) | ({"TRAIN": True} if "TRAIN" in known else {}) if quick else {}
+    for name, value in settings.items():  # a notebook runs in its own folder: paths below the current one are resolved
+        is_path = isinstance(value, str) and "/" in value and Path(value).exists()
+        values[name] = str(Path(value).resolve()) if is_path else value
+    return values
 
 
 def environment(quick: bool) -> dict[str, str]:
@@ -82,11 +79,11 @@ def as_script(path: Path, values: dict, quick: bool = False) -> None:
     """Run the cells of a notebook that are tagged "train" as a plain Python script, without Jupyter, or raise
     RuntimeError."""
     chosen_values = "".join(f"\n{name} = {value!r}" for name, value in values.items())
-    parts = [source + (chosen_values if "parameters" in tags else "")
-             for tags, source in code_cells(path) if tags & {"train", "parameters"}]
-    hook = "import sys\nfrom emotions import files\nsys.excepthook = files.refused"  # a full disk needs no traceback
-    program = "\n\n".join([hook, *parts])
-    done = subprocess.run([sys.executable, "-c", program], cwd=path.parent, env=os.environ | environment(quick))
+    parts = ["import sys\nfrom emotions import files\nsys.excepthook = files.refused"]  # a full disk needs no traceback
+    parts += [source + (chosen_values if "parameters" in tags else "")
+              for tags, source in code_cells(path) if tags & {"train", "parameters"}]
+    command = [sys.executable, "-c", "\n\n".join(parts)]
+    done = subprocess.run(command, cwd=path.parent, env=os.environ | environment(quick))
     if done.returncode == 2:
         raise SystemExit(2)  # it has said why
     if done.returncode:
@@ -94,15 +91,16 @@ def as_script(path: Path, values: dict, quick: bool = False) -> None:
 
 
 def execute(path: Path, values: dict, quick: bool = False, in_place: bool = False) -> Path:
-    """Execute a notebook with parameters; the copy lands in `build/notebooks/`, or replaces the notebook.
+    """Execute a notebook with parameters; the copy lands in `build/notebooks/`, or replaces the notebook. If a cell
+    fails, RuntimeError names the notebook, the cell and the error. What was executed is kept."""
+    from unittest.mock import patch
 
-    If a cell fails, RuntimeError names the notebook, the cell and the error. What was executed is kept."""
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
     output = files.REPOSITORY / "build" / "notebooks" / path.name
     output.parent.mkdir(parents=True, exist_ok=True)
-    with environment_variables(environment(quick)), native_messages_off():  # what kernels print as they start
+    with patch.dict(os.environ, environment(quick)), native_messages_off():  # what kernels print as they start
         try:
             # In the notebook's own folder, as Jupyter does.
             papermill.execute_notebook(str(path), str(output), parameters=values, cwd=str(path.parent),
@@ -116,18 +114,6 @@ def execute(path: Path, values: dict, quick: bool = False, in_place: bool = Fals
         save_thumbnail(path, files.REPOSITORY / "results" / "thumbnails")
         return path
     return output
-
-
-@contextlib.contextmanager
-def environment_variables(values: dict[str, str]):
-    """Set environment variables for a while."""
-    before = dict(os.environ)
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def run_all(paths: list[Path], settings: dict, quick: bool = False, in_place: bool = False) -> None:
@@ -165,16 +151,12 @@ def tidy(path: Path) -> None:
 
 def save_thumbnail(path: Path, folder: Path) -> None:
     """Save the first image of a notebook's cell tagged "thumbnail", if it has one, as `<number>.png`, 320 x 200."""
-    from PIL import Image, ImageOps
-
     tagged = [cell for cell in files.read_json(path)["cells"] if "thumbnail" in cell["metadata"].get("tags", ())]
     shown = [item for cell in tagged for output in cell["outputs"] for item in output.get("data", {}).items()]
-    coded = next((data for kind, data in shown if kind.startswith("image/")), None)
-    if coded is None:
-        return
-    image = Image.open(io.BytesIO(base64.b64decode("".join(coded)))).convert("RGB")
-    folder.mkdir(parents=True, exist_ok=True)
-    ImageOps.pad(image, THUMBNAIL, color="white").quantize(128).save(folder / f"{path.name[:2]}.png", optimize=True)
+    if images := ["".join(data) for kind, data in shown if kind.startswith("image/")]:
+        image = Image.open(io.BytesIO(base64.b64decode(images[0]))).convert("RGB")
+        folder.mkdir(parents=True, exist_ok=True)
+        ImageOps.pad(image, THUMBNAIL, color="white").quantize(128).save(folder / f"{path.name[:2]}.png", optimize=True)
 
 
 def gallery(home: Path, columns: int = 4) -> str:
@@ -205,8 +187,6 @@ def without_progress(output: dict) -> dict | None:
 
 def lighter(png: str, heavy: int = 50_000) -> dict[str, str]:
     """Return an image in base64 by its type: a large one as JPEG where that is smaller, to keep notebooks light."""
-    from PIL import Image
-
     jpeg = io.BytesIO()
     if len(png) >= heavy:
         image = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")

@@ -16,7 +16,7 @@ import pandas as pd
 
 from emotions import files
 from emotions.data import variants
-from emotions.models.start import ancestors
+from emotions.models.files import ancestors
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,9 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Run:
-    """A training and what came of it.
-
-    Attributes:
-        dataset, name: of the data set; of the run, such as "lenet-s1": the model, the variants of the data, the seed.
-        facts: what `start` was told of the model; empty for a run that is only read.
-        train: train anew although a finished record exists.
-        home: the folder that holds `results/` and `models/`."""
+    """A training and what came of it: the name of its data set; its own, such as "lenet-s1": the model, the variants of
+    the data, the seed; what `start` was told of the model, nothing for a run that is only read; whether to train anew
+    although a finished record exists; and the folder that holds `results/` and `models/`."""
 
     dataset: str
     name: str
@@ -169,33 +165,19 @@ class Run:
 
 
 def start(name: str, faces, *, title: str | None = None, weights: str | Path | None = None, seed: int = 0,
-          train: bool = False) -> Run:  # fmt: skip
-    """Begin a run of a model such as "lenet", or open the one that exists under the same name.
+          train: bool = False) -> Run:
+    """Begin a run of a model such as "lenet", or open the one that exists under this name; with `train`, train anew.
 
-    Args:
-        faces: the data set. Its variants and a seed above 0 are added to the name: "lenet-all-s1".
-        title: for tables and figures.
-        weights: pretrained weights that the model starts from; recorded by their name, without a path.
-        seed: of the initial weights, the order of images and augmentation. It is set here: call this before the model
-            is built.
-        train: train anew although a finished run exists."""
+    The data set's variants and a seed above 0 are added to the name: "lenet-all-s1". The title is for tables and
+    figures; of the pretrained weights that the model starts from the name is recorded, without a path. The seed, of
+    initial weights, the order of images and augmentation, is set here: call this before the model is built."""
     keras.utils.set_random_seed(seed)
-    suffix = variants.suffix(faces.variants) + (f"-s{seed}" if seed else "")
-    base = {}
+    suffix, chain = variants.suffix(faces.variants) + (f"-s{seed}" if seed else ""), []
     if weights is not None and Path(weights).exists():
-        chain = ancestors(weights)
-        base, weights = {"ancestors": chain} if chain else {}, Path(weights).name
-    facts = {
-        "title": ", ".join([title or name, *faces.variants]),
-        "architecture": name,
-        "suffix": suffix,
-        "variants": list(faces.variants),
-        "weights": weights and str(weights),
-        "seed": seed,
-        "command": command(),
-        **base,
-    }
-    return Run(faces.name, name + suffix, facts, bool(train))
+        chain, weights = ancestors(weights), Path(weights).name
+    facts = {"title": ", ".join([title or name, *faces.variants]), "architecture": name, "suffix": suffix,
+             "variants": list(faces.variants), "weights": weights and str(weights), "seed": seed, "command": command()}
+    return Run(faces.name, name + suffix, facts | ({"ancestors": chain} if chain else {}), bool(train))
 
 
 def command() -> str:

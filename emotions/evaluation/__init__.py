@@ -1,10 +1,8 @@
 """Evaluation: figures with intervals, comparison, calibration, label noise, ensembles, leaderboard, model cards."""
+# ruff: noqa: F401
 
 from emotions.evaluation.baseline import logistic_regression
 from emotions.evaluation.comparison import compare, compare_all, verdict
 from emotions.evaluation.evaluate import evaluate
 from emotions.evaluation.leaderboard import side_by_side
 from emotions.evaluation.metrics import beats_majority_class, majority_class, measure, percent, shown, summary
-
-__all__ = ["beats_majority_class", "compare", "compare_all", "evaluate", "logistic_regression", "majority_class",
-           "measure", "percent", "shown", "side_by_side", "summary", "verdict"]  # fmt: skip

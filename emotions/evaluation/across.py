@@ -4,9 +4,9 @@ Compared are the classes that all data sets name. A model's answers on its own d
 others they are predicted once and kept in `results/<data set>/across/<model>.csv`.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
-import keras
 import numpy as np
 import pandas as pd
 from sklearn.metrics import recall_score
@@ -27,14 +27,10 @@ DATASETS = ("fer2013", "ferplus", "human-emotions")
 def table(home: Path | None = None) -> pd.DataFrame:
     """Measure every finished model in `models/` on every data set; predict what is not predicted yet.
 
-    Returns:
-        one row per model and data set: `model`, `trained_on` (with ancestors), `tested_on`, `n`, `balanced_accuracy`
-        (mean recall) with the ends of its 95% interval, `ece` as it is and `ece_calibrated` with the temperature of
-        its own validation, `accuracy` and `accuracy_at_50`, at 50% coverage. Shares are 0-1.
-
-    Raises:
-        FileNotFoundError: predictions are missing, and so is the data set.
-    """
+    Returns one row per model and data set: `model`, `trained_on` (with ancestors), `tested_on`, `n`,
+    `balanced_accuracy` (mean recall) with the ends of its 95% interval, `ece` as it is and `ece_calibrated` with the
+    temperature of its own validation, `accuracy` and `accuracy_at_50`, at 50% coverage. Shares are 0-1.
+    FileNotFoundError: predictions are missing, and so is the data set."""
     saved = saved_runs(home or files.home())
     return pd.DataFrame([_row(run, read_card(run.file), dataset) for run in saved for dataset in DATASETS])
 
@@ -42,8 +38,8 @@ def table(home: Path | None = None) -> pd.DataFrame:
 def saved_runs(home: Path) -> list[Run]:
     """Return the finished runs on photographs whose models are in `models/` and name all of `CLASSES`."""
     saved = [read_card(file) for file in sorted((home / "models").glob("*.keras"))]
-    real = [card for card in saved if set(CLASSES) <= set(card["class_names"]) and "synthetic" not in card["dataset"]]
-    runs = [Run(card["dataset"], card["model"], home=home) for card in real]
+    runs = [Run(card["dataset"], card["model"], home=home) for card in saved
+            if set(CLASSES) <= set(card["class_names"]) and "synthetic" not in card["dataset"]]
     return [run for run in runs if not cards.unfinished(run.training)]
 
 
@@ -53,19 +49,16 @@ def _row(run: Run, card: dict, dataset: str) -> dict:
     photos = photos_of(own, folder)
     low, high = np.percentile(_balanced(own, photos), [2.5, 97.5])
     scaled = temperature_scale(own, card["temperature"])
+    recalls = recall_score(own.labels, own.predicted, average=None)
     return {
         "model": run.file.stem,
         "trained_on": ", ".join([run.dataset, *(each["dataset"] for each in card.get("ancestors", ()))]),
-        "tested_on": dataset,
-        "n": len(own),
-        "balanced_accuracy": recall_score(own.labels, own.predicted, average="macro"),
-        "balanced_accuracy_low": low,
-        "balanced_accuracy_high": high,
+        "tested_on": dataset, "n": len(own),
+        "balanced_accuracy": recalls.mean(), "balanced_accuracy_low": low, "balanced_accuracy_high": high,
         "ece": calibration_error(own.labels, own.probabilities),
         "ece_calibrated": calibration_error(scaled.labels, scaled.probabilities),
-        "accuracy": (own.predicted == own.labels).mean(),
-        "accuracy_at_50": accuracy_at(scaled, 0.5),
-        **{f"recall_{name}": (own.predicted == k)[own.labels == k].mean() for k, name in enumerate(CLASSES)},
+        "accuracy": (own.predicted == own.labels).mean(), "accuracy_at_50": accuracy_at(scaled, 0.5),
+        **dict(zip((f"recall_{name}" for name in CLASSES), recalls, strict=True)),
     }
 
 
@@ -74,12 +67,12 @@ def _elsewhere(run: Run, card: dict, folder: Path) -> Predictions:
     file = folder / "across" / f"{run.file.stem}.csv"
     if not file.exists():
         faces = load(folder.name)
-        test = faces.test.take(np.isin(np.array(faces.class_names)[faces.test.labels], CLASSES))
-        answers = predict(keras.models.load_model(run.file, compile=False), test, tuple(card["class_names"]))
-        names = np.array(faces.class_names)[test.labels]
-        labels = np.array([card["class_names"].index(name) for name in names])
+        named = np.array(faces.class_names)[faces.test.labels]
+        test = faces.test.take(np.isin(named, CLASSES))
+        answers = predict(run.load(), test, tuple(card["class_names"]))
+        labels = np.array([card["class_names"].index(name) for name in named[np.isin(named, CLASSES)]])
         file.parent.mkdir(parents=True, exist_ok=True)
-        restricted(Predictions(answers.class_names, test.ids, labels, answers.probabilities)).save(file)
+        restricted(replace(answers, labels=labels)).save(file)
     return Predictions.read(file)
 
 

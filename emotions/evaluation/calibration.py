@@ -21,17 +21,16 @@ def temperature_scale(predictions: Predictions, temperature: float) -> Predictio
 
 def fit_temperature(validation: Predictions) -> float:
     """Return the temperature of least log loss on validation (Guo et al. 2017, section 4.2)."""
-    found = minimize_scalar(lambda logarithm: loss(temperature_scale(validation, np.exp(logarithm))),
+    least = minimize_scalar(lambda logarithm: loss(temperature_scale(validation, np.exp(logarithm))),
                             bounds=np.log(TEMPERATURES), options={"xatol": 1e-6})
-    return float(np.exp(found.x))
+    return float(np.exp(least.x))
 
 
 def calibrate(validation: Predictions, test: Predictions, temperature: float | None = None) -> dict[str, float]:
     """Measure what temperature scaling, fitted on validation unless it is given, does on test: temperature (above 1:
     the model was overconfident); ece and log_loss on test, each with `_before` and `_after`."""
-    temperature = temperature or fit_temperature(validation)
-    metrics = {"temperature": temperature}
-    for when, predictions in (("before", test), ("after", temperature_scale(test, temperature))):
+    metrics = {"temperature": temperature or fit_temperature(validation)}
+    for when, predictions in (("before", test), ("after", temperature_scale(test, metrics["temperature"]))):
         metrics[f"ece_{when}"] = calibration_error(predictions.labels, predictions.probabilities)
         metrics[f"log_loss_{when}"] = loss(predictions)
     return metrics

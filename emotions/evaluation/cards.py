@@ -5,6 +5,7 @@ inside the `.keras` file for programs. Both follow from the run's record."""
 
 from pathlib import Path
 
+import jinja2
 import pandas as pd
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
@@ -15,7 +16,7 @@ from emotions.evaluation.metrics import PHOTOS, beats_majority_class, leak_free,
 from emotions.models.files import add_card, read_card
 from emotions.runs import Predictions, Run
 
-TEMPLATE = Path(__file__).with_name("card_template.md")
+TEMPLATES = Path(__file__).parent
 COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.5)  # of validation, for which a threshold of confidence is chosen
 EXPLANATIONS = {
     "input": "RGB images of faces, N x H x W x 3, any size, values 0-255",
@@ -28,7 +29,6 @@ EXPLANATIONS = {
 
 def for_programs(run: Run, metrics: dict) -> dict:
     """Return what goes into the `.keras` file: class names, headline figures, and what reading probabilities takes.
-
     `guessing` is the accuracy of the majority-class baseline; `temperature` and `abstention`: see `reliance`; `counts`
     names the split whose figures count, where that is not `test`."""
     split, training = counted(metrics), metrics["training"]
@@ -54,10 +54,9 @@ def _test(run: Run, metrics: dict) -> Predictions:
 
 
 def reliance(validation: Predictions, test: Predictions) -> dict:
-    """Return what a user needs to read probabilities: chosen on validation, measured on test.
-
-    `temperature` divides the logits; `abstention` has for each of `COVERAGES` the `threshold` of calibrated confidence
-    that leaves this share of validation answered, with the share `answered` and its `accuracy` on test."""
+    """Return what a user needs to read probabilities: chosen on validation, measured on test. `temperature` divides the
+    logits; `abstention` has for each of `COVERAGES` the `threshold` of calibrated confidence that leaves this share of
+    validation answered, with the share `answered` and its `accuracy` on test."""
     temperature = round(calibration.fit_temperature(validation), 4)
     curve = calibration.coverage(calibration.temperature_scale(validation, temperature))
     scaled = calibration.temperature_scale(test, temperature)
@@ -69,38 +68,37 @@ def reliance(validation: Predictions, test: Predictions) -> dict:
         answered = confidence >= threshold
         accuracy = round(float(correct[answered].mean()), 4) if answered.any() else None
         rows.append({"validation_answered": share, "threshold": threshold,
-                     "answered": round(float(answered.mean()), 4), "accuracy": accuracy})  # fmt: skip
+                     "answered": round(float(answered.mean()), 4), "accuracy": accuracy})
     return {"temperature": temperature, "abstention": rows}
 
 
 def for_people(run: Run, card: dict) -> str:
     """Return the card as Markdown, from that of `for_programs`, with the metadata of a Hugging Face card in front."""
-    metrics, split = run.metrics, counted(run.metrics)
-    task = "image-classification"
+    metrics, split, task = run.metrics, counted(run.metrics), "image-classification"
     results = [EvalResult(task, run.dataset, run.dataset, "accuracy", card[name]["accuracy"], dataset_split=name)
                for name in ("test", "test_leak_free")]
     data = ModelCardData(license="mit", library_name="keras", pipeline_tag=task, tags=["emotion-recognition"],
                          model_name=run.file.stem, eval_results=results)
     text = ModelCard.from_template(
-        data, template_path=str(TEMPLATE), card=card, metrics=metrics, percent=percent, shown=shown,
-        title=display_title(metrics),
-        test=metrics[split],
-        augmented=metrics.get(f"{split}_tta"),
-        majority=majority_class(metrics[split]),
-        useful=beats_majority_class(metrics[split]),
-        with_duplicates=split != "test",
-        unfinished=unfinished(metrics["training"]),
+        data, template_path=str(TEMPLATES / "card_template.md"), card=card, metrics=metrics, percent=percent,
+        shown=shown, title=display_title(metrics), test=metrics[split], augmented=metrics.get(f"{split}_tta"),
+        majority=majority_class(metrics[split]), useful=beats_majority_class(metrics[split]),
+        with_duplicates=split != "test", unfinished=unfinished(metrics["training"]),
         unit="source photos" if (run.folder.parent / PHOTOS).exists() else "images",
         summary=markdown_table(summary(metrics).rename_axis("figure")),
-        scaled=calibration.calibrate(run.validation, _test(run, metrics), card["temperature"]),
-    )
+        scaled=calibration.calibrate(run.validation, _test(run, metrics), card["temperature"]))
     return f"{text.content.rstrip()}\n"
+
+
+def render(name: str, **values) -> str:
+    """Return the text that a template of this folder makes of values, with one line feed at its end."""
+    template = jinja2.Template((TEMPLATES / f"{name}_template.md").read_text(encoding="utf-8"))
+    return template.render(percent=percent, shown=shown, **values).rstrip("\n") + "\n"
 
 
 def display_title(metrics: dict) -> str:
     """Return a run's title with its seed, if that is not 0."""
-    seed = f", seed {metrics['seed']}" if metrics.get("seed") else ""
-    return metrics["title"] + seed
+    return metrics["title"] + (f", seed {metrics['seed']}" if metrics.get("seed") else "")
 
 
 def unfinished(training: dict) -> bool:
@@ -118,9 +116,8 @@ def markdown_table(table: pd.DataFrame) -> str:
 
 
 def contents(home: Path) -> dict[Path, str | dict]:
-    """Return what the cards of all models must hold: Markdown by `.md` file, `for_programs` by `.keras` file.
-
-    A model without a run raises FileNotFoundError."""
+    """Return what the cards of all models must hold: Markdown by `.md` file, `for_programs` by `.keras` file. A model
+    without a run raises FileNotFoundError."""
     cards = {}
     for file in sorted((home / "models").glob("*.keras")):
         saved = read_card(file)
@@ -135,20 +132,18 @@ def contents(home: Path) -> dict[Path, str | dict]:
 def stale(cards: dict[Path, str | dict]) -> list[Path]:
     """Return which of the files of `contents` are missing or differ; explanations inside a model's file don't count."""
 
-    def content(path: Path) -> str | dict | None:
-        if path.suffix == ".keras":
-            return read_card(path) | EXPLANATIONS
-        return path.read_text(encoding="utf-8") if path.exists() else None
+    def is_current(path: Path, card: str | dict) -> bool:
+        if isinstance(card, dict):
+            return read_card(path) | EXPLANATIONS == card
+        return path.exists() and path.read_text(encoding="utf-8") == card
 
-    return [path for path, card in cards.items() if content(path) != card]
+    return [path for path, card in cards.items() if not is_current(path, card)]
 
 
 def write_all(cards: dict[Path, str | dict]) -> list[Path]:
     """Write the `stale` ones of `contents`; return their paths."""
     outdated = stale(cards)
     for path in outdated:
-        if path.suffix == ".keras":
-            add_card(path, cards[path])
-        else:
-            files.write(path, cards[path])
+        write = add_card if path.suffix == ".keras" else files.write
+        write(path, cards[path])
     return outdated

@@ -16,9 +16,8 @@ FIGURES = ("accuracy", "macro_f1")  # by which pairs are compared
 
 
 def align(runs: Mapping[str, Predictions]) -> dict[str, Predictions]:
-    """Return the same predictions, with the images of all runs in the order of the first run.
-
-    Runs that differ in their images, classes or labels raise ValueError: nothing between them is paired."""
+    """Return the same predictions, with the images of all runs in the order of the first run. Runs that differ in their
+    images, classes or labels raise ValueError: nothing between them is paired."""
     aligned: dict[str, Predictions] = {}
     for name, run in runs.items():
         one, first = next(iter(aligned.items()), (name, run))
@@ -78,9 +77,8 @@ def compare_all(runs: Mapping[str, Predictions], resamples=RESAMPLES, seed: int 
 
 
 def mean_difference(first, second, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, float]:
-    """Compare the means of two groups of images, a number each, by a bootstrap over both, not paired.
-
-    Returns mean_difference (first minus second), mean_low, mean_high and mean_p, as `compare` does."""
+    """Compare the means of two groups of images, a number each, by a bootstrap over both, not paired. Returns
+    mean_difference (first minus second), mean_low, mean_high and mean_p, as `compare` does."""
     random = np.random.default_rng(seed)
     groups = [np.asarray(values, float) for values in (first, second)]
     means = [values[random.integers(len(values), size=(resamples, len(values)))].mean(axis=1) for values in groups]
@@ -122,10 +120,9 @@ def matrix(pairs: pd.DataFrame, value: str = "p_holm") -> pd.DataFrame:
 
 
 def over_seeds(table: pd.DataFrame, figures: Iterable[str] = ("accuracy", "macro_f1", "log_loss")) -> pd.DataFrame:
-    """Return mean and sample standard deviation over the runs of a model that differ in their seed alone.
-
-    `table` has one row per run, indexed by name, as the leaderboard: `champion`, `champion-s1`, … The result has one
-    row per model with two seeds or more: seeds (their number), `<figure>_mean` and `<figure>_sd`."""
+    """Return mean and sample standard deviation over the runs of a model that differ in their seed alone. `table` has
+    one row per run, indexed by name, as the leaderboard: `champion`, `champion-s1`, … The result has one row per model
+    with two seeds or more: seeds (their number), `<figure>_mean` and `<figure>_sd`."""
     models = [re.sub(r"-s\d+$", "", name) for name in table.index]
     groups = table[list(figures)].astype(float).groupby(models, sort=False)
     counts = groups.size().rename("seeds")
@@ -134,9 +131,8 @@ def over_seeds(table: pd.DataFrame, figures: Iterable[str] = ("accuracy", "macro
 
 
 def wilson(hits, n) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ends of the 95% interval of a share, `hits` of `n` (Wilson 1927); numbers or arrays.
-
-    A share times its n is rounded to the whole number it was."""
+    """Return the ends of the 95% interval of a share, `hits` of `n` (Wilson 1927); numbers or arrays. A share times its
+    n is rounded to the whole number it was."""
     one = np.vectorize(lambda hits, n: tuple(binomtest(round(hits), round(n)).proportion_ci(0.95, "wilson")), "dd")
     low, high = one(hits, n)
     return low[()], high[()]  # of numbers, numbers

@@ -23,9 +23,8 @@ ROUNDS = 50  # of greedy selection; weights are multiples of one part in so many
 
 
 def average(predictions: Mapping[str, Predictions], weights: Mapping[str, float] | None = None) -> Predictions:
-    """Return the mean of the probabilities of several runs on the same images, in any order.
-
-    Weights, by name, are not negative; a run without one is left out. By default all weigh the same."""
+    """Return the mean of the probabilities of several runs on the same images, in any order. Weights, by name, are not
+    negative; a run without one is left out. By default all weigh the same."""
     weights = dict.fromkeys(predictions, 1.0) if weights is None else weights
     if not weights or min(weights.values()) < 0 or not sum(weights.values()):
         raise ValueError(f"The weights are {dict(weights)}; they must not be negative, and not all zero.")
@@ -66,10 +65,9 @@ def best_average(validation: Mapping[str, Predictions]) -> list[str]:
 def candidates(dataset: str, home: Path | None = None) -> dict[str, Run]:
     """Return the runs from which members may be chosen on validation, by name: no ensembles, no third-party models,
     which may have been chosen by these very images, and none trained on copies of validation images."""
-    def chosen_freely(metrics: dict) -> bool:
-        return not ({"members", "trained_by"} & set(metrics) or learned_copies(metrics))
-
-    return {name: run for name, run in runs.all_of(dataset, home).items() if chosen_freely(run.metrics)}
+    every = {name: (run, run.metrics) for name, run in runs.all_of(dataset, home).items()}
+    return {name: run for name, (run, metrics) in every.items()
+            if not ({"members", "trained_by"} & set(metrics) or learned_copies(metrics))}
 
 
 def build_all(dataset: str, home: Path | None = None, check: bool = False) -> dict[str, Run]:
@@ -79,10 +77,10 @@ def build_all(dataset: str, home: Path | None = None, check: bool = False) -> di
     where there are two or more, the best plain average and the weighted one, unless all the weight is on one run. With
     `check` nothing is built, and those out of date are returned."""
     finished = runs.all_of(dataset, home)
-    chosen = {PAIR: {"members": list(PAIR_MEMBERS)}}
-    chosen |= {name: run.metrics["told"] for name, run in finished.items() if "told" in run.metrics}
-    possible = {name for name, told in chosen.items() if set(told["members"]) <= set(finished)}
-    chosen = {name: chosen[name] for name in chosen if name in possible - set(CHOSEN)}
+    named = {PAIR: {"members": list(PAIR_MEMBERS)}}
+    named |= {name: run.metrics["told"] for name, run in finished.items() if "told" in run.metrics}
+    chosen = {name: told for name, told in named.items()
+              if name not in CHOSEN and set(told["members"]) <= set(finished)}
     validation = {name: run.validation for name, run in candidates(dataset, home).items() if name != BASELINE}
     if len(validation) > 1:
         chosen[PLAIN] = {"members": best_average(validation)}
@@ -110,7 +108,7 @@ def _current(run: Run | None, told: dict | None, finished: dict[str, Run]) -> bo
 
 
 def build(dataset: str, name: str, members: Sequence[str], *, weighted: bool = False, title: str | None = None,
-          home: Path | None = None) -> Run:  # fmt: skip
+          home: Path | None = None) -> Run:
     """Average saved runs into a new run, "ensemble-…": predictions of validation and test, and `metrics.json`.
 
     Members weigh the same or, `weighted`, as `select` says, which leaves some out; predictions with test-time
@@ -153,17 +151,11 @@ def _record(run: Run, weights: dict[str, float], members: list[dict], told: dict
     title = told["title"] or f"{'Weighted' if told['weighted'] else 'Plain'} average of {len(weights)}"
     return {
         **{fact: members[0][fact] for fact in ("dataset", "class_names", "split_sizes")},
-        "model": run.name,
-        "title": ", ".join([title, *variants]),
-        "seed": None,
-        "git_commit": files.git_commit(),
-        "evaluated": files.now(),
-        "variants": variants,
+        "model": run.name, "title": ", ".join([title, *variants]), "seed": None,
+        "git_commit": files.git_commit(), "evaluated": files.now(), "variants": variants,
         **together,
         **{fact: total(fact) for fact in ("training_seconds", "parameters", "seconds_per_picture")},
-        "members": weights,
-        "told": told,
-        "command": runs.command(),
+        "members": weights, "told": told, "command": runs.command(),
         **measure_folder(run.folder),
         "training": {},
     }

@@ -25,9 +25,7 @@ def evaluate(model: keras.Model, faces: Dataset, run: Run) -> dict:
         run.close()  # what a kill during its end may have left
         return run.metrics
     light = run.checkpoint / "light.keras"
-    light_copy(model, light)
-    model = keras.models.load_model(light, compile=False)
-    facts = predict_splits(model, faces, run)
+    facts = predict_splits(light_copy(model, light), faces, run)
     metrics = report(run, faces, **facts, digest=digest_of(light))
     add_card(light, cards.for_programs(run, metrics))
     run.file.parent.mkdir(parents=True, exist_ok=True)
@@ -42,18 +40,17 @@ def evaluate(model: keras.Model, faces: Dataset, run: Run) -> dict:
 
 def predict_splits(model: keras.Model, faces: Dataset, run: Run) -> dict:
     """Write `predictions.csv` and `predictions_validation.csv` (one pass), and the same with `_tta` (mean over each
-    image and its mirror image); return the facts on the model that `report` records."""
+    image and its mirror image); return the facts on the model that `report` records. The time for one image alone is
+    the fastest of 30, for other work can only add."""
     run.folder.mkdir(parents=True, exist_ok=True)
     for split, name in ((faces.validation, "predictions_validation"), (faces.test, "predictions")):
         plain, mirrored = predict(model, split, faces.class_names), predict(model, split, faces.class_names, True)
         plain.save(run.folder / f"{name}.csv")
         mean = (plain.probabilities + mirrored.probabilities) / 2
         replace(plain, probabilities=mean).save(run.folder / f"{name}_tta.csv")
-    return {
-        "parameters": model.count_params(),
-        "seconds_per_picture": seconds_per_image(model, faces.test.images.shape[1:3]),
-        "timed_on": backend.hardware(),
-    }
+    image = np.zeros((1, *faces.test.images.shape[1:3], 3), "float32")
+    times = timeit.repeat(lambda: model.predict_on_batch(image), number=1, repeat=33)[3:]  # the first ones compile
+    return {"parameters": model.count_params(), "seconds_per_picture": min(times), "timed_on": backend.hardware()}
 
 
 def predict(model: keras.Model, split: Split, class_names: tuple[str, ...], mirrored: bool = False) -> Predictions:
@@ -61,21 +58,14 @@ def predict(model: keras.Model, split: Split, class_names: tuple[str, ...], mirr
     images = split.images[:, :, ::-1] if mirrored else split.images
     probabilities = model.predict(images, batch_size=64, verbose=0)
     if probabilities.shape != (len(split), len(class_names)):
-        raise ValueError(f"{model.name} returned {probabilities.shape} for {len(split)} images of "
-                         f"{len(class_names)} classes.")
+        given = f"{len(split)} images of {len(class_names)} classes"
+        raise ValueError(f"{model.name} returned {probabilities.shape} for {given}.")
     return Predictions(tuple(class_names), split.ids, split.labels, probabilities)
 
 
-def seconds_per_image(model: keras.Model, size: tuple[int, int]) -> float:
-    """Return the time to predict one image alone, compiled: the fastest of 30, for other work can only add."""
-    image = np.zeros((1, *size, 3), "float32")
-    times = timeit.repeat(lambda: model.predict_on_batch(image), number=1, repeat=33)
-    return min(times[3:])  # the first ones compile
-
 
 def report(run: Run, faces: Dataset, **facts) -> dict:
-    """Return the content of `metrics.json`, computed from the predictions in the run's folder; `facts` are on the
-    model.
+    """Return the content of `metrics.json`, from the predictions in the run's folder and `facts` on the model.
 
     Beside the run folders it keeps what figures need without the data set: the ids of test images that have a copy in
     training, and from which photo each image was made, where there are several of one."""
@@ -91,13 +81,9 @@ def report(run: Run, faces: Dataset, **facts) -> dict:
         "split_sizes": {name: len(split) for name, split in faces.splits().items()},
         "seed": run.facts.get("seed"),
         "backend": training.get("backend", backend.version()),
-        "hardware": training.get("hardware", backend.hardware()),
-        "training_seconds": training.get("seconds"),
-        "git_commit": training.get("git_commit", files.git_commit()),
-        "evaluated": files.now(),
-        **told,
-        **facts,
-        **({} if training else {"command": run.facts.get("command")}),
+        "hardware": training.get("hardware", backend.hardware()), "training_seconds": training.get("seconds"),
+        "git_commit": training.get("git_commit", files.git_commit()), "evaluated": files.now(),
+        **told, **facts, **({} if training else {"command": run.facts.get("command")}),
         **measure_folder(run.folder),
         "training": training,
     }

@@ -45,28 +45,25 @@ def joint(predictions: Predictions) -> pd.DataFrame:
 
 
 def few_votes(predictions: Predictions, votes: pd.DataFrame, most: int = 1) -> np.ndarray:
-    """Return whether at most `most` voters chose the given label: bool, N.
-
-    `votes` has one row per image, in order, and columns as in FER+ ("anger", …) or named as the classes."""
+    """Return whether at most `most` voters chose the given label: bool, N. `votes` has one row per image, in order, and
+    columns as in FER+ ("anger", …) or named as the classes."""
     if len(votes) != len(predictions):
         raise ValueError(f"There are votes on {len(votes):,} images and predictions for {len(predictions):,}.")
     votes = votes.rename(columns=FERPLUS_VOTES)
-    if missing := set(predictions.class_names) - set(votes.columns):
+    if missing := sorted(set(predictions.class_names) - set(votes.columns)):
         columns = ", ".join(map(str, votes.columns))
-        raise ValueError(f"The votes have no column for {', '.join(sorted(missing))}; their columns are {columns}.")
+        raise ValueError(f"The votes have no column for {', '.join(missing)}; their columns are {columns}.")
     counts = votes[list(predictions.class_names)].to_numpy()
     return counts[np.arange(len(predictions)), predictions.labels] <= most
 
 
 def precision_at(k: int, ranking: np.ndarray, truth: np.ndarray) -> dict:
-    """Count how many of the `k` most suspicious labels are wrong.
-
-    `ranking`, int, N: see `rank`; `truth`, bool, N: whether each image's label is wrong. Returns k, wrong, precision
-    with its exact 95% interval (Clopper & Pearson 1934), and base_rate, the share of wrong labels in all."""
+    """Count how many of the `k` most suspicious labels are wrong. `ranking`, int, N: see `rank`; `truth`, bool, N:
+    whether each image's label is wrong. Returns k, wrong, precision with its exact 95% interval (Clopper & Pearson
+    1934), and base_rate, the share of wrong labels in all."""
     truth = np.asarray(truth, bool)
     if len(ranking) != len(truth) or not 0 < k <= len(truth):
         raise ValueError(f"k is {k}, for a ranking of {len(ranking):,} and the truth on {len(truth):,} images.")
     wrong = int(truth[ranking[:k]].sum())
-    interval = binomtest(wrong, k).proportion_ci(0.95)
-    return {"k": k, "wrong": wrong, "precision": wrong / k, "interval": [float(end) for end in interval],
-            "base_rate": float(truth.mean())}  # fmt: skip
+    interval = [float(end) for end in binomtest(wrong, k).proportion_ci(0.95)]
+    return {"k": k, "wrong": wrong, "precision": wrong / k, "interval": interval, "base_rate": float(truth.mean())}

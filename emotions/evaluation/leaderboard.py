@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import jinja2
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -22,8 +21,7 @@ WHOLE = ("parameters", "training_pictures", "input_size", "epochs", "recipe_epoc
 
 def read(dataset: str, home: Path) -> tuple[list[dict], dict[str, Predictions]]:
     """Read the runs on a data set: the content of each `metrics.json`; the leak-free test predictions, by run.
-
-    Runs that were not tested on the same images raise ValueError."""
+    ValueError: they were not tested on the same images."""
     finished = runs.all_of(dataset, home)
     clean = {name: leak_free(run.predictions, run.folder.parent) for name, run in finished.items()}
     return [run.metrics for run in finished.values()], comparison.align(clean)
@@ -53,41 +51,32 @@ def _row(metrics: dict, home: Path) -> dict:
         ends = zip(("", "_low", "_high"), (measured[figure], *measured[f"{figure}_interval"]), strict=True)
         return {f"{prefix}{figure}{end}": value for end, value in ends}
 
-    row = {
-        "model": metrics["model"],
-        "title": cards.display_title(metrics),
-        "n": test["n"],
-        **with_interval("accuracy"),
+    return {
+        "model": metrics["model"], "title": cards.display_title(metrics),
+        "n": test["n"], **with_interval("accuracy"),
         **dict(zip(("most_frequent", "guessing"), majority_class(test), strict=True)),
-        "n_leak_free": clean["n"],
-        **with_interval("accuracy", clean, "leak_free_"),
+        "n_leak_free": clean["n"], **with_interval("accuracy", clean, "leak_free_"),
         "leak_free_guessing": majority_class(clean)[1],
         # All correct answers are those on copies and those on the rest.
         "copies_accuracy": (test["n"] * test["accuracy"] - clean["n"] * clean["accuracy"]) / copies if copies else None,
         "flip_averaged_accuracy": metrics.get("test_tta", {}).get("accuracy"),
         "flip_averaged_leak_free_accuracy": metrics.get("test_leak_free_tta", {}).get("accuracy"),
         "validation_accuracy": metrics["validation"]["accuracy"],
-    }
-    for figure in ("macro_f1", "mcc", "log_loss", "ece"):
-        row |= with_interval(figure)
-    return row | {
+        **with_interval("macro_f1"), **with_interval("mcc"), **with_interval("log_loss"), **with_interval("ece"),
         **{figure: test.get(figure) for figure in ("top_2", "top_3", "roc_auc")},
         "parameters": metrics.get("parameters"),
         "megabytes": file.stat().st_size / 1e6 if file.exists() else None,
         "milliseconds": metrics.get("seconds_per_picture") and 1000 * metrics["seconds_per_picture"],
         "timed_on": metrics.get("timed_on", metrics["hardware"]),
         "training_minutes": metrics.get("training_seconds") and metrics["training_seconds"] / 60,
-        "training_pictures": training.get("training_pictures", unrecorded),
-        "input_size": training.get("input_size"),
-        "epochs": training.get("epochs_trained"),
-        "recipe_epochs": training.get("recipe_epochs"),
+        "training_pictures": training.get("training_pictures", unrecorded), "input_size": training.get("input_size"),
+        "epochs": training.get("epochs_trained"), "recipe_epochs": training.get("recipe_epochs"),
         "variants": ", ".join(metrics.get("variants", ())) or None,
         "members": " + ".join(metrics.get("members", ())) or None,
         "started_from": ", ".join(each["dataset"] for each in metrics.get("ancestors", ())) or None,
         **{fact: metrics.get(fact) for fact in ("trained_by", "seed", "hardware", "backend")},
         **{f"published_{part}": elsewhere.get(part) for part in ("accuracy", "protocol", "source")},
-        "unfinished": cards.unfinished(training),
-        "with_duplicates": learned_copies(metrics),
+        "unfinished": cards.unfinished(training), "with_duplicates": learned_copies(metrics),
     }
 
 
@@ -108,24 +97,18 @@ def _trained_on(row: pd.Series) -> str:
     return ", ".join(facts) or "-"
 
 
-def _parameters(row: pd.Series) -> str:
-    return "" if pd.isna(row["parameters"]) else f"{row['parameters'] / 1e6:.2f} M; "
-
-
-COLUMNS = {
-    "Model": lambda row: f"{row['title']} (`{row.name}`)",
-    "Accuracy": lambda row: _interval(row, "accuracy"),
-    "Leak-free accuracy": lambda row: _interval(row, "leak_free_accuracy"),
-    "Macro F1": lambda row: percent(row["macro_f1"]),
-    "Parameters, training": lambda row: _parameters(row) + _trained_on(row),
-}
-SHARES = {"Accuracy": "accuracy", "Leak-free accuracy": "leak_free_accuracy", "Macro F1": "macro_f1"}
-
-
 def _display(board: pd.DataFrame) -> pd.DataFrame:
-    text_table = pd.DataFrame({name: board.apply(text, axis=1) for name, text in COLUMNS.items()}).set_index("Model")
-    all_leak_free = (board["n"] == board["n_leak_free"]).all()
-    return text_table.drop(columns="Leak-free accuracy") if all_leak_free else text_table
+    """Return the main columns as text; that of leak-free accuracy only where some test images have copies."""
+    with_copies = (board["n"] > board["n_leak_free"]).any()
+    rows = [{
+        "Model": f"{row['title']} (`{name}`)",
+        "Accuracy": _interval(row, "accuracy"),
+        **({"Leak-free accuracy": _interval(row, "leak_free_accuracy")} if with_copies else {}),
+        "Macro F1": percent(row["macro_f1"]),
+        "Parameters, training": ("" if pd.isna(row["parameters"]) else f"{row['parameters'] / 1e6:.2f} M; ")
+        + _trained_on(row),
+    } for name, row in board.iterrows()]
+    return pd.DataFrame(rows).set_index("Model")
 
 
 def side_by_side(chosen: Sequence[Run]) -> pd.DataFrame:
@@ -136,32 +119,23 @@ def side_by_side(chosen: Sequence[Run]) -> pd.DataFrame:
 def _with_best_in_bold(rows: pd.DataFrame) -> str:
     """Return a leaderboard as Markdown; the highest value of each column of shares is bold."""
     texts = _display(rows)
-    for name, figure in SHARES.items():
-        if name in texts and len(texts) > 1:
-            best = rows[figure].to_numpy() == rows[figure].max()
-            texts[name] = np.where(best, "**" + texts[name].str.replace(" %", " %**", n=1), texts[name])
+    shares = {"Accuracy": "accuracy", "Leak-free accuracy": "leak_free_accuracy", "Macro F1": "macro_f1"}
+    for name in texts.columns.intersection(shares) if len(texts) > 1 else ():
+        best = rows[shares[name]].to_numpy() == rows[shares[name]].max()
+        texts[name] = np.where(best, "**" + texts[name].str.replace(" %", " %**", n=1), texts[name])
     return cards.markdown_table(texts)
 
 
-def _render(name: str, **values) -> str:
-    template = jinja2.Template(Path(__file__).with_name(f"{name}_template.md").read_text(encoding="utf-8"))
-    return template.render(percent=percent, shown=shown, **values).rstrip("\n") + "\n"
-
-
 def to_markdown(dataset: str, board: pd.DataFrame, first: dict | None = None, with_unfinished: bool = True) -> str:
-    """Return the main columns: our finished runs, third-party models and, on request, unfinished runs.
-
-    `board` comes from `table`, `first` from `first_place`."""
+    """Return the main columns: our finished runs, third-party models and, on request, unfinished runs. `board` comes
+    from `table`, `first` from `first_place`."""
     ours, elsewhere = _ours(board), published.on(dataset)
-    return _render(
-        "leaderboard",
-        dataset=dataset, top=board.iloc[0], ours=ours, first=first,
-        third_party=board[board["trained_by"].notna()],
-        unfinished=board[board["unfinished"] & with_unfinished],
+    return cards.render(
+        "leaderboard", dataset=dataset, top=board.iloc[0], ours=ours, first=first,
+        third_party=board[board["trained_by"].notna()], unfinished=board[board["unfinished"] & with_unfinished],
         seeds=comparison.over_seeds(ours, ["accuracy", "leak_free_accuracy", "macro_f1"]),
-        published=elsewhere[elsewhere["models"] == ""].to_dict("records"),
-        table=_with_best_in_bold, points=comparison.points, verdict=comparison.verdict,
-    )
+        published=elsewhere[elsewhere["models"] == ""].to_dict("records"), table=_with_best_in_bold,
+        points=comparison.points, verdict=comparison.verdict)
 
 
 def _ours(board: pd.DataFrame) -> pd.DataFrame:
@@ -184,8 +158,8 @@ def best(dataset: str, board: pd.DataFrame) -> str:
     networks = _ours(board).drop(index=BASELINE, errors="ignore")
     networks = networks[networks["members"].isna() & ~networks["with_duplicates"]]
     row = None if networks.empty else networks.loc[networks["validation_accuracy"].idxmax()]
-    return _render("best", dataset=dataset, row=row, interval=_interval, trained_on=_trained_on,
-                   third_party=board[board["trained_by"].notna()])
+    return cards.render("best", dataset=dataset, row=row, interval=_interval, trained_on=_trained_on,
+                        third_party=board[board["trained_by"].notna()])
 
 
 def model_list(home: Path, saved: dict[Path, str | dict]) -> str:
@@ -197,13 +171,12 @@ def model_list(home: Path, saved: dict[Path, str | dict]) -> str:
             models.append({"name": file.stem, "card": saved[file], "megabytes": file.stat().st_size / 1e6,
                            "test": metrics[cards.counted(metrics)]})
     models.sort(key=lambda model: (model["name"] != DEFAULT, model["card"]["dataset"], -model["test"]["accuracy"]))
-    return _render("models", models=models, default=DEFAULT)
+    return cards.render("models", models=models, default=DEFAULT)
 
 
 def fill(text: str, parts: dict[str, str]) -> str:
-    """Put generated parts, by name, between their markers, `<!-- NAME -->` and `<!-- /NAME -->`.
-
-    A marker without its other half, or with a name that is not in `parts`, raises ValueError."""
+    """Put generated parts, by name, between their markers, `<!-- NAME -->` and `<!-- /NAME -->`. A marker without its
+    other half, or with a name that is not in `parts`, raises ValueError."""
     opened, closed = (sorted(re.findall(rf"^<!-- {slash}([^/\s]\S*) -->$", text, re.MULTILINE)) for slash in ("", "/"))
     if opened != closed:
         raise ValueError(f"Markers do not pair up: opened are {opened}, closed {closed}.")
@@ -241,7 +214,6 @@ def datasets(home: Path) -> list[str]:
 
 def refresh(home: Path | None = None, check: bool = False) -> list[Path]:
     """Write ensembles, model cards, leaderboards, figures and README's generated parts where they are out of date.
-
     Returns the files under `home` that were out of date, of ensembles the folders. With `check` nothing is written."""
     home = home or files.home()
     if not (names := datasets(home)):
@@ -267,15 +239,15 @@ def _draw(board: pd.DataFrame, path: Path, dataset: str) -> None:
     """Draw the accuracies of finished runs with their intervals, and the majority-class baseline, into a file."""
     board = board[~board["unfinished"]].reset_index(drop=True)
     figure, axis = plt.subplots(figsize=(9, 1.6 + 0.4 * len(board)), layout="constrained")
-    series = {"": ("all test images", "#0072B2"), "leak_free_": ("leak-free: no copy in training", "#D55E00")}
-    for k, (prefix, (label, color)) in enumerate(series.items()):
+    series = (("", "all test images", "#0072B2"), ("leak_free_", "leak-free: no copy in training", "#D55E00"))
+    for shift, (prefix, label, color) in zip((-0.13, 0.13), series, strict=True):
         middle, low, high = (100 * board[f"{prefix}accuracy{end}"] for end in ("", "_low", "_high"))
-        errors, places = np.abs([middle - low, high - middle]), np.arange(len(board)) + 0.26 * (k - 0.5)
-        axis.errorbar(middle, places, xerr=errors, fmt="o", color=color, capsize=2, markersize=5, label=label)
+        axis.errorbar(middle, board.index + shift, xerr=np.abs([middle - low, high - middle]), fmt="o", color=color,
+                      capsize=2, markersize=5, label=label)
         axis.axvline(100 * board[f"{prefix}guessing"][0], color=color, linestyle=":", zorder=0)
     titles = board["title"] + np.where(board["title"].duplicated(keep=False), " (" + board["model"] + ")", "")
     axis.set(xlabel="accuracy (%), with 95 % intervals", title=f"{dataset}, test, n = {board['n'][0]:,}",
-             yticks=range(len(board)), yticklabels=titles, ylim=(len(board) - 0.5, -0.5))  # fmt: skip
+             yticks=range(len(board)), yticklabels=titles, ylim=(len(board) - 0.5, -0.5))
     axis.grid(axis="x", alpha=0.3)
     axis.legend(title=f"dotted: majority-class baseline ({board['most_frequent'][0]})", title_fontsize=9, fontsize=9)
     figure.savefig(path, dpi=110)

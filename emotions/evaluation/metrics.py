@@ -17,20 +17,17 @@ COPIED, PHOTOS = "copied_in_training.csv", "photos.csv"  # beside the run folder
 def measure(predictions: Predictions, resamples: int = RESAMPLES, seed: int = 0, photos=None) -> dict:
     """Compute every figure that one file of predictions gives, headline figures with bootstrap 95% intervals.
 
-    Args:
-        photos: int, N: the source photo of each image; then photos are resampled, not images. See `photos_of`.
-
-    Returns:
-        what goes into JSON: n, accuracy, top_2 and top_3 (where there are more classes), macro_f1, mcc, log_loss
-        (nats), roc_auc (macro, one-vs-rest), ece (15 bins); `<figure>_interval` for accuracy, macro_f1, mcc, log_loss
-        and ece; `per_class` with precision, recall, f1, roc_auc and support; `confusion`, rows true and columns
-        predicted. A figure that the labels do not define (ROC-AUC of an absent class) is None."""
+    `photos`, int, N: the source photo of each image; then photos are resampled, not images. See `photos_of`. Returns
+    what goes into JSON: n, accuracy, top_2 and top_3 (where there are more classes), macro_f1, mcc, log_loss (nats),
+    roc_auc (macro, one-vs-rest), ece (15 bins); `<figure>_interval` for accuracy, macro_f1, mcc, log_loss and ece;
+    `per_class` with precision, recall, f1, roc_auc and support; `confusion`, rows true and columns predicted. A figure
+    that the labels do not define (ROC-AUC of an absent class) is None."""
     if not len(predictions):
         raise ValueError("There are no predictions to measure.")
     labels, predicted, probabilities = predictions.labels, predictions.predicted, predictions.probabilities
     names, classes = predictions.class_names, range(len(predictions.class_names))
-    report = sk.classification_report(labels, predicted, labels=classes, target_names=names, output_dict=True,
-                                      zero_division=0)
+    rates = sk.precision_recall_fscore_support(labels, predicted, labels=classes, zero_division=0)
+    precision, recall, f1, support = (rate.tolist() for rate in rates)
     auc = [float(sk.roc_auc_score(labels == k, probabilities[:, k])) if 0 < (labels == k).sum() < len(labels) else None
            for k in classes]
     defined = [value for value in auc if value is not None]
@@ -39,7 +36,7 @@ def measure(predictions: Predictions, resamples: int = RESAMPLES, seed: int = 0,
         "n": len(predictions),
         "accuracy": float(sk.accuracy_score(labels, predicted)),
         **{f"top_{k}": float(sk.top_k_accuracy_score(labels, probabilities, k=k, labels=classes)) for k in tops},
-        "macro_f1": float(report["macro avg"]["f1-score"]),
+        "macro_f1": float(np.mean(f1)),
         "mcc": float(sk.matthews_corrcoef(labels, predicted)),
         "log_loss": float(sk.log_loss(labels, probabilities, labels=classes)),
         "roc_auc": float(np.mean(defined)) if defined else None,
@@ -47,20 +44,16 @@ def measure(predictions: Predictions, resamples: int = RESAMPLES, seed: int = 0,
     }
     for name, values in resampled(predictions, resamples, seed, photos).items():
         figures[f"{name}_interval"] = np.percentile(values, [2.5, 97.5]).tolist()
-    figures["per_class"] = {}
-    for name, area in zip(names, auc, strict=True):
-        rates = dict(zip(("precision", "recall", "f1"), report[name].values(), strict=False))
-        figures["per_class"][name] = rates | {"roc_auc": area, "support": int(report[name]["support"])}
+    columns = {"precision": precision, "recall": recall, "f1": f1, "roc_auc": auc, "support": support}
+    figures["per_class"] = {name: {rate: columns[rate][k] for rate in columns} for k, name in enumerate(names)}
     figures["confusion"] = sk.confusion_matrix(labels, predicted, labels=classes).tolist()
     return figures
 
 
 def majority_class(figures: dict) -> tuple[str, float]:
-    """Return the most frequent class of a split by what `measure` gave, and the accuracy of always predicting it,
-    0-1."""
-    support = {name: row["support"] for name, row in figures["per_class"].items()}
-    name = max(support, key=support.get)
-    return name, support[name] / figures["n"]
+    """Return the most frequent class of a split by what `measure` gave, and the accuracy, 0-1, of predicting it."""
+    name, rates = max(figures["per_class"].items(), key=lambda item: item[1]["support"])
+    return name, rates["support"] / figures["n"]
 
 
 def beats_majority_class(figures: dict) -> bool:
@@ -103,8 +96,7 @@ def resampled(predictions: Predictions, resamples: int = RESAMPLES, seed: int = 
     # then one product with how often each image was drawn.
     added = np.zeros((n, classes**2 + BINS + 1))
     added[np.arange(n), predictions.labels * classes + predictions.predicted] = 1
-    gaps = (predictions.predicted == predictions.labels) - confidence
-    added[np.arange(n), classes**2 + bin_of(confidence)] = gaps
+    added[np.arange(n), classes**2 + bin_of(confidence)] = (predictions.predicted == predictions.labels) - confidence
     added[:, -1] = -np.log(np.clip(likelihood, np.finfo(likelihood.dtype).eps, None))
     photos = np.arange(n) if photos is None else np.unique(photos, return_inverse=True)[1]
     by_photo = np.zeros((photos.max() + 1, added.shape[1]))
@@ -128,14 +120,12 @@ def resampled(predictions: Predictions, resamples: int = RESAMPLES, seed: int = 
 def measure_folder(folder: str | Path) -> dict[str, dict]:
     """Compute every figure of a run folder from its predictions alone: of `validation`, `test` and `test_leak_free`
     (the test images without a copy in training), and with `_tta` the same where there is test-time augmentation."""
-    folder, figures = Path(folder), {}
+    folder, splits = Path(folder), {}
     for end in (end for end in ("", "_tta") if (folder / f"predictions{end}.csv").exists()):
-        test = Predictions.read(folder / f"predictions{end}.csv")
-        validation = Predictions.read(folder / f"predictions_validation{end}.csv")
-        clean = leak_free(test, folder.parent)
-        for name, split in {"validation": validation, "test": test, "test_leak_free": clean}.items():
-            figures[f"{name}{end}"] = measure(split, photos=photos_of(split, folder.parent))
-    return figures
+        splits[f"validation{end}"] = Predictions.read(folder / f"predictions_validation{end}.csv")
+        splits[f"test{end}"] = Predictions.read(folder / f"predictions{end}.csv")
+        splits[f"test_leak_free{end}"] = leak_free(splits[f"test{end}"], folder.parent)
+    return {name: measure(split, photos=photos_of(split, folder.parent)) for name, split in splits.items()}
 
 
 def leak_free(test: Predictions, folder: str | Path) -> Predictions:
@@ -163,11 +153,11 @@ def photos_of(predictions: Predictions, folder: str | Path) -> np.ndarray | None
 
 def summary(metrics: dict) -> pd.DataFrame:
     """Return the headline figures of a `metrics.json` with 95% intervals, as text: figures by splits."""
-    splits = {"validation": "validation", "test": "test", "test_leak_free": "test, leak-free"}
     figures = {"accuracy": "accuracy", "macro_f1": "macro F1", "mcc": "Matthews correlation",
-               "log_loss": "log loss (nats)", "ece": "calibration error"}  # fmt: skip
+               "log_loss": "log loss (nats)", "ece": "calibration error"}
+    splits = {"validation": "validation", "test": "test", "test, leak-free": "test_leak_free"}
     columns = {f"{title}, n = {metrics[split]['n']:,}": [shown(metrics[split], figure) for figure in figures]
-               for split, title in splits.items()}
+               for title, split in splits.items()}
     return pd.DataFrame(columns, index=list(figures.values()))
 
 

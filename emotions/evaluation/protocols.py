@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import jinja2
 import pandas as pd
 
 from emotions import runs
@@ -11,22 +10,23 @@ from emotions.evaluation.baseline import NAME as BASELINE
 from emotions.evaluation.metrics import majority_class, percent, shown
 
 DATASETS = {"As distributed": "human-emotions-as-distributed", "Leak-free": "human-emotions"}
-TEMPLATE = Path(__file__).with_name("protocols_template.md")
 
 
 def table(home: Path) -> pd.DataFrame:
-    """Return one row of text per network whose training has ended under a protocol, seed 0.
+    """Return one row of text per network whose training has ended under a protocol, seed 0, indexed by "System", the
+    highest leak-free accuracy first.
 
-    Returns:
-        indexed by "System", the highest leak-free accuracy first: "Published" is what others report for the system,
-        or for the larger system that it stands in for, then with that one's name; "-" is what has no run.
-    """
+    "Published" is what others report for the system, or for the larger system that it stands in for, then with that
+    one's name; "-" is what has no run."""
     rows = {}
     for name, row in records(home).iterrows():
         metrics = row.dropna()
-        system = f"{cards.display_title(metrics.iloc[0])} (`{name}`)"
+        first = metrics.iloc[0]
         shares = {protocol: shown(each["test"], "accuracy") for protocol, each in metrics.items()}
-        rows[system] = {"Published": _published(metrics.iloc[0]), **dict.fromkeys(DATASETS, "-"), **shares}
+        if elsewhere := published.of(first):
+            larger = "" if first["architecture"] in elsewhere["models"].split() else f" ({elsewhere['system']})"
+            shares["Published"] = percent(elsewhere["accuracy"]) + larger
+        rows[f"{cards.display_title(first)} (`{name}`)"] = dict.fromkeys(("Published", *DATASETS), "-") | shares
     board = pd.DataFrame.from_dict(rows, orient="index").rename_axis("System")
     return board.sort_values("Leak-free", ascending=False, kind="stable")
 
@@ -40,34 +40,23 @@ def over_seeds(home: Path) -> pd.DataFrame:
 
 def records(home: Path) -> pd.DataFrame:
     """Return the content of each network's `metrics.json`: a row per run name, a column per protocol, or NaN."""
-    return pd.DataFrame(
-        [{"name": name, "protocol": protocol, "metrics": run.metrics}
-         for protocol, dataset in DATASETS.items() for name, run in runs.all_of(dataset, home).items()
-         if _is_network(run.metrics)]
-    ).pivot(index="name", columns="protocol", values="metrics").reindex(columns=list(DATASETS))
+    rows = [{"name": name, "protocol": protocol, "metrics": run.metrics} for protocol, dataset in DATASETS.items()
+            for name, run in runs.all_of(dataset, home).items() if _is_network(run.metrics)]
+    return pd.DataFrame(rows).pivot(index="name", columns="protocol", values="metrics").reindex(columns=list(DATASETS))
 
 
 def accuracies(home: Path) -> dict[str, pd.DataFrame]:
     """Return accuracy, low and high, 0-1, of the networks that were trained under both protocols, by protocol."""
     both = records(home).dropna()
     titles = [cards.display_title(metrics) for metrics in both["Leak-free"]]
-    columns = {"accuracy": lambda test: test["accuracy"], "low": lambda test: test["accuracy_interval"][0],
-               "high": lambda test: test["accuracy_interval"][1]}
-    return {protocol: pd.DataFrame({name: [value(metrics["test"]) for metrics in both[protocol]]
-                                    for name, value in columns.items()}, index=titles) for protocol in DATASETS}
+    tests = {protocol: [metrics["test"] for metrics in both[protocol]] for protocol in DATASETS}
+    return {protocol: pd.DataFrame([[test["accuracy"], *test["accuracy_interval"]] for test in tests[protocol]],
+                                   index=titles, columns=["accuracy", "low", "high"]) for protocol in DATASETS}
 
 
 def _is_network(metrics: dict, seed: int | None = 0) -> bool:
     whole = not cards.unfinished(metrics["training"]) and seed in (None, metrics["seed"])
     return whole and metrics["model"] != BASELINE and not {"members", "trained_by"} & set(metrics)
-
-
-def _published(metrics: dict) -> str:
-    row = published.of(metrics)
-    if not row:
-        return "-"
-    same = metrics["architecture"] in row["models"].split()
-    return percent(row["accuracy"]) + ("" if same else f" ({row['system']})")
 
 
 def markdown(home: Path) -> str:
@@ -76,8 +65,7 @@ def markdown(home: Path) -> str:
     for protocol, dataset in DATASETS.items():
         test = next(iter(runs.all_of(dataset, home).values())).metrics["test"]
         tests[protocol] = (test["n"], *majority_class(test))
-    template = jinja2.Template(TEMPLATE.read_text(encoding="utf-8"))
-    lost = accuracies(home)
-    lost = 100 * (lost["As distributed"]["accuracy"] - lost["Leak-free"]["accuracy"])
-    return template.render(table=cards.markdown_table(table(home)), tests=tests, percent=percent, lost=lost,
-                           seeds=over_seeds(home)) + "\n"
+    both = accuracies(home)
+    lost = 100 * (both["As distributed"]["accuracy"] - both["Leak-free"]["accuracy"])
+    board = cards.markdown_table(table(home))
+    return cards.render("protocols", table=board, tests=tests, lost=lost, seeds=over_seeds(home))

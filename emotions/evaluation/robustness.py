@@ -1,11 +1,11 @@
 """How fast does a model break when images get worse? Nine corruptions, each at five strengths.
 
 After Hendrycks & Dietterich 2019 (arXiv:1903.12261), with parameters fit for small faces: sizes are shares of the
-image's side.
-"""
+image's side."""
+
+from functools import partial
 
 import cv2
-import keras
 import numpy as np
 import pandas as pd
 
@@ -21,24 +21,8 @@ COUNT = 500  # test images, drawn at random
 GREY = 128
 
 
-def blur(image, share, random):
-    return cv2.GaussianBlur(image, (0, 0), share * image.shape[0])
-
-
-def noise(image, deviation, random):
-    return image + random.normal(0, deviation, image.shape[:2])[..., None]
-
-
 def jpeg(image, quality, random):
     return cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
-
-
-def darkness(image, light, random):
-    return light * image
-
-
-def contrast(image, share, random):
-    return image.mean() + share * (image - image.mean())
 
 
 def rotation(image, degrees, random):
@@ -53,28 +37,27 @@ def low_resolution(image, share, random):
     return cv2.resize(small, (side, side), interpolation=cv2.INTER_LINEAR)
 
 
-def _hidden(top: float, bottom: float):
-    """Return a corruption that covers a band of the face; `top` and `bottom` are shares of the side."""
-
-    def hide(image, share, random):
-        side, hidden = image.shape[0], image.copy()
-        left, right = round(side * (1 - share) / 2), round(side * (1 + share) / 2)
-        hidden[round(top * side) : round(bottom * side), left:right] = GREY
-        return hidden
-
-    return hide
+def hidden(image, share, random, top: float, bottom: float):
+    """Cover a band of the face; `top` and `bottom` are shares of the side."""
+    side, covered = image.shape[0], image.copy()
+    left, right = round(side * (1 - share) / 2), round(side * (1 + share) / 2)
+    covered[round(top * side) : round(bottom * side), left:right] = GREY
+    return covered
 
 
-CORRUPTIONS = {
-    "blur": (blur, (0.01, 0.02, 0.03, 0.045, 0.06)),
-    "noise": (noise, (8, 16, 26, 40, 60)),
+CORRUPTIONS = {  # functions of (image, strength, random), and the five strengths
+    "blur": (lambda image, share, _: cv2.GaussianBlur(image, (0, 0), share * image.shape[0]),
+             (0.01, 0.02, 0.03, 0.045, 0.06)),
+    "noise": (lambda image, deviation, random: image + random.normal(0, deviation, image.shape[:2])[..., None],
+              (8, 16, 26, 40, 60)),
     "JPEG": (jpeg, (40, 25, 15, 10, 6)),
-    "darkness": (darkness, (0.6, 0.45, 0.3, 0.2, 0.12)),
-    "low contrast": (contrast, (0.6, 0.45, 0.3, 0.2, 0.12)),
+    "darkness": (lambda image, light, _: light * image, (0.6, 0.45, 0.3, 0.2, 0.12)),
+    "low contrast": (lambda image, share, _: image.mean() + share * (image - image.mean()),
+                     (0.6, 0.45, 0.3, 0.2, 0.12)),
     "rotation": (rotation, (8, 15, 22, 30, 40)),
     "low resolution": (low_resolution, (0.6, 0.45, 0.33, 0.25, 0.18)),
-    "eyes hidden": (_hidden(0.25, 0.5), (0.2, 0.4, 0.6, 0.8, 1.0)),
-    "mouth hidden": (_hidden(0.65, 0.9), (0.2, 0.4, 0.6, 0.8, 1.0)),
+    "eyes hidden": (partial(hidden, top=0.25, bottom=0.5), (0.2, 0.4, 0.6, 0.8, 1.0)),
+    "mouth hidden": (partial(hidden, top=0.65, bottom=0.9), (0.2, 0.4, 0.6, 0.8, 1.0)),
 }
 
 
@@ -89,28 +72,20 @@ def corrupt(images: np.ndarray, name: str, strength: int, seed: int = 0) -> np.n
 def table(run: Run) -> pd.DataFrame:
     """Return a saved model's accuracy and mean calibrated confidence, 0-1, per corruption and strength.
 
-    It is measured on `COUNT` images of the run's test split once, and kept as `robustness.csv` in the run's folder.
-
-    Returns:
-        `corruption` ("none" with strength 0), `strength`, `n`, `accuracy`, `confidence`, `digest` of the model.
-    """
+    It is measured on `COUNT` images of the run's test split once, and kept as `robustness.csv` in the run's folder:
+    `corruption` ("none" with strength 0), `strength`, `n`, `accuracy`, `confidence`, `digest` of the model."""
     file = run.folder / "robustness.csv"
     if file.exists() and (saved := pd.read_csv(file))["digest"][0] == run.digest:
         return saved
     model, card, test = run.load(), read_card(run.file), load(run.dataset).test
-    rows = np.random.default_rng(0).permutation(len(test))[:COUNT]
-    some = test.take(np.sort(rows))
-    cases = [("none", 0), *((name, strength) for name in CORRUPTIONS for strength in range(1, 6))]
-    measured = [{"corruption": name, "strength": strength, **_measure(model, card, some, name, strength)}
-                for name, strength in cases]
-    board = pd.DataFrame(measured).assign(digest=run.digest)
+    some = test.take(np.sort(np.random.default_rng(0).permutation(len(test))[:COUNT]))
+    rows = []
+    for name, strength in [("none", 0), *((name, strength) for name in CORRUPTIONS for strength in range(1, 6))]:
+        images = corrupt(some.images, name, strength) if strength else some.images
+        answers = predict(model, Split(images, some.labels, some.ids), tuple(card["class_names"]))
+        answers = temperature_scale(answers, card["temperature"])
+        accuracy, confidence = (answers.predicted == answers.labels).mean(), answers.probabilities.max(axis=1).mean()
+        rows.append((name, strength, len(some), accuracy, confidence, run.digest))
+    board = pd.DataFrame(rows, columns=["corruption", "strength", "n", "accuracy", "confidence", "digest"])
     files.write(file, board.to_csv(index=False, float_format="%.5g", lineterminator="\n"))
     return board
-
-
-def _measure(model: keras.Model, card: dict, test: Split, name: str, strength: int) -> dict:
-    images = test.images if name == "none" else corrupt(test.images, name, strength)
-    split = Split(images, test.labels, test.ids)
-    answers = temperature_scale(predict(model, split, tuple(card["class_names"])), card["temperature"])
-    correct = answers.predicted == answers.labels
-    return {"n": len(split), "accuracy": correct.mean(), "confidence": answers.probabilities.max(axis=1).mean()}

@@ -26,9 +26,8 @@ MODELS = {"mini-xception": ("mini-Xception", "fer2013_mini_XCEPTION.102-0.66.hdf
 
 
 def adapt(network: keras.Model) -> keras.Model:
-    """Put a network behind the interface of our models: RGB images of any size in, classes in alphabetical order out.
-
-    It takes square grey images, N x side x side x 1, values -1 to 1; its outputs are `OUTPUTS` in order."""
+    """Put a network that takes square grey images, N x side x side x 1, values -1 to 1, and returns `OUTPUTS` in order
+    behind the interface of our models: RGB images of any size in, classes in alphabetical order out."""
     inputs = keras.Input((None, None, 3))
     x = ops.image.rgb_to_grayscale(resize(network.input_shape[1])(inputs))
     x = layers.Rescaling(1 / 127.5, offset=-1, name="scale")(x)
@@ -38,14 +37,13 @@ def adapt(network: keras.Model) -> keras.Model:
 
 def measure(folder: str | Path, faces: Dataset) -> list[Run]:
     """Measure the models in a folder of the authors' files on FER2013's validation and test, as runs beside our own.
-
     `trained_by` in their metrics says that they are none of our own."""
     for _, file in MODELS.values():
         if not (Path(folder) / file).is_file():
             raise FileNotFoundError(f"{folder} has no {file}: get it from {SOURCE}.")
-    if tuple(faces.class_names) != tuple(sorted(OUTPUTS)):
-        raise ValueError(f"The models' classes are {', '.join(sorted(OUTPUTS))}; {faces.name} has "
-                         f"{', '.join(faces.class_names)}.")  # fmt: skip
+    if list(faces.class_names) != sorted(OUTPUTS):
+        theirs, ours = ", ".join(sorted(OUTPUTS)), ", ".join(faces.class_names)
+        raise ValueError(f"The models' classes are {theirs}; {faces.name} has {ours}.")
     measured = []
     for name, (title, file) in MODELS.items():
         run = runs.start(name, replace(faces, variants=()), title=title)

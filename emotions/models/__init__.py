@@ -2,9 +2,7 @@
 # ruff: noqa: F401
 
 from emotions.models import vit
-from emotions.models.compact import compact
-from emotions.models.files import DEFAULT, add_card, in_float32, light_copy, load_base, read_card
+from emotions.models.files import DEFAULT, add_card, in_float32, light_copy, read_card, start_from
 from emotions.models.hugging_face import load_hugging_face
-from emotions.models.layers import input_size, resize, temperature_scale
-from emotions.models.start import ancestors, start_from
+from emotions.models.layers import compact, input_size, resize, temperature_scale
 from emotions.models.transfer import base, freeze_batch_norms

@@ -1,4 +1,5 @@
-"""How is a model stored? As a light `.keras` file that stock Keras loads, its class names and card inside."""
+"""How is a model stored? As a light `.keras` file that stock Keras loads, its class names and card inside. And how does
+a new one start from it? With its body, and its head's rows of the classes that both name."""
 
 import io
 import json
@@ -6,7 +7,7 @@ import re
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import h5py
@@ -75,18 +76,39 @@ def in_float32(model: keras.Model) -> keras.Model:
     return copy
 
 
-def load_base(path: str | Path, size: int) -> keras.Model:
-    """Load a network without its top from a `.keras` file, for images of `size` x `size`, as "base": the file holds it,
-    or a model of which it is the nested "base", such as a run's file."""
-    source = keras.models.load_model(path, compile=False)
-    source = next((layer for layer in source.layers if layer.name == "base"), source)
-    config = source.get_config() | {"name": "base"}
-    config["layers"][0]["config"]["batch_shape"] = (None, size, size, 3)
-    base = type(source).from_config(config)
-    base.set_weights(source.get_weights())
-    for layer in (base, *base.layers):  # one by one: what was frozen there can be trained here
-        layer.trainable = True
-    return base
+def start_from(model: keras.Model, file: str | Path, class_names: Sequence[str]) -> list[str]:
+    """Copy the weights of a saved model with its card into a new one of the same layers, whose last is dense, a unit
+    per class, alphabetically; return the classes whose rows of it were copied. The others keep their random ones.
+
+    ValueError: the saved model is another network; names the first layer that differs."""
+    saved, old_names = keras.models.load_model(file, compile=False), read_card(file)["class_names"]
+    *body, head = model.layers
+    *old_body, old_head = saved.layers
+    for layer, old in zip(body, old_body, strict=False):
+        shapes = [[weight.shape for weight in each.weights] for each in (layer, old)]
+        if len(body) != len(old_body) or shapes[0] != shapes[1]:
+            raise ValueError(f"{Path(file).name} is another network than {model.name}: they differ at {layer.name}. "
+                             "Give this one the same width and depth, or choose another base.")
+        layer.set_weights(old.get_weights())
+    shared = [name for name in class_names if name in old_names]
+    rows, old_rows = ([names.index(name) for name in shared] for names in (list(class_names), old_names))
+    weights = head.get_weights()
+    for new, old in zip(weights, old_head.get_weights(), strict=True):
+        new[..., rows] = old[..., old_rows]
+    head.set_weights(weights)
+    return shared
+
+
+def ancestors(file: str | Path) -> list[dict]:
+    """Return what a saved model was trained on, first its own data set, then those of the models it started from: for
+    each training `model`, `dataset`, and `with_duplicates`, whether copies of test images were trained on. Empty for a
+    file without a card, or a folder: weights from elsewhere."""
+    try:
+        card = read_card(file)
+    except (ValueError, zipfile.BadZipFile, IsADirectoryError):
+        return []
+    own = {"model": card["model"], "dataset": card["dataset"], "with_duplicates": "counts" in card}
+    return [own, *card.get("ancestors", [])]
 
 
 def _copy_members(source: Path, target: Path, change: Callable[[str, bytes], bytes | None]) -> None:

@@ -1,6 +1,5 @@
 """How does a Hugging Face checkpoint become a Keras model? Tensor by tensor, into the layers of `vit.build`."""
 
-import json
 import math
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import numpy as np
 from keras import ops
 from safetensors.numpy import load_file
 
+from emotions import files
 from emotions.models import vit
 
 FILES = ["config.json", "model.safetensors", "preprocessor_config.json"]
@@ -37,7 +37,7 @@ def load_hugging_face(model: keras.Model, source: str | Path) -> None:
     weights = {"patch_embedding": patch_embedding(tensors, vit.grid_size(model), *input_scaling(folder))}
     for number in range(len(vit.attention_layers(model))):
         weights |= block_weights(tensors, number)
-    weights["final_norm"] = _weight_and_bias(tensors, "layernorm")
+    weights["final_norm"] = _arrays(tensors, "layernorm")
     # Keras keeps the heads of a projection on an axis of their own; the order of the numbers is the same.
     # All is reshaped before anything is written: a failure leaves the model as it was.
     for name, values in weights.items():
@@ -55,16 +55,13 @@ def read_tensors(folder: str | Path) -> dict[str, np.ndarray]:
 
 def block_weights(tensors: dict, number: int) -> dict[str, list[np.ndarray]]:
     """Return the weights of one encoder block, {our layer: its arrays in Keras' order}."""
-    weights = {}
-    for ours, theirs in BLOCK.items():
-        pairs = [_weight_and_bias(tensors, f"encoder.layer.{number}.{name}") for name in theirs]
-        weights[f"block_{number:02d}_{ours}"] = [array for pair in pairs for array in pair]
-    return weights
+    return {f"block_{number:02d}_{ours}": _arrays(tensors, *(f"encoder.layer.{number}.{name}" for name in theirs))
+            for ours, theirs in BLOCK.items()}
 
 
-def _weight_and_bias(tensors: dict, name: str) -> list[np.ndarray]:
+def _arrays(tensors: dict, *names: str) -> list[np.ndarray]:
     # PyTorch keeps a dense kernel as (out, in), Keras as (in, out); a norm's scale has one axis.
-    return [tensors[f"{name}.weight"].T, tensors[f"{name}.bias"]]
+    return [array for name in names for array in (tensors[f"{name}.weight"].T, tensors[f"{name}.bias"])]
 
 
 def patch_embedding(tensors: dict, grid: int, factor: np.ndarray, offset: np.ndarray) -> list[np.ndarray]:
@@ -84,13 +81,10 @@ def patch_embedding(tensors: dict, grid: int, factor: np.ndarray, offset: np.nda
 def input_scaling(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return factor and offset per channel from values in [-1, 1] to what the checkpoint was trained on."""
     path = folder / "preprocessor_config.json"
-    scaling = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    # What is missing is at ViTImageProcessor's default.
+    scaling = files.read_json(path) if path.is_file() else {}  # what is missing is at ViTImageProcessor's default
     factor = scaling.get("rescale_factor", 1 / 255) if scaling.get("do_rescale", True) else 1.0
-    mean, std = scaling.get("image_mean", 0.5), scaling.get("image_std", 0.5)
-    if not scaling.get("do_normalize", True):
-        mean, std = 0.0, 1.0
-    mean, std = np.broadcast_to(mean, 3), np.broadcast_to(std, 3)
+    usual = (scaling.get("image_mean", 0.5), scaling.get("image_std", 0.5))
+    mean, std = (np.broadcast_to(each, 3) for each in (usual if scaling.get("do_normalize", True) else (0.0, 1.0)))
     return 127.5 * factor / std, (127.5 * factor - mean) / std  # a value v in [-1, 1] was 127.5 (v + 1) in the image
 
 
@@ -98,15 +92,13 @@ def _check_shape(folder: Path, model: keras.Model) -> None:
     """Raise an error if a checkpoint is not of the model's architecture and shape."""
     attention, embedding = vit.attention_layers(model), model.get_layer("patch_embedding").kernel
     shape = {  # ours, and the default of transformers, which leaves it out of a config.json
-        "model_type": ("vit", None),
-        "hidden_act": ("gelu", "gelu"),
-        "num_hidden_layers": (len(attention), 12),
-        "num_attention_heads": (attention[0].num_heads, 12),
+        "model_type": ("vit", None), "hidden_act": ("gelu", "gelu"),
+        "num_hidden_layers": (len(attention), 12), "num_attention_heads": (attention[0].num_heads, 12),
         "patch_size": (math.isqrt(embedding.shape[0] // 3), 16),
         "hidden_size": (embedding.shape[1], 768),
         "intermediate_size": (model.get_layer("block_00_mlp_in").units, 3072),
     }
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = files.read_json(folder / "config.json")
     for key, (ours, default) in shape.items():
         if (theirs := config.get(key, default)) != ours:
             raise ValueError(f"{folder / 'config.json'}: {key} is {theirs!r}, but {ours!r} in the model")

@@ -6,22 +6,18 @@ import keras
 import numpy as np
 from keras import layers
 
-from emotions.models.files import load_base
-
 
 def base(family: str, size: int, weights: str | Path | None) -> keras.Model:
-    """Return a network without its top, as the nested model "base".
+    """Return a network of keras.applications, as "MobileNetV2", without its top, as the nested model "base" for images
+    of `size` x `size` pixels.
 
-    Args:
-        family: its name in keras.applications, as "MobileNetV2"; not used with a `.keras` file.
-        size: side of its input, in pixels.
-        weights: "imagenet" (a download), an `.h5` file of the family's weights without its top, a `.keras` file
-            of any network or of a run (see `load_base`), or None to train from scratch. What is missing or can't be
-            downloaded raises FileNotFoundError; weights of another network raise ValueError."""
+    Weights are "imagenet" (a download), an `.h5` file of the family's weights without its top, a `.keras` file of any
+    network or of a run (see `_load_base`), or None to train from scratch. What is missing or can't be downloaded raises
+    FileNotFoundError; weights of another network raise ValueError."""
     if weights not in (None, "imagenet") and not Path(weights).is_file():
         raise FileNotFoundError(f"There is no file of pretrained weights at {weights}.")
     if str(weights).endswith(".keras"):
-        return load_base(weights, size)
+        return _load_base(weights, size)
     builder, download = getattr(keras.applications, family), "imagenet" if weights == "imagenet" else None
     try:
         network = builder(include_top=False, weights=download, input_shape=(size, size, 3), name="base")
@@ -38,6 +34,20 @@ def base(family: str, size: int, weights: str | Path | None) -> keras.Model:
         if family.startswith("EfficientNet"):
             _scale_as_downloaded(network)
     return network
+
+
+def _load_base(path: str | Path, size: int) -> keras.Model:
+    """Load a network without its top from a `.keras` file, for images of `size` x `size`, as "base": the file holds it,
+    or a model of which it is the nested "base", such as a run's file."""
+    source = keras.models.load_model(path, compile=False)
+    source = next((layer for layer in source.layers if layer.name == "base"), source)
+    config = source.get_config() | {"name": "base"}
+    config["layers"][0]["config"]["batch_shape"] = (None, size, size, 3)
+    base = type(source).from_config(config)
+    base.set_weights(source.get_weights())
+    for layer in (base, *base.layers):  # one by one: what was frozen there can be trained here
+        layer.trainable = True
+    return base
 
 
 def freeze_batch_norms(base: keras.Model) -> None:
@@ -63,6 +73,6 @@ def _prepare_for_short_training(network: keras.Model) -> None:
     norms = [layer for layer in network.layers if isinstance(layer, layers.BatchNormalization)]
     for layer in norms:
         layer.momentum = 0.9
-    for variable in network.trainable_variables:
-        if not norms and variable.path.endswith("kernel"):
+    for variable in () if norms else network.trainable_variables:
+        if variable.path.endswith("kernel"):
             variable.assign(variable * np.sqrt(2))

@@ -17,14 +17,10 @@ def build(classes: int, size: int, patch: int, width: int, depth: int, heads: in
           epsilon=1e-6) -> keras.Model:
     """Build a Vision Transformer: pre-norm encoder, class token, learned positions.
 
-    Layers are named "patch_embedding", "block_00_attention" … "final_norm", "probabilities"; the second output of every
-    attention layer is its map.
-
-    Args:
-        size: side in pixels to which every image is resized; a multiple of `patch`, the side of a patch.
-        width: length of a token; a multiple of `heads`, the number of attention heads per block.
-        depth, mlp: number of encoder blocks, and of hidden units in the MLP of each.
-        dropout: share of values dropped after the embedding, after attention and in the MLP."""
+    Images are resized to `size` pixels a side, a multiple of `patch`. Tokens have length `width`, a multiple of
+    `heads`; each of `depth` encoder blocks has so many attention heads, and `mlp` hidden units in its MLP. The share
+    `dropout` of values is dropped after the embedding, after attention and in the MLP. Layers are "patch_embedding",
+    "block_00_attention" … "final_norm", "probabilities"; the second output of every attention layer is its map."""
     if size % patch:
         raise ValueError(f"size {size} cannot be cut into patches of {patch}: choose a multiple of {patch}")
     if width % heads:
@@ -97,9 +93,8 @@ def principal_filters(model: keras.Model, count: int = 28) -> tuple[np.ndarray, 
 
 
 def position_similarity(model: keras.Model) -> np.ndarray:
-    """Return the cosine similarity, -1 to 1, of all pairs of position embeddings: (grid, grid, grid, grid).
-
-    Their mean is subtracted: it can't be told from the projection's bias."""
+    """Return the cosine similarity, -1 to 1, of all pairs of position embeddings: (grid, grid, grid, grid). Their mean
+    is subtracted: it can't be told from the projection's bias."""
     bias = ops.convert_to_numpy(model.get_layer("patch_embedding").bias)[1:]
     positions = (bias - bias.mean(axis=0)).reshape(grid_size(model), grid_size(model), -1)
     positions = positions / np.maximum(np.linalg.norm(positions, axis=-1, keepdims=True), 1e-12)

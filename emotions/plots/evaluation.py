@@ -50,7 +50,8 @@ def recalls(runs: dict, title: str = "") -> plt.Figure:
     names, n = first.class_names, np.bincount(first.labels, minlength=len(first.class_names))
     tables = [comparison.accuracy_by(run, run.labels).reindex(range(len(names))) * 100 for run in runs.values()]
     width = 2.4 if len(names) <= 4 else 1.7
-    figure, axes = grid(1, len(names), (2 + width * len(names), 1.4 + 0.45 * len(runs)), sharey=True)
+    size = (2 + width * len(names), 1.4 + 0.45 * len(runs))
+    figure, axes = grid(1, len(names), size, title, "x", sharey=True)
     for k, (axis, name, color) in enumerate(zip(axes[0], names, colors(names), strict=True)):
         recall, low, high = (np.array([table[end][k] for table in tables]) for end in ("accuracy", "low", "high"))
         axis.barh(list(runs), recall, color=color)
@@ -58,20 +59,17 @@ def recalls(runs: dict, title: str = "") -> plt.Figure:
         for place, value in enumerate(recall):  # numbers stand at the right, clear of the intervals
             axis.text(104, place, "-" if np.isnan(value) else f"{value:.0f}", va="center")
         axis.set(title=f"{name}\nn = {n[k]:,}", xlabel="recall (%)", xlim=(0, 125), xticks=(0, 50, 100))
-        axis.grid(axis="x", alpha=0.3)
     axes[0, 0].invert_yaxis()
-    figure.suptitle(title)
     return figure
 
 
 def intervals(tables: dict[str, pd.DataFrame], xlabel: str, title: str = "", column: str = "accuracy",
               zero: bool = False) -> plt.Figure:
-    """Plot values with their 95 % intervals as a forest plot: a row per index entry, a colour per table.
-
-    Tables, by legend entry, have the same rows, `column` and its ends, `<column>_low` and `<column>_high` or low and
-    high, all 0-1 (drawn in per cent or points). `zero` draws a line at 0, for differences."""
+    """Plot values with their 95 % intervals as a forest plot: a row per index entry, a colour per table. Tables, by
+    legend entry, have the same rows, `column` and its ends, `<column>_low` and `<column>_high` or low and high, all 0-1
+    (drawn in per cent or points). `zero` draws a line at 0, for differences."""
     rows = list(next(iter(tables.values())).index)
-    figure, ((axis,),) = grid(1, 1, (9, 1.6 + 0.4 * len(rows)))
+    figure, ((axis,),) = grid(1, 1, (9, 1.6 + 0.4 * len(rows)), lines="x")
     for k, ((name, table), color) in enumerate(zip(tables.items(), cycle(SERIES), strict=False)):
         prefix = f"{column}_" if f"{column}_low" in table else ""
         middle, low, high = (100 * table[end].to_numpy(float) for end in (column, f"{prefix}low", f"{prefix}high"))
@@ -81,7 +79,6 @@ def intervals(tables: dict[str, pd.DataFrame], xlabel: str, title: str = "", col
     if zero:
         axis.axvline(0, color="black", linewidth=0.8)
     axis.set(xlabel=xlabel, title=title, yticks=range(len(rows)), yticklabels=rows, ylim=(len(rows) - 0.5, -0.5))
-    axis.grid(axis="x", alpha=0.3)
     axis.legend(fontsize=9)
     return figure
 
@@ -103,7 +100,7 @@ def pairs(differences: pd.DataFrame, p_values: pd.DataFrame, title: str = "") ->
 
 def reliability(tables: dict[str, pd.DataFrame], title: str = "") -> plt.Figure:
     """Draw the reliability diagrams of `calibration.reliability` tables, by panel title, with 95 % intervals."""
-    figure, axes = grid(1, len(tables), (1 + 4.2 * len(tables), 4.7), sharey=True)
+    figure, axes = grid(1, len(tables), (1 + 4.2 * len(tables), 4.7), title, "both", sharey=True)
     for axis, (name, table) in zip(axes[0], tables.items(), strict=True):
         table = table[table["n"] > 0]
         confidence, accuracy = 100 * table["confidence"], 100 * table["accuracy"]
@@ -112,19 +109,15 @@ def reliability(tables: dict[str, pd.DataFrame], title: str = "") -> plt.Figure:
         axis.errorbar(confidence, accuracy, np.abs(limits - accuracy.to_numpy()), fmt="none", color=VALIDATION)
         axis.scatter(confidence, accuracy, s=12 + 500 * table["n"] / table["n"].sum(), color=VALIDATION, alpha=0.8)
         axis.set(xlabel="confidence (%)", title=name, xlim=(0, 102), ylim=(0, 102), aspect=1)
-        axis.grid(alpha=0.3)
     axes[0, 0].set_ylabel("accuracy (%)")
     axes[0, 0].legend(fontsize=9, loc="upper left")
-    figure.suptitle(title)
     return figure
 
 
 def curves(lines: dict, xlabel: str, ylabel: str, title: str = "", chance: float | None = None) -> plt.Figure:
-    """Plot shares against a quantity, with 95 % intervals where their n is known.
-
-    Lines, by legend entry, are Series of shares, 0-1, indexed by the quantity, or tables with accuracy and n, as of
-    `comparison.accuracy_by`. `chance`, 0-1, is drawn as a dotted line."""
-    figure, ((axis,),) = grid(1, 1, (8.5, 4.8))
+    """Plot shares against a quantity, with 95 % intervals where their n is known. Lines, by legend entry, are Series of
+    shares, 0-1, indexed by the quantity, or tables of `comparison.accuracy_by`. `chance`, 0-1, is a dotted line."""
+    figure, ((axis,),) = grid(1, 1, (8.5, 4.8), lines="both")
     for (name, line), color in zip(lines.items(), cycle(SERIES), strict=False):
         shares = line["accuracy"] if isinstance(line, pd.DataFrame) else line
         axis.plot(line.index, 100 * shares, color=color, linewidth=2, label=name, marker="o" if len(line) < 15 else "")
@@ -134,16 +127,14 @@ def curves(lines: dict, xlabel: str, ylabel: str, title: str = "", chance: float
     if chance is not None:
         axis.axhline(100 * chance, color=OTHER, linestyle=":", label=f"chance: {100 * chance:.1f} %")
     axis.set(xlabel=xlabel, ylabel=ylabel, title=title, ylim=(0, 102))
-    axis.grid(alpha=0.3)
     axis.legend(fontsize=9)
     return figure
 
 
 def against(across: pd.DataFrame, up: pd.DataFrame, labels: tuple[str, str], title: str = "") -> plt.Figure:
-    """Plot two accuracies of each model against each other, with the diagonal where they are the same.
-
-    The tables, one for each axis, have a row per model, the same in both, and accuracy, low and high, 0-1."""
-    figure, ((axis,),) = grid(1, 1, (6.5, 6))
+    """Plot two accuracies of each model against each other, with the diagonal where they are the same. The tables, one
+    for each axis, have a row per model, the same in both, and accuracy, low and high, 0-1."""
+    figure, ((axis,),) = grid(1, 1, (6.5, 6), lines="both")
     for (name, x), y, color in zip(across.iterrows(), up.itertuples(), cycle(SERIES), strict=False):
         errors = np.array([[each.accuracy - each.low, each.high - each.accuracy] for each in (x, y)]) * 100
         axis.errorbar(100 * x.accuracy, 100 * y.accuracy, xerr=errors[:1].T, yerr=errors[1:].T, fmt="o", color=color,
@@ -151,15 +142,13 @@ def against(across: pd.DataFrame, up: pd.DataFrame, labels: tuple[str, str], tit
     limits = 100 * min(across["low"].min(), up["low"].min()) - 3, 100
     axis.plot(limits, limits, color=OTHER, linestyle=":", label="the same")
     axis.set(xlabel=f"{labels[0]} (%)", ylabel=f"{labels[1]} (%)", title=title, xlim=limits, ylim=limits, aspect=1)
-    axis.grid(alpha=0.3)
     axis.legend(fontsize=9, loc="lower right")
     return figure
 
 
 def cost(rows: pd.DataFrame, xlabel: str, title: str = "") -> plt.Figure:
-    """Plot accuracy against time, from a table with a row per model.
-
-    Columns: ms, accuracy, low and high, 0-1, and mb, the size of the file, which is the area of the dot."""
+    """Plot accuracy against time, from a table with a row per model: ms, accuracy, low and high, 0-1, and mb, the size
+    of the file, which is the area of the dot."""
     figure, ((axis,),) = grid(1, 1, (8, 5))
     middle, low, high = (100 * rows[name].to_numpy(float) for name in ("accuracy", "low", "high"))
     axis.errorbar(rows["ms"], middle, yerr=np.abs([middle - low, high - middle]), fmt="none", ecolor=TRAIN, capsize=2)

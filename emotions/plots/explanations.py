@@ -1,5 +1,7 @@
 """Heat maps, attention, filters: what a network looks at."""
 
+from itertools import product
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -15,11 +17,10 @@ def heat_maps(images, maps: dict, titles, masks: dict | None = None, frames=None
     """Show images in a row, and below them a row of heat maps for each method, laid over the images in grey.
 
     Args:
-        images: N x H x W x 3, RGB, values 0-255; single images, or mean ones below mean maps.
+        images: N x H x W x 3, RGB, values 0-255; single images, or mean ones below mean maps. `frames` are N colours.
         maps: by row, N x H x W, from 0; NaN where there are too few images for a mean.
         titles: of the N columns, or by row ("image" is the first), a title for each.
         masks: by part of the face, bool, N x H x W; outlined in the first row.
-        frames: N colours.
         one_scale: one colour scale for all rows, from 0, so that they can be compared; otherwise one for each row."""
     titles = titles if isinstance(titles, dict) else {"image": titles}
     figure, axes = grid(1 + len(maps), len(images), (1.55 * len(images) + 1.2, 1.65 * (1 + len(maps)) + 0.5))
@@ -45,10 +46,9 @@ def heat_maps(images, maps: dict, titles, masks: dict | None = None, frames=None
 
 
 def mosaics(sets: dict, columns: int, caption: str = "", limits=(-1, 1), label: str = "") -> plt.Figure:
-    """Show sets of small images of equal size, each set as one mosaic under its title.
-
-    They are N x H x W, drawn in colours from `limits[0]` to `limits[1]`, or N x H x W x 3, RGB, of which the limits are
-    black and white; `label` is that of the colour bar, with its unit, which RGB images have none of."""
+    """Show sets of small images of equal size, each set as one mosaic under its title. They are N x H x W, drawn in
+    colours from `limits[0]` to `limits[1]`, or N x H x W x 3, RGB, of which the limits are black and white; `label` is
+    that of the colour bar, with its unit, which RGB images have none of."""
     rows = -(-max(map(len, sets.values())) // columns)
     figure, axes = grid(1, len(sets), (4.6 * len(sets) + 0.8, 4.3 * rows / columns + 0.9))
     for axis, (title, images) in zip(axes[0], sets.items(), strict=True):
@@ -75,17 +75,15 @@ def activation_by_part(tables: dict[str, pd.DataFrame], columns: int = 3) -> plt
     """Plot how densely each layer is active on parts of the face, by model; with `_low`, `_high`, `_shuffled`."""
     columns = min(columns, len(tables))
     rows = -(-len(tables) // columns)
-    figure, axes = grid(rows, columns, (1 + 3.8 * columns, 0.6 + 3.1 * rows), sharey=True)
+    figure, axes = grid(rows, columns, (1 + 3.8 * columns, 0.6 + 3.1 * rows), lines="both", sharey=True)
+    styles = {"": ({"marker": "."}, 0.2), "_shuffled": ({"linestyle": ":", "linewidth": 1}, 0.1)}
     for axis, (title, table) in zip(axes.flat, tables.items(), strict=False):
-        for part, color in PART_COLORS.items():
-            for name, line, alpha in ((part, {"marker": ".", "label": part}, 0.2),
-                                      (f"{part}_shuffled", {"linestyle": ":", "linewidth": 1}, 0.1)):
-                axis.plot(table["depth"], table[name], color=color, **line)
-                axis.fill_between(table["depth"], table[f"{name}_low"], table[f"{name}_high"], color=color,
-                                  alpha=alpha, linewidth=0)
+        for (part, color), (kind, (line, alpha)) in product(PART_COLORS.items(), styles.items()):
+            middle, low, high = (table[f"{part}{kind}{end}"] for end in ("", "_low", "_high"))
+            axis.plot(table["depth"], middle, color=color, label=None if kind else part, **line)
+            axis.fill_between(table["depth"], low, high, color=color, alpha=alpha, linewidth=0)
         axis.axhline(1, color="black", linewidth=0.8)
         axis.set_title(title, fontsize=10)
-        axis.grid(alpha=0.3)
     axes[0, 0].plot([], [], color="black", linestyle=":", linewidth=1, label="weights shuffled")
     axes[0, 0].legend(fontsize=9)
     for axis in axes.flat[len(tables) :]:
@@ -100,27 +98,24 @@ def attention_heads(image, maps, title: str = "") -> plt.Figure:
     depth, heads, tokens, _ = maps.shape
     side = round((tokens - 1) ** 0.5)
     weights = tokens * maps[:, :, 0, 1:].reshape(depth, heads, side, side)
-    figure, axes = grid(heads, depth + 1, (depth + 2.2, 0.95 * heads + 0.6))
+    figure, axes = grid(heads, depth + 1, (depth + 2.2, 0.95 * heads + 0.6), title)
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
     for (head, column), axis in np.ndenumerate(axes):
         bare(axis)
+        axis.set_ylabel(f"head {head + 1}" if column == 1 else "", fontsize=10)
+        axis.set_title(f"block {column}" if column and not head else "", fontsize=10)
         if column:
             axis.imshow(np.mean(image, axis=-1), cmap="gray", vmin=0, vmax=255)
             shown = axis.imshow(weights[column - 1, head], cmap="inferno", vmin=0, vmax=4, alpha=0.7,
                                 extent=(0, image.shape[1], image.shape[0], 0))
-        if column == 1:
-            axis.set_ylabel(f"head {head + 1}", fontsize=10)
-        if column and not head:
-            axis.set_title(f"block {column}", fontsize=10)
     axes[0, 0].imshow(np.asarray(image, np.uint8))
     figure.colorbar(shown, ax=axes, label="attention x tokens\n(1: uniform)", shrink=0.9, extend="max", aspect=30)
-    figure.suptitle(title)
     return figure
 
 
 def attention_distances(distances: dict, uniform: dict, title: str = "") -> plt.Figure:
     """Plot how far attention reaches: depth x heads in shares of the image's side, and the uniform value, by title."""
-    figure, axes = grid(1, len(distances), (3.8 * len(distances) + 2, 3.9), sharey=True)
+    figure, axes = grid(1, len(distances), (3.8 * len(distances) + 2, 3.9), title, "both", sharey=True)
     for axis, (name, values) in zip(axes[0], distances.items(), strict=True):
         blocks = np.arange(1, len(values) + 1)
         axis.plot(np.repeat(blocks, values.shape[1]), 100 * values.ravel(), "o", color=VALIDATION, alpha=0.7,
@@ -128,9 +123,7 @@ def attention_distances(distances: dict, uniform: dict, title: str = "") -> plt.
         axis.plot(blocks, 100 * values.mean(axis=1), color=VALIDATION, linewidth=1, label="mean of the heads")
         axis.axhline(100 * uniform[name], color="black", linestyle=":", linewidth=1, label="uniform attention")
         axis.set(xlabel="block", title=name, xticks=blocks)
-        axis.grid(alpha=0.3)
     highest = max(values.max() for values in distances.values())
     axes[0, 0].set(ylabel="mean attention distance\n(% of the side)", ylim=(0, 110 * highest))
     axes[0, -1].legend(fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
-    figure.suptitle(title)
     return figure

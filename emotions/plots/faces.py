@@ -22,17 +22,12 @@ class TooFewPhotos(ValueError):
 
 
 def composite(images, photos=None, most: int = MOST, reference=None) -> tuple[np.ndarray, int]:
-    """Average aligned, contrast-normalised images of different people into one face.
+    """Average aligned, contrast-normalised images of different people into one face, uint8, 96 x 96 x 3; return it and
+    the number of images in it: those that align and are most like the mean.
 
-    Args:
-        images: uint8, N x H x W x 3, RGB; only the first `most` are used.
-        photos: N source photos; images of one photo count once. By default, identical images count once.
-        reference: contrast-normalised face to which they are aligned first; by default their own mean.
-
-    Returns:
-        the mean face, uint8, 96 x 96 x 3, and the number of images in it: those that align and are most like the mean.
-        Fewer than eight photos raise TooFewPhotos, a ValueError.
-    """
+    Images are uint8, N x H x W x 3, RGB; only the first `most` are used, and those of one photo count once (by default,
+    identical ones). They are aligned first to `reference`, a contrast-normalised face; by default their own mean. Fewer
+    than eight photos raise TooFewPhotos, a ValueError."""
     faces = [_normalised(np.asarray(images[i])) for i in _different(images, photos, most)]
     _guard(faces)
     reference = np.mean(faces, axis=0) if reference is None else reference
@@ -152,7 +147,8 @@ def _face(group, most: int, reference=None) -> tuple[np.ndarray, int]:
 def confusion_faces(predictions, split: Split, title: str = "") -> plt.Figure:
     """Draw the confusion matrix in composites of the most confident images, found in the split by their ids."""
     names = predictions.class_names
-    figure, axes = grid(len(names), len(names), (1.5 * len(names) + 1, 1.6 * len(names) + 1))
+    about = f"{title}\neach face: mean of the most confident images; grey: fewer than {LEAST} could be aligned"
+    figure, axes = grid(len(names), len(names), (1.5 * len(names) + 1, 1.6 * len(names) + 1), about)
     figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03)
     # The mean of all images is a clearer face than that of a cell, where a laugh or a turned head can prevail.
     some = split.images[:: max(1, len(split) // 500)]
@@ -166,7 +162,6 @@ def confusion_faces(predictions, split: Split, title: str = "") -> plt.Figure:
         axis.set_xlabel(names[predicted] if true == len(names) - 1 else "", fontsize=11)
     figure.supylabel("true")
     figure.supxlabel("predicted")
-    figure.suptitle(f"{title}\neach face: mean of the most confident images; grey: fewer than {LEAST} could be aligned")
     return figure
 
 
@@ -193,10 +188,9 @@ def _cell(predictions, split: Split, true: int, predicted: int) -> Split:
 
 
 def image_grid(images, titles=None, frames=None, columns: int = 7, labels=None, caption: str = "") -> plt.Figure:
-    """Show images in rows, such as composites, drawn faces, or feature maps by layer.
-
-    They are H x W x 3, RGB, 0-255, or H x W, drawn in colours from their lowest to their highest value. Each has a
-    title and the colour of its frame; `labels` are those of the rows."""
+    """Show images in rows, such as composites, drawn faces, or feature maps by layer: H x W x 3, RGB, 0-255, or H x W,
+    drawn in colours from their lowest to their highest value. Each has a title and the colour of its frame; `labels`
+    are those of the rows."""
     columns = min(columns, len(images))
     rows, titles = -(-len(images) // columns), [""] * len(images) if titles is None else titles
     lines = 1 + max(title.count("\n") for title in titles)

@@ -1,23 +1,21 @@
-"""The evaluation panel, the same in all notebooks, and the figures that are kept beside a run's numbers."""
+"""The evaluation panel, the same in all notebooks, the figures kept beside a run's numbers, curves of its training."""
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from IPython.display import Markdown, display
 
 from emotions.evaluation.metrics import majority_class, percent, shown
 from emotions.plots.evaluation import confusion_matrix, roc_curves
 from emotions.plots.faces import mistakes
-from emotions.plots.style import grid
-from emotions.plots.training import training_curves
+from emotions.plots.style import TRAIN, VALIDATION, grid
 
 CURVES, CONFUSION = "training_accuracy_loss.png", "confusion_matrix.png"
 
 
 def panel(run, faces) -> None:
-    """Display how good a run is on test: report per class, curves, confusion matrix, ROC curves and mistakes.
-
-    The test images of `faces` make the composites of mistakes. Writes the run's two figures (see `draw_run`) where they
-    are missing."""
+    """Display how good a run is on test: report per class, curves, confusion matrix, ROC curves and mistakes, as
+    composites of the test images of `faces`. Writes the run's two figures (see `draw_run`) where they are missing."""
     test = run.metrics["test"]
     about = f"{run.metrics['title']}, {run.metrics['dataset']}, test, n = {test['n']:,}"
     display(Markdown(f"**{about}**: {summary(test)}"), report(test))
@@ -67,3 +65,37 @@ def draw_run(run) -> None:
 
 def _has_history(run) -> bool:
     return (run.folder / "history.csv").exists()
+
+
+def training_curves(history: pd.DataFrame, title: str = "", axes=None) -> plt.Figure:
+    """Plot accuracy and loss by epoch, with the kept epoch and the beginning of fine-tuning marked, on two `axes` or a
+    new figure. `history` is as in `history.csv`.
+
+    The loss is what training minimises: with label smoothing, weight penalties and class weights where a recipe has
+    them."""
+    axes = grid(1, 2, (11, 4.2), title)[1][0] if axes is None else axes
+    best = history["epoch"][history["val_accuracy"].idxmax()]
+    starts = history.groupby("phase")["epoch"].min().iloc[1:] if "phase" in history else []
+    for axis, (name, unit, scale) in zip(axes, (("accuracy", "%", 100), ("loss", "nats", 1)), strict=True):
+        axis.plot(history["epoch"], scale * history[name], color=TRAIN, marker=".", label="training (augmented)")
+        axis.plot(history["epoch"], scale * history[f"val_{name}"], color=VALIDATION, marker=".", label="validation")
+        axis.axvline(best, color="black", linewidth=0.9, linestyle=":", label=f"kept: epoch {best}")
+        for start in starts:
+            axis.axvline(start - 0.5, color="black", linewidth=0.9, label="fine-tuning begins")
+        axis.set(xlabel="epoch", ylabel=f"{name} ({unit})")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.grid(alpha=0.3)
+    axes[0].legend(fontsize=9)
+    return axes[0].figure
+
+
+def learning_rates(rates: dict[str, np.ndarray], title: str = "") -> plt.Figure:
+    """Plot learning rates, one per step, over the course of a training."""
+    figure, ((axis,),) = grid(1, 1, (8, 3.8), lines="both")
+    shades = plt.get_cmap("viridis")(np.linspace(0, 0.85, len(rates)))
+    for shade, (name, values) in zip(shades, rates.items(), strict=True):
+        axis.plot(np.linspace(0, 100, len(values)), values, color=shade, linewidth=2, label=name)
+    axis.set(xlabel="share of the training (%)", ylabel="learning rate (log scale)", yscale="log", title=title)
+    axis.set_ylim(bottom=max(values.max() for values in rates.values()) / 1e4)
+    axis.legend(fontsize=9, loc="lower left", bbox_to_anchor=(1, 0))
+    return figure

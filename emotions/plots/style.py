@@ -9,9 +9,14 @@ SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#44
 TOO_FEW = 230  # grey value of a panel without an image
 
 
-def grid(rows: int, columns: int, size: tuple[float, float], **options):
-    """Return a figure of `size` inches and its axes, rows x columns."""
-    return plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained", **options)
+def grid(rows: int, columns: int, size: tuple[float, float], title: str | None = None, lines="", **options):
+    """Return a figure of `size` inches and its axes, rows x columns, with light lines across "x", "y" or "both"."""
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained", **options)
+    if title is not None:
+        figure.suptitle(title)
+    for axis in axes.flat if lines else ():
+        axis.grid(axis=lines, alpha=0.3)
+    return figure, axes
 
 
 def bare(axis, frame: str | None = None) -> None:

@@ -1,9 +1,8 @@
 """Training: Keras' `fit` made resumable, augmentation, schedules."""
+# ruff: noqa: F401
 
 from emotions.training.augmentation import RandomAffine, RandomErasing
 from emotions.training.bases import check_base
 from emotions.training.batches import class_weights
 from emotions.training.fitting import fit
 from emotions.training.schedules import cosine, with_layer_decay
-
-__all__ = ["RandomAffine", "RandomErasing", "check_base", "class_weights", "cosine", "fit", "with_layer_decay"]

@@ -8,8 +8,6 @@ import keras
 from keras import ops
 
 from emotions import backend
-from emotions.data.dataset import Split
-from emotions.training.batches import is_grey
 
 
 class RandomAffine(keras.layers.Layer):
@@ -31,15 +29,13 @@ class RandomAffine(keras.layers.Layer):
             return keras.random.uniform((count,), -limit, limit, seed=self.seeds)
 
         angle, scale = uniform(math.radians(self.rotation)), 1 + uniform(self.zoom)
-        mirror = ops.sign(uniform(1.0)) if self.flip else ops.ones((count,))
+        mirror, zero = ops.sign(uniform(1.0)) if self.flip else ops.ones((count,)), ops.zeros((count,))
         cos, sin = ops.cos(angle) / scale, ops.sin(angle) / scale
         # Where in the input each pixel of the output comes from: about the centre, then shifted.
-        x_centre, y_centre = (width - 1) / 2, (height - 1) / 2
-        x_shift = x_centre + uniform(self.shift) * width
-        y_shift = y_centre + uniform(self.shift) * height
         a, b, c, d = mirror * cos, -mirror * sin, sin, cos
-        zero = ops.zeros((count,))
-        x_start, y_start = x_shift - a * x_centre - b * y_centre, y_shift - c * x_centre - d * y_centre
+        x_centre, y_centre = (width - 1) / 2, (height - 1) / 2
+        x_start = x_centre + uniform(self.shift) * width - a * x_centre - b * y_centre
+        y_start = y_centre + uniform(self.shift) * height - c * x_centre - d * y_centre
         return backend.warp(images, ops.stack([a, b, x_start, c, d, y_start, zero, zero], axis=1))
 
     def get_config(self):
@@ -64,23 +60,6 @@ def RandomErasing(share: float = 0.5, seed: int = 0) -> keras.layers.Layer:
     # Both ends of the range: a single number would be the upper end, and half as many would be erased.
     options = {"scale": (0.02, 0.25), "fill_value": None, "value_range": (0, 255), "dtype": "float32"}
     return keras.layers.RandomErasing((share, share), seed=seed, **options)
-
-
-def training_graph(model: keras.Model, augment, split: Split, mixup: float) -> keras.Model:
-    """Return `model` with augmentation layers in front, for images like those of a split; both share their weights.
-
-    With `mixup` above 0 the graph takes the share of each image beside it; see `Blend`."""
-    height, width = split.images.shape[1:3]
-    inputs = {"image": keras.Input((height, width, 1 if is_grey(split) else 3), name="image")}
-    x = inputs["image"]
-    for layer in augment:
-        x = layer(x)
-    if mixup:
-        inputs["share"] = keras.Input((1,), name="share")
-        x = Blend()(x, inputs["share"])
-    if is_grey(split):
-        x = keras.layers.Concatenate(dtype="float32")([x, x, x])
-    return keras.Model(inputs if mixup else inputs["image"], model(x), name="training")
 
 
 def describe(augment, mixup: float) -> dict:

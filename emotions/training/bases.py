@@ -5,15 +5,12 @@ from pathlib import Path
 from emotions.data.dataset import Dataset
 from emotions.data.loading import load
 from emotions.data.overlap import shared_photos
-from emotions.models.start import ancestors
+from emotions.models.files import ancestors
 
 
 def check_base(file: str | Path, faces: Dataset) -> None:
     """Compare all that a saved model was trained on with the test images of a data set; print what was compared.
-
-    Raises:
-        ValueError: they share photos.
-    """
+    ValueError: they share photos."""
     for ancestor in ancestors(file):
         name = ancestor["dataset"]
         try:

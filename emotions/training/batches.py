@@ -16,16 +16,13 @@ class Batches(keras.utils.PyDataset):
     The order of an epoch, and the pairs that mixup blends, follow from (seed, epoch) alone, so that a resumed training
     sees what an uninterrupted one would have seen. A grey set (a broadcast view) is fed as one channel.
 
-    Args:
-        seed: shuffles anew each epoch; None keeps the order.
-        class_weight: weight by class number, or None. A soft label weighs the mean of its classes' weights.
-        mixup: alpha of the Beta distribution; 0 blends nothing. Otherwise the images come with the share
-            that `augmentation.Blend` leaves of each, which is 1 where there is no seed.
-        devices: each is to get an equal part of every batch, so an epoch leaves out up to `devices - 1` images.
-    """
+    A seed shuffles anew each epoch; None keeps the order. With `class_weight`, by class number, a soft label weighs the
+    mean of its classes' weights. With `mixup`, alpha of the Beta distribution, the images come with the share that
+    `augmentation.Blend` leaves of each, which is 1 where there is no seed. Each of several devices is to get an equal
+    part of every batch, so an epoch leaves out up to `devices - 1` images."""
 
     def __init__(self, split: Split, classes: int, batch_size: int, *, seed=None, class_weight=None, mixup=0.0,
-                 devices=1):  # fmt: skip
+                 devices=1):
         super().__init__()
         if batch_size % devices:
             raise ValueError(f"Batches of {batch_size} images cannot be divided among {devices} devices.")
@@ -69,9 +66,8 @@ def is_grey(split: Split) -> bool:
 
 
 def class_weights(labels: np.ndarray) -> dict[int, float]:
-    """Return weights inversely proportional to the frequency of the class numbers, as `class_weight` of `fit`.
-
-    scikit-learn's "balanced": their mean over the images is 1."""
+    """Return weights inversely proportional to the frequency of the class numbers, as `class_weight` of `fit`: as
+    scikit-learn's "balanced", with a mean of 1 over the images."""
     classes = np.unique(labels)
     weights = compute_class_weight("balanced", classes=classes, y=labels)
     return dict(zip(classes.tolist(), weights.tolist(), strict=True))

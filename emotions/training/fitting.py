@@ -7,7 +7,6 @@ import os
 import shutil
 import time
 import warnings
-from importlib.metadata import version
 from pathlib import Path
 
 import keras
@@ -19,7 +18,7 @@ from emotions import backend, files
 from emotions.models.layers import input_size
 from emotions.runs import Run
 from emotions.training import augmentation, tracking
-from emotions.training.batches import Batches
+from emotions.training.batches import Batches, is_grey
 
 SAVE_SECONDS = 60.0  # between two savings of the state: on a fast GPU saving can take longer than an epoch
 CHOICES = ("architecture", "weights", "dataset", "variants", "training_pictures", "seed", "input_size", "precision")
@@ -33,23 +32,20 @@ def fit(model: keras.Model, faces, *, run: Run, epochs: int, batch_size: int = 6
     Of a saved run (see `runs.start`) the log is shown instead. A second phase is a second `compile` and `fit`, whose
     `initial_epoch` is the number of epochs so far, as in Keras' guide to transfer learning.
 
+    Returned is the history of all phases so far, one row per epoch, as in `history.csv`; the model has the best
+    weights. An interrupted training of the same run that was begun with other choices raises ValueError.
+
     Args:
         model: takes RGB images with values 0-255, returns class probabilities; compiled with `metrics=["accuracy"]`.
-        faces, run: the data set, see `data.Dataset`; where the record goes.
         epochs, initial_epoch: number of the last epoch, and how many earlier phases have trained.
         augment: layers that change training images at random; see `augmentation`.
         mixup: alpha of the Beta distribution by which pairs of images are blended (Zhang et al. 2018); 0 blends none.
-        class_weight: weight by class number, as in Keras.
-        callbacks: Keras callbacks. `SwapEMAWeights` belongs here where the optimizer averages weights.
+        class_weight, callbacks: as in Keras. `SwapEMAWeights` belongs here where the optimizer averages weights.
         devices: how many GPUs (or other devices) of this machine share each batch; `batch_size` is that of all
             together. Default: EMOTIONS_DEVICES of the environment, or 1. A copy of the model is trained on them, so
             that it may be built as for one; up to `devices - 1` images are left out of an epoch and of validation.
             Several hosts (JAX; untested): each calls `keras.distribution.initialize()` first, has an EMOTIONS_HOME of
-            its own, and names the number of all devices.
-
-    Returns:
-        the history of all phases so far, one row per epoch, as in `history.csv`. The model has the best weights.
-        An interrupted training of the same run that was begun with other choices raises ValueError."""
+            its own, and names the number of all devices."""
     if run.saved:
         return _show_saved(run, initial_epoch)
     classes, seed = len(faces.class_names), run.facts["seed"]
@@ -66,17 +62,11 @@ def fit(model: keras.Model, faces, *, run: Run, epochs: int, batch_size: int = 6
             trained = graph.get_layer(model.name)
             state.restore(trained, graph)
             best = Best(trained, state)
-            callbacks = [Fresh(training, seed), best, *callbacks, Replay(callbacks, state), Keeper(state, best),
-                         *tracking.trackers(run)]  # fmt: skip
-            graph.fit(
-                training,
-                validation_data=validation,
-                shuffle=False,  # Batches shuffles, in a way that can be repeated
-                initial_epoch=state.epoch,
-                epochs=epochs,
-                callbacks=callbacks,
-                verbose=2 if "EMOTIONS_COMMAND" in os.environ else "auto",
-            )
+            fresh, keeper = fresh_epochs(graph, training, seed), Keeper(state, best, callbacks)
+            callbacks = [fresh, best, *callbacks, keeper, *tracking.trackers(run)]
+            # Batches shuffles, in a way that can be repeated.
+            graph.fit(training, validation_data=validation, shuffle=False, initial_epoch=state.epoch, epochs=epochs,
+                      callbacks=callbacks, verbose=2 if "EMOTIONS_COMMAND" in os.environ else "auto")
             best.save()
     load_best(model, state.best)
     return state.finish()
@@ -95,13 +85,23 @@ def _show_saved(run: Run, initial_epoch: int) -> pd.DataFrame:
 
 
 def _training_graph(model: keras.Model, augment, split, mixup: float, devices: int) -> keras.Model:
-    """Return the model with augmentation in front, compiled as the model was: the same optimizer, loss and metrics.
+    """Return the model with augmentation in front, for images like those of a split, compiled as the model was: the
+    same optimizer, loss and metrics. With `mixup` it takes the share of each image as well; see `Blend`.
 
     On several devices it is a copy, with an optimizer of its own: variables lie where they are made."""
-    config = model.get_compile_config()
+    config, channels = model.get_compile_config(), 1 if is_grey(split) else 3
     if not config:
         raise ValueError(f"{model.name} is not compiled: call model.compile(…) before fit.")
-    graph, optimizer = augmentation.training_graph(model, augment, split, mixup), model.optimizer
+    x = image = keras.Input((*split.images.shape[1:3], channels), name="image")
+    for layer in augment:
+        x = layer(x)
+    if mixup:
+        share = keras.Input((1,), name="share")
+        x = augmentation.Blend()(x, share)
+    if channels == 1:
+        x = keras.layers.Concatenate(dtype="float32")([x, x, x])
+    graph = keras.Model({"image": image, "share": share} if mixup else image, model(x), name="training")
+    optimizer = model.optimizer
     if devices > 1:
         weights = graph.get_weights()
         graph, optimizer = keras.models.clone_model(graph), type(optimizer).from_config(optimizer.get_config())
@@ -188,16 +188,12 @@ class State:
     def finish(self) -> pd.DataFrame:
         """Write `training.json` with what this phase came to; return the history."""
         history = pd.DataFrame(self.history)
-        phases = self.record["recipe"]["phases"][: self.phase]
-        planned = phases[-1]["last_epoch"]
+        planned = self.record["recipe"]["phases"][: self.phase][-1]["last_epoch"]
         self.record |= {
-            "epochs": history.groupby("phase").size().tolist(),
-            "recipe_epochs": planned,
-            "stopped_early": len(history) < planned,
-            "epochs_trained": len(history),
+            "epochs": history.groupby("phase").size().tolist(), "recipe_epochs": planned,
+            "stopped_early": len(history) < planned, "epochs_trained": len(history),
             "best_epoch": int(history["epoch"][history["val_accuracy"].idxmax()]),
-            "seconds": round(history["seconds"].sum(), 1),
-            "finished": files.now(),
+            "seconds": round(history["seconds"].sum(), 1), "finished": files.now(),
         }
         files.write_json(self.run.folder / "training.json", self.record)
         return history
@@ -239,11 +235,24 @@ class Best(keras.callbacks.Callback):
 
 
 class Keeper(keras.callbacks.Callback):
-    """Write the history after each epoch and, once a minute and at the end, the state to go on from."""
+    """Write the history after each epoch and, once a minute and at the end, the state to go on from.
 
-    def __init__(self, state: State, best: Best):
+    After an interruption it tells the `others` among the callbacks, EarlyStopping and ReduceLROnPlateau, of the epochs
+    before, so that they count on; it stands after them, for `fit` resets them when it begins. The restored optimizer
+    has their learning rate."""
+
+    def __init__(self, state: State, best: Best, others):
         super().__init__()
-        self.state, self.best, self.saved = state, best, time.perf_counter()
+        self.state, self.best, self.others, self.saved = state, best, others, time.perf_counter()
+
+    def on_train_begin(self, logs=None):
+        plateau, rate = keras.callbacks.ReduceLROnPlateau, learning_rate(self.model)
+        others = [other for other in self.others if isinstance(other, (keras.callbacks.EarlyStopping, plateau))]
+        for row in self.state.done:
+            for other in others:
+                other.on_epoch_end(row["epoch"] - 1, dict(row))
+        if self.state.done and any(isinstance(other, plateau) for other in others):
+            self.model.optimizer.learning_rate = rate
 
     def on_epoch_begin(self, epoch, logs=None):
         self.started = time.perf_counter()
@@ -261,38 +270,18 @@ class Keeper(keras.callbacks.Callback):
             self.saved = time.perf_counter()
 
 
-class Fresh(keras.callbacks.Callback):
-    """Begin each epoch with an order of images, and random numbers of dropout and augmentation, that follow
-    from (seed, epoch) alone: saved weights hold neither."""
+def fresh_epochs(model: keras.Model, batches: Batches, seed: int) -> keras.callbacks.Callback:
+    """Return a callback that begins each epoch with an order of images, and random numbers of dropout and augmentation,
+    that follow from (seed, epoch) alone: saved weights hold neither."""
 
-    def __init__(self, batches: Batches, seed: int):
-        super().__init__()
-        self.batches, self.seed = batches, seed
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.batches.begin(epoch)
-        random = np.random.default_rng((self.seed, epoch))
-        for variable in self.model.variables:
+    def begin(epoch, logs):
+        batches.begin(epoch)
+        random = np.random.default_rng((seed, epoch))
+        for variable in model.variables:
             if variable.name == "seed_generator_state":
                 variable.assign(random.integers(0, 2**32, size=2, dtype=np.uint32))
 
-
-class Replay(keras.callbacks.Callback):
-    """Tell EarlyStopping and ReduceLROnPlateau of the epochs before an interruption, so that they count on; it stands
-    after them in the list, for `fit` resets them when it begins. The restored optimizer has their learning rate."""
-
-    def __init__(self, callbacks, state: State):
-        super().__init__()
-        kinds = (keras.callbacks.EarlyStopping, keras.callbacks.ReduceLROnPlateau)
-        self.others, self.rows = [other for other in callbacks if isinstance(other, kinds)], list(state.done)
-
-    def on_train_begin(self, logs=None):
-        rate = learning_rate(self.model)
-        for row in self.rows:
-            for other in self.others:
-                other.on_epoch_end(row["epoch"] - 1, dict(row))
-        if self.rows and any(isinstance(other, keras.callbacks.ReduceLROnPlateau) for other in self.others):
-            self.model.optimizer.learning_rate = rate
+    return keras.callbacks.LambdaCallback(on_epoch_begin=begin)
 
 
 def learning_rate(model: keras.Model) -> float:
@@ -307,21 +296,14 @@ def _describe(model, faces, run, epochs, batch_size, augment, mixup, class_weigh
     rate, schedule = optimizer["learning_rate"], "plateau" if plateau else "constant"
     if isinstance(rate, dict):
         rate, schedule = rate["config"]["warmup_target"] or rate["config"]["initial_learning_rate"], "cosine"
-    phase = {
-        "last_epoch": epochs,
-        "learning_rate": float(rate),
-        "trainable_parameters": int(sum(np.prod(weight.shape) for weight in model.trainable_weights)),
-        "patience": patience[0] if patience else None,
-    }
+    trained = int(sum(np.prod(weight.shape) for weight in model.trainable_weights))
+    phase = {"last_epoch": epochs, "learning_rate": float(rate), "trainable_parameters": trained,
+             "patience": patience[0] if patience else None}
     recipe = {
-        "phases": [phase],
-        "batch_size": batch_size,
-        "optimizer": type(model.optimizer).__name__.lower(),
-        "schedule": schedule,
-        "weight_decay": optimizer.get("weight_decay") or 0.0,
-        "clip": optimizer.get("global_clipnorm") or 0.0,
-        "label_smoothing": getattr(model.loss, "label_smoothing", 0.0),
-        "class_weights": class_weight is not None,
+        "phases": [phase], "batch_size": batch_size,
+        "optimizer": type(model.optimizer).__name__.lower(), "schedule": schedule,
+        "weight_decay": optimizer.get("weight_decay") or 0.0, "clip": optimizer.get("global_clipnorm") or 0.0,
+        "label_smoothing": getattr(model.loss, "label_smoothing", 0.0), "class_weights": class_weight is not None,
         "ema": optimizer["ema_momentum"] if optimizer.get("use_ema") else 0.0,
         "layer_decay": getattr(model.optimizer, "layer_decay", 1.0),
         "augmentation": augmentation.describe(augment, mixup),
@@ -329,15 +311,10 @@ def _describe(model, faces, run, epochs, batch_size, augment, mixup, class_weigh
     return {
         "model": model.name,
         **{name: run.facts[name] for name in ("architecture", "suffix", "weights", "variants", "seed", "command")},
-        "dataset": faces.name,
-        "training_pictures": len(faces.train),
-        "recipe": recipe,
-        "picture_size": list(faces.train.images.shape[1:3]),
-        "input_size": input_size(model) or model.input_shape[1],
+        "dataset": faces.name, "training_pictures": len(faces.train), "recipe": recipe,
+        "picture_size": list(faces.train.images.shape[1:3]), "input_size": input_size(model) or model.input_shape[1],
         "precision": keras.mixed_precision.global_policy().name,
-        "backend": backend.version(),
-        "keras": version("keras"),
+        "backend": backend.version(), "keras": keras.__version__,
         "hardware": f"{devices} x {backend.hardware()}" if devices > 1 else backend.hardware(),
-        "git_commit": files.git_commit(),
-        "started": files.now(),
+        "git_commit": files.git_commit(), "started": files.now(),
     }

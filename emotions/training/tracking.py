@@ -10,38 +10,28 @@ import keras
 from emotions.runs import Run
 
 
-class WandbLogger(keras.callbacks.Callback):
-    """Log each epoch to Weights & Biases. (Its own Keras callback was removed in 2026.)"""
+def wandb_logger(run: Run) -> keras.callbacks.Callback:
+    """Return a callback that logs each epoch to Weights & Biases. (Its own Keras callback was removed in 2026.)"""
+    import wandb
 
-    def __init__(self, run: Run):
-        super().__init__()
-        self.record = run
-
-    def on_train_begin(self, logs=None):
-        import wandb
-
-        self.record.home.mkdir(parents=True, exist_ok=True)
-        project, name = os.environ.get("WANDB_PROJECT", "emotions"), f"{self.record.dataset}/{self.record.name}"
+    def begin(logs):
+        run.home.mkdir(parents=True, exist_ok=True)
         settings = wandb.Settings(console="off", disable_git=True, save_code=False)
-        self.run = wandb.init(project=project, name=name, dir=self.record.home, config=self.record.facts,
-                              settings=settings)
+        wandb.init(project=os.environ.get("WANDB_PROJECT", "emotions"), name=f"{run.dataset}/{run.name}", dir=run.home,
+                   config=run.facts, settings=settings)
 
-    def on_epoch_end(self, epoch, logs=None):
-        self.run.log({name: float(value) for name, value in logs.items()} | {"epoch": epoch + 1})
+    def log(epoch, logs):
+        wandb.log({name: float(value) for name, value in logs.items()} | {"epoch": epoch + 1})
 
-    def on_train_end(self, logs=None):
-        self.run.finish()
+    return keras.callbacks.LambdaCallback(on_train_begin=begin, on_epoch_end=log, on_train_end=lambda _: wandb.finish())
 
 
 def trackers(run: Run) -> list[keras.callbacks.Callback]:
-    """Return the callbacks that EMOTIONS_TRACK asks for.
-
-    ValueError: there is no such tracker. RuntimeError: it is not installed."""
+    """Return the callbacks that EMOTIONS_TRACK asks for. ValueError: it is unknown. RuntimeError: it is missing."""
     folder = run.home / "logs" / run.dataset / run.name
     kinds = {"tensorboard": lambda: keras.callbacks.TensorBoard(folder, write_graph=False),
-             "wandb": lambda: WandbLogger(run)}
-    kind = os.environ.get("EMOTIONS_TRACK")
-    if not kind:
+             "wandb": lambda: wandb_logger(run)}
+    if not (kind := os.environ.get("EMOTIONS_TRACK")):
         return []
     if kind not in kinds:
         raise ValueError(f"EMOTIONS_TRACK is {kind!r}; there are {' and '.join(kinds)}.")
