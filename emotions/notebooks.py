@@ -12,6 +12,10 @@ import shlex
 import subprocess
 import sys
 import time
+from bisect import bisect
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from itertools import groupby
 from pathlib import Path
 
 from PIL import Image, ImageOps
@@ -23,6 +27,9 @@ KEPT_METADATA = ("kernelspec", "language_info")
 THUMBNAIL = (320, 200)  # pixels
 COLAB = "https://colab.research.google.com/github"
 QUICK_HOME = files.REPOSITORY / "build" / "quick"
+STAGES = ("03", "11")  # from these notebooks on, the results of all before are looked at
+# Two notebooks share a GPU: neither may take all of its memory.
+SHARED_GPU = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 
 
 def find(names: list[str]) -> list[Path]:
@@ -72,7 +79,7 @@ def chosen(path: Path, settings: dict, quick: bool) -> dict:
 def environment(quick: bool) -> dict[str, str]:
     """Return the environment variables of a notebook's process: the command to record, and where results go."""
     command = shlex.join(["python", "-m", "emotions", *sys.argv[1:]])
-    return {"EMOTIONS_COMMAND": command} | ({"EMOTIONS_HOME": str(QUICK_HOME)} if quick else {})
+    return {"EMOTIONS_COMMAND": command} | (SHARED_GPU | {"EMOTIONS_HOME": str(QUICK_HOME)} if quick else {})
 
 
 def as_script(path: Path, values: dict, quick: bool = False) -> None:
@@ -117,19 +124,34 @@ def execute(path: Path, values: dict, quick: bool = False, in_place: bool = Fals
 
 
 def run_all(paths: list[Path], settings: dict, quick: bool = False, in_place: bool = False) -> None:
-    """Execute notebooks in order, with a line for each: name, seconds, what was learned."""
-    values = {path: chosen(path, settings, quick) for path in paths}  # a misspelt parameter is told at once
+    """Execute notebooks, with a line for each as it ends: name, seconds, what was learned."""
+    tasks = {path: (path, chosen(path, settings, quick), quick, in_place) for path in paths}  # tells misspelt names
     began = time.time()
-    for number, path in enumerate(paths, start=1):
-        print(f"[{number}/{len(paths)}] {path.stem} …", end=" ", flush=True)
-        started = time.time()
-        execute(path, values[path], quick, in_place)
-        records = sorted(((QUICK_HOME if quick else files.home()) / "results").glob("*/*/metrics.json"))
-        recent = [files.read_json(record) for record in records if record.stat().st_mtime >= started]
-        learned = "; ".join(f"{run['title']}: accuracy {100 * run['test']['accuracy']:.1f} %" for run in recent)
-        print(f"{time.time() - started:.0f} s{learned and '. ' + learned}", flush=True)
+    for number, line in enumerate(_two_at_a_time(tasks) if quick else (_timed(*task) for task in tasks.values()), 1):
+        print(f"[{number}/{len(paths)}] {line}", flush=True)
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6  # kilobytes on Linux
-    print(f"{len(paths)} notebooks in {(time.time() - began) / 60:.1f} minutes, at most {peak:.1f} GB of memory.")
+    print(f"{len(paths)} notebooks in {(time.time() - began) / 60:.1f} minutes, at most {peak:.1f} GB of memory each.")
+
+
+def _two_at_a_time(tasks: dict[Path, tuple]) -> Iterator[str]:
+    """Yield what `_timed` returns, stage by stage; of a stage the later notebooks, which take longest, come first."""
+    with ProcessPoolExecutor(2) as pool:
+        try:
+            for _, stage in groupby(tasks, lambda path: bisect(STAGES, path.name)):
+                running = [pool.submit(_timed, *tasks[path]) for path in reversed(list(stage))]
+                yield from (task.result() for task in as_completed(running))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _timed(path: Path, *options) -> str:
+    """Execute a notebook; return its name, the seconds it took, and the accuracies that it printed."""
+    began = time.time()
+    cells = files.read_json(execute(path, *options))["cells"]
+    printed = "".join("".join(output.get("text", "")) for cell in cells for output in cell.get("outputs", ()))
+    learned = re.findall(r"^(.+?)(?:, [\d,]+ parameters)?, test: ([\d.]+ %)", printed, re.MULTILINE)
+    words = "".join(f". {title}: accuracy {accuracy}" for title, accuracy in learned)
+    return f"{path.stem} … {time.time() - began:.0f} s{words}"
 
 
 def tidy(path: Path) -> None:
