@@ -5,6 +5,7 @@ import re
 import sys
 import wave
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
@@ -57,6 +58,18 @@ def test_the_annotated_copy_has_all_frames_with_boxes(clip, classifier, tmp_path
     assert [frame.shape for frame in after] == [frame.shape for frame in before]
     changed = [np.abs(one.astype(int) - two).max() for one, two in zip(before, after, strict=True)]
     assert min(changed[:12]) > 100 and max(changed[12:]) < 60
+
+
+def test_the_annotated_copy_replaces_a_file_only_when_it_is_whole(clip, classifier, tmp_path, monkeypatch):
+    (tmp_path / "copy.mp4").write_bytes(before := clip.read_bytes())
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(video, "drawn", Mock(side_effect=[np.zeros((360, 640, 3), np.uint8), KeyboardInterrupt]))
+        predict.predict_video(classifier, clip, 3, tmp_path / "copy.mp4")
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [before]
+    predict.predict_video(classifier, tmp_path / "copy.mp4", 3, tmp_path / "copy.mp4")
+    assert len(list(frames(tmp_path / "copy.mp4"))) == len(list(frames(clip)))
+    assert [file.name for file in tmp_path.iterdir()] == ["copy.mp4"]
+    assert (tmp_path / "copy.mp4").read_bytes() != before
 
 
 @pytest.mark.parametrize(("content", "sentence"), [

@@ -1,5 +1,6 @@
 """Apply a classifier to a video: which emotion does each face show, from frame to frame?"""
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pandas as pd
 from scipy.optimize import linear_sum_assignment
 from tqdm import tqdm
 
-from emotions.files import expanded
+from emotions.files import expanded, written
 from emotions.predict.boxes import annotate
 from emotions.predict.classifier import BOX, Classifier
 from emotions.predict.faces import crop, find_faces
@@ -31,7 +32,7 @@ def predict_video(classifier: Classifier, file: str | Path, every: int = 1, anno
 
     Args:
         every: look at every so many frames.
-        annotated: file of a copy of the video with boxes, to be written as .mp4, without sound.
+        annotated: file of a copy of the video with boxes, written as .mp4, without sound; it may replace the video.
         unsure_below: a confidence below this makes an emotion "unsure".
 
     Returns:
@@ -43,18 +44,19 @@ def predict_video(classifier: Classifier, file: str | Path, every: int = 1, anno
     columns = {"frame": int, "seconds": float, **dict.fromkeys(("face", *BOX), "Int64"), "emotion": object,
                "smoothed": object, **dict.fromkeys(("confidence", *classifier.class_names), float)}
     rows, tables, tracks, writer = [], [], Tracks(), None
-    for number, seconds, frame in frames(file):
-        if number % every == 0:
-            found = predict_frame(classifier, frame, tracks, seconds, unsure_below)
-            rows += [{"frame": number, "seconds": seconds, **row} for row in found or [{}]]
-        if annotated:
-            writer = writer or video_writer(annotated, _rate(cv2.VideoCapture(str(file))), frame.shape)
-            writer.write(drawn(frame, found)[..., ::-1])
-        if len(rows) >= ROWS:
-            tables.append(_table(rows, columns))
-            rows = []
-    if writer:
-        writer.release()
+    with written(Path(annotated), ".mp4") if annotated else contextlib.nullcontext() as copy:
+        for number, seconds, frame in frames(file):
+            if number % every == 0:
+                found = predict_frame(classifier, frame, tracks, seconds, unsure_below)
+                rows += [{"frame": number, "seconds": seconds, **row} for row in found or [{}]]
+            if copy:
+                writer = writer or video_writer(copy, _rate(cv2.VideoCapture(str(file))), frame.shape)
+                writer.write(drawn(frame, found)[..., ::-1])
+            if len(rows) >= ROWS:
+                tables.append(_table(rows, columns))
+                rows = []
+        if writer:
+            writer.release()
     return pd.concat([*tables, _table(rows, columns)], ignore_index=True)
 
 
@@ -138,7 +140,7 @@ def video_writer(target: str | Path, rate: float, shape: tuple) -> cv2.VideoWrit
     Path(target).parent.mkdir(parents=True, exist_ok=True)
     writer = cv2.VideoWriter(str(target), cv2.VideoWriter_fourcc(*"mp4v"), rate, shape[1::-1])
     if not writer.isOpened():
-        raise ValueError(f"{target} cannot be written as a video: name a file that ends in .mp4.")
+        raise ValueError(f"{target} cannot be written as a video: can its folder be written, and is it an .mp4?")
     return writer
 
 
