@@ -335,6 +335,13 @@ def test_dark_and_small_faces_are_found_which_haar_misses(portrait):
         faces.find_faces(portrait, "best")
 
 
+def test_a_buckle_beside_a_face_is_not_taken_for_one(portrait):
+    """In this JPEG, MTCNN gives a part of the suit a score of 0.91."""
+    stream = io.BytesIO()
+    Image.fromarray(portrait).save(stream, "JPEG", quality=75)
+    assert len(faces.find_faces(np.asarray(Image.open(stream)))) == 1
+
+
 def test_a_small_photo_of_a_person_is_not_taken_for_a_face(classifier, portrait):
     small = cv2.resize(portrait, (72, 72), interpolation=cv2.INTER_AREA)
     table = classifier.predict(small)

@@ -14,6 +14,7 @@ SMALL, LARGE = 256, 1024  # pixels on the longer side: faces are searched for on
 BORDER = 64  # pixels around an image that is enlarged: a face that fills it is found more often
 SMALLEST = 20  # pixels in that copy: the smallest face that is searched for
 TURNS = (0, 40, -40)  # degrees: where no face is found, one is searched for again in the image turned by the next
+LIKELY, CERTAIN = 0.93, 0.99  # scores: beside a certain face, one that is not likely is often a button or a fold
 SURE = 0.9  # score of a face that counts in a turned image: each search adds false ones, in grass and among stars
 TILTED = 5  # degrees: a face tilted by less is not levelled, since eyes are found no more precisely
 
@@ -110,7 +111,9 @@ def _mtcnn(name: str) -> Callable:
 
     def find(image):
         found = [(face["box"], face["keypoints"], face["confidence"]) for face in network.detect_faces(image)]
-        return [(box, (eyes["left_eye"], eyes["right_eye"]), score) for box, eyes, score in found if min(box[2:]) > 0]
+        least = LIKELY if max([score for *_, score in found], default=0) >= CERTAIN else 0
+        return [(box, (eyes["left_eye"], eyes["right_eye"]), score) for box, eyes, score in found
+                if min(box[2:]) > 0 and score >= least]
 
     return find
 
