@@ -135,13 +135,13 @@ def run_all(paths: list[Path], settings: dict, quick: bool = False, in_place: bo
 
 def _two_at_a_time(tasks: dict[Path, tuple]) -> Iterator[str]:
     """Yield what `_timed` returns, stage by stage; of a stage the later notebooks, which take longest, come first."""
-    with ProcessPoolExecutor(2) as pool:
-        try:
-            for _, stage in groupby(tasks, lambda path: bisect(STAGES, path.name)):
-                running = [pool.submit(_timed, *tasks[path]) for path in reversed(list(stage))]
-                yield from (task.result() for task in as_completed(running))
-        finally:
-            pool.shutdown(cancel_futures=True)
+    pool = ProcessPoolExecutor(2)
+    try:
+        for _, stage in groupby(tasks, lambda path: bisect(STAGES, path.name)):
+            running = [pool.submit(_timed, *tasks[path]) for path in reversed(list(stage))]
+            yield from (task.result() for task in as_completed(running))
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _timed(path: Path, *options) -> str:

@@ -7,12 +7,14 @@ import subprocess
 
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import REPOSITORY
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from PIL import Image
 
 from emotions import cli, files, notebooks
+from emotions.runs import Run
 
 
 def committed(pattern: str = "*") -> list:
@@ -145,6 +147,18 @@ def test_its_paired_tests_resample_photos(path):
     source = "\n".join(cell.source for cell in code(read(path)))
     compared = re.findall(r"\bcompare(?:_all)?\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)", source)
     assert not [call for call in compared if "photos=" not in call]
+
+
+def test_the_learning_curve_follows_from_its_file():
+    """Notebook 15 shows the accuracies that the predicted classes of each training give."""
+    folder = REPOSITORY / "results" / "human-emotions"
+    trainings = pd.read_csv(folder / "learning_curve.csv", dtype={"predicted": str})
+    labels = Run("human-emotions", "lenet").predictions.labels
+    correct = [np.mean(np.array(list(predicted), int) == labels) for predicted in trainings["predicted"]]
+    accuracies = trainings.assign(accuracy=correct).groupby(["start", "trained", "photos"])["accuracy"].mean()
+    book = read(REPOSITORY / "notebooks" / "15_how_many_photos.ipynb")
+    table = next(text_of(cell.outputs[-1]) for cell in code(book) if cell.source.endswith("\nlearning_curve"))
+    assert len(accuracies) > 20 and not [share for share in accuracies if f"{100 * share:.1f} % [" not in table]
 
 
 def test_committed_files_stay_light():
