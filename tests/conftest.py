@@ -1,5 +1,7 @@
 """What several test files share: small data sets of random images, a small net, a way to run under another backend."""
 
+import ast
+import builtins
 import importlib.util
 import os
 import subprocess
@@ -15,8 +17,28 @@ import pytest
 from keras import layers
 
 from emotions.data.dataset import Dataset, Split
+from emotions.notebooks import code_cells, find, parameters
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def definitions(notebook: str, tag: str = "") -> dict:
+    """Execute what a notebook defines: its imports, functions, constants in capitals, and what follows from the
+    parameters alone; of all code cells, or of those with a tag."""
+    (path,) = find([notebook[:2]])
+    namespace, chosen = parameters(path), []
+    known = {*namespace, *vars(builtins)}
+    cells = [source for tags, source in code_cells(path) if not tag or tag in tags]
+    for node in (node for source in cells for node in ast.parse(source).body):
+        names = [name for name in ast.walk(node) if isinstance(name, ast.Name)]
+        used = {name.id for name in names if isinstance(name.ctx, ast.Load)}
+        if isinstance(node, ast.Assign) and (used <= known or ast.unparse(node.targets[0]).isupper()):
+            known |= {name.id for name in names}
+            chosen.append(node)
+        elif isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef):
+            chosen.append(node)
+    exec(compile(ast.Module(chosen, type_ignores=[]), str(path), "exec"), namespace)
+    return namespace
 
 
 def blobs(count: int, classes: int, size: int, seed: int) -> Split:

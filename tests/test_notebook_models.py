@@ -1,16 +1,15 @@
 """A model that a notebook writes out is the one that the package builds for later notebooks."""
 
 import ast
-import builtins
 import json
 import re
 
 import keras
 import pytest
-from conftest import REPOSITORY, SHAPES
+from conftest import REPOSITORY, SHAPES, definitions
 
 from emotions.models import compact, vit
-from emotions.notebooks import code_cells, parameters
+from emotions.notebooks import code_cells
 
 # The notebook, its function, the arguments; and what the package builds.
 WRITTEN_OUT = {
@@ -30,22 +29,6 @@ WRITTEN_OUT = {
 }  # fmt: skip
 
 
-def definitions(notebook: str) -> dict:
-    """Execute the imports, the functions and what follows from the parameters alone in a notebook's training cells."""
-    path = REPOSITORY / "notebooks" / f"{notebook}.ipynb"
-    namespace, chosen = parameters(path), []
-    known = {*namespace, *vars(builtins)}
-    for node in (node for tags, source in code_cells(path) if "train" in tags for node in ast.parse(source).body):
-        used = {name.id for name in ast.walk(node) if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Load)}
-        if isinstance(node, ast.Assign) and used <= known:
-            known |= {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}
-            chosen.append(node)
-        elif isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef):
-            chosen.append(node)
-    exec(compile(ast.Module(chosen, type_ignores=[]), str(path), "exec"), namespace)
-    return namespace
-
-
 def configuration(build, **arguments) -> dict:
     """Return a model's configuration; layers without a name of their own are numbered from the start."""
     keras.utils.clear_session()
@@ -56,7 +39,7 @@ def configuration(build, **arguments) -> dict:
 @pytest.mark.parametrize("name", WRITTEN_OUT)
 def test_it_has_the_configuration_of_the_packages_model(name):
     notebook, function, arguments, packaged = WRITTEN_OUT[name]
-    written = configuration(definitions(notebook)[function], **arguments)
+    written = configuration(definitions(notebook, "train")[function], **arguments)
     built = configuration(packaged)
     assert len(written["layers"]) == len(built["layers"])
     for ours, theirs in zip(written["layers"], built["layers"], strict=True):
@@ -80,7 +63,7 @@ def test_the_published_parameter_counts_hold(notebook):
     """Execute the cells that assert them: another width of a layer is seen here."""
     path = REPOSITORY / "notebooks" / f"{notebook}.ipynb"
     keras.utils.clear_session()
-    namespace = definitions(notebook) | GIVEN.get(notebook, {})
+    namespace = definitions(notebook, "train") | GIVEN.get(notebook, {})
     cells = [source for _, source in code_cells(path) if re.search(r"assert .*count_params\(\) ==", source)]
     assert cells
     for source in cells:
