@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from conftest import definitions
 
-from emotions.evaluation import across
 from emotions.runs import Predictions
 
+across = definitions("16")
+restricted, bootstrapped, CLASSES = across["restricted"], across["bootstrapped"], across["CLASSES"]
 NAMES = ("angry", "fear", "happy", "sad")
 
 
@@ -20,21 +22,21 @@ def predictions():
 
 
 def test_only_the_shared_classes_are_left_and_their_probabilities_sum_to_one(predictions):
-    own = across.restricted(predictions)
+    own = restricted(predictions)
     kept = predictions.labels != 1
-    assert own.class_names == across.CLASSES and own.ids.tolist() == predictions.ids[kept].tolist()
-    assert [NAMES[k] for k in predictions.labels[kept]] == [across.CLASSES[k] for k in own.labels]
+    assert own.class_names == CLASSES and own.ids.tolist() == predictions.ids[kept].tolist()
+    assert [NAMES[k] for k in predictions.labels[kept]] == [CLASSES[k] for k in own.labels]
     np.testing.assert_allclose(own.probabilities.sum(axis=1), 1)
     ratio = own.probabilities[:, 0] / own.probabilities[:, 2]
     np.testing.assert_allclose(ratio, predictions.probabilities[kept, 0] / predictions.probabilities[kept, 3])
 
 
 def test_the_interval_holds_the_mean_recall_and_is_wider_by_photo(predictions):
-    own = across.restricted(predictions)
+    own = restricted(predictions)
     recalls = [(own.predicted == k)[own.labels == k].mean() for k in range(3)]
-    single = across._balanced(own, None)
+    single = bootstrapped(own, None)
     assert abs(single.mean() - np.mean(recalls)) < 0.01
     twice = own.take(np.repeat(np.arange(len(own)), 2))
-    by_photo = across._balanced(twice, np.repeat(np.arange(len(own)), 2))
+    by_photo = bootstrapped(twice, np.repeat(np.arange(len(own)), 2))
     np.testing.assert_allclose(by_photo, single)
-    assert across._balanced(twice, None).std() < single.std()
+    assert bootstrapped(twice, None).std() < single.std()

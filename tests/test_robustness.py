@@ -2,12 +2,15 @@
 
 import numpy as np
 import pytest
+from conftest import definitions
 from synthetic_runs import save_model
 
 from emotions import runs
 from emotions.data import load
-from emotions.evaluation import robustness
 from emotions.models import compact
+
+notebook = definitions("16")
+corrupt = notebook["corrupt"]
 
 
 @pytest.fixture(scope="module")
@@ -15,30 +18,30 @@ def faces():
     return load("synthetic-quick")
 
 
-@pytest.mark.parametrize("name", robustness.CORRUPTIONS)
+@pytest.mark.parametrize("name", notebook["CORRUPTIONS"])
 def test_stronger_corruptions_are_further_from_the_image(faces, name):
     images = np.array(faces.test.images[:8])
     distances = []
     for strength in range(1, 6):
-        changed = robustness.corrupt(images, name, strength)
+        changed = corrupt(images, name, strength)
         assert changed.shape == images.shape and changed.dtype == np.uint8
         distances.append(np.abs(changed.astype(int) - images).mean())
     assert distances[0] > 0 and (np.diff(distances) > 0).all()
-    np.testing.assert_array_equal(robustness.corrupt(images, name, 3), robustness.corrupt(images, name, 3))
+    np.testing.assert_array_equal(corrupt(images, name, 3), corrupt(images, name, 3))
 
 
 def test_the_table_is_kept_until_the_model_changes(faces, tmp_path, monkeypatch):
-    monkeypatch.setattr(robustness, "COUNT", 20)
+    monkeypatch.setitem(notebook, "COUNT", 20)
     run = runs.Run(faces.name, "small", home=tmp_path)
     run.folder.mkdir(parents=True)
     card = {"class_names": list(faces.class_names), "temperature": 1.0}
     save_model(compact(7, 32, (4, 8)), run.file, card)
-    board = robustness.table(run)
+    board = notebook["robustness"](run)
     assert len(board) == 46 and set(board["n"]) == {20} and board["accuracy"].between(0, 1).all()
     assert board["confidence"].between(1 / 7, 1).all()
     before = (run.folder / "robustness.csv").stat().st_mtime_ns
-    robustness.table(run)
+    notebook["robustness"](run)
     assert (run.folder / "robustness.csv").stat().st_mtime_ns == before
     save_model(compact(7, 32, (4, 8)), run.file, card)
-    robustness.table(run)
+    notebook["robustness"](run)
     assert (run.folder / "robustness.csv").stat().st_mtime_ns > before

@@ -1,17 +1,18 @@
 """Third-party models are measured on the same images, through an interface like our models'."""
 
-import dataclasses
-
 import keras
 import numpy as np
 import pytest
-from conftest import blobs
+from conftest import blobs, definitions
 from PIL import Image
 
+from emotions import runs
 from emotions.data.dataset import Dataset
-from emotions.evaluation import leaderboard, third_party
+from emotions.evaluation import leaderboard
 
-ALPHABETICAL = tuple(sorted(third_party.OUTPUTS))
+notebook = definitions("16")
+adapt, OUTPUTS, OTHERS = notebook["adapt"], notebook["OUTPUTS"], notebook["OTHERS"]
+ALPHABETICAL = tuple(sorted(OUTPUTS))
 
 
 def network() -> keras.Model:
@@ -24,7 +25,7 @@ def network() -> keras.Model:
 
 @pytest.fixture
 def folder(tmp_path):
-    for _, file in third_party.MODELS.values():
+    for _, file in OTHERS.values():
         network().save(tmp_path / file)
     return tmp_path
 
@@ -43,8 +44,8 @@ def test_it_gets_images_as_its_authors_prepared_them_and_answers_in_alphabetical
     enlarged = np.stack([np.asarray(Image.fromarray(g.astype("float32")).resize((64, 64), Image.BILINEAR))
                          for g in grey])  # fmt: skip
     theirs = network().predict(((enlarged / 255 - 0.5) * 2)[..., None], verbose=0)
-    ours = third_party.adapt(network()).predict(np.repeat(grey[..., None], 3, axis=-1), verbose=0)
-    for k, name in enumerate(third_party.OUTPUTS):
+    ours = adapt(network()).predict(np.repeat(grey[..., None], 3, axis=-1), verbose=0)
+    for k, name in enumerate(OUTPUTS):
         np.testing.assert_allclose(ours[:, ALPHABETICAL.index(name)], theirs[:, k], atol=2e-3)
     assert len(np.unique(theirs.mean(axis=0).round(3))) == 7  # or the order would not show
 
@@ -52,8 +53,9 @@ def test_it_gets_images_as_its_authors_prepared_them_and_answers_in_alphabetical
 def test_they_stand_apart_in_the_leaderboard(folder, seven, tmp_path, monkeypatch):
     home = tmp_path / "home"
     monkeypatch.setenv("EMOTIONS_HOME", str(home))
-    measured = third_party.measure(folder, seven)
-    assert [run.name for run in measured] == ["mini-xception", "big-xception"], "whatever our own were trained on"
+    for name in OTHERS:
+        notebook["measure_other"](folder, name, seven)
+    measured = [runs.Run("seven", name) for name in OTHERS]  # whatever our own were trained on
     assert all(run.finished for run in measured)
     assert measured[0].metrics["test_leak_free"]["n"] == 25
     assert not list(home.rglob("*.hdf5")) and not list(home.rglob("*.keras"))
@@ -62,10 +64,7 @@ def test_they_stand_apart_in_the_leaderboard(folder, seven, tmp_path, monkeypatc
     assert "There is no finished run yet." in text and "**Third-party models** may have been trained on" in text
 
 
-def test_what_is_missing_or_does_not_fit_is_named(folder, seven):
-    three = dataclasses.replace(seven, class_names=("angry", "happy", "sad"))
-    with pytest.raises(ValueError, match=r"classes are angry, disgust.*surprise; seven has angry, happy, sad"):
-        third_party.measure(folder, three)
-    (folder / third_party.MODELS["big-xception"][1]).unlink()
-    with pytest.raises(FileNotFoundError, match=r"has no fer2013_big_XCEPTION.*: get it from https://github\.com"):
-        third_party.measure(folder, seven)
+def test_a_missing_file_is_named(folder):
+    (folder / OTHERS["big-xception"][1]).unlink()
+    with pytest.raises(FileNotFoundError, match=r"big_XCEPTION.* is missing: get it from https://github\.com"):
+        notebook["load_other"](folder, "big-xception")

@@ -1,4 +1,4 @@
-"""Evaluation: figures with intervals, comparison, calibration, label noise, ensembles, leaderboard, model cards."""
+"""Evaluation: figures with intervals, comparison, calibration, ensembles, leaderboard, model cards."""
 # ruff: noqa: F401
 
 from emotions.evaluation.baseline import logistic_regression
