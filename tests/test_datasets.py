@@ -112,7 +112,6 @@ def test_copies_stay_in_training_on_request(fer2013, tmp_path):
     dataset = load("fer2013", tmp_path, keep_copies=True)
     assert len(dataset.train) == 42 and len(dataset.copied) == 1
     assert dataset.variants == ("with duplicates",) and load("fer2013", tmp_path).variants == ()
-    assert load("fer2013-3", tmp_path, keep_copies=True, clean=True).variants == ("with duplicates", "cleaned")
 
 
 def test_where_there_are_no_copies_keeping_them_is_no_variant_but_a_note(tmp_path):
@@ -225,43 +224,12 @@ def _not_faces(frame):
     return [np.flatnonzero(frame["Usage"] == usage)[4] for usage in ("Training", "PrivateTest")]
 
 
-@pytest.mark.parametrize("size", [None, 96])
-def test_soft_labels_are_shares_of_the_votes(fer2013, tmp_path, size):
-    fer2013.to_csv(tmp_path / "fer2013.csv", index=False)
-    ferplus(fer2013).to_csv(tmp_path / "fer2013new.csv", index=False)
-    dataset = load("fer2013", tmp_path, soft_labels=True, size=size)
-    assert dataset.variants == ("FER+ labels",)
-    missing = set(load("fer2013", tmp_path).train.ids) - set(dataset.train.ids)
-    assert len(missing) == 1 and len(dataset.test) == 14
-    assert dataset.train.targets.dtype == np.float32 and dataset.train.targets.shape == (39, 7)
-    assert np.allclose(dataset.train.targets[np.arange(39), dataset.train.labels], 0.75)
-    assert np.allclose(dataset.train.targets.sum(axis=1), 1)
-    assert sorted(dataset.test.targets.max(axis=1))[-1] == 1  # no vote for a class: its label
-
-
-def test_soft_labels_are_refused_where_votes_cannot_be_joined(fer2013, tmp_path):
-    fer2013.to_csv(tmp_path / "fer2013.csv", index=False)
-    with pytest.raises(FileNotFoundError, match=r"FER\+'s fer2013new.csv was not found"):
-        load("fer2013", tmp_path, soft_labels=True)
-    ferplus(fer2013).iloc[::-1].to_csv(tmp_path / "fer2013new.csv", index=False)
-    with pytest.raises(ValueError, match="do not name rows of"):
-        load("fer2013", tmp_path, soft_labels=True)
-    folders = as_folders(fer2013, tmp_path / "folders")
-    with pytest.raises(ValueError, match="images in folders have other names"):
-        load("fer2013", folders, soft_labels=True)
-    assert load("fer2013", folders, clean=True).variants == ("cleaned",)
-    for other in ("fer2013-3", "synthetic", "ferplus"):
-        with pytest.raises(ValueError, match=f"soft labels for fer2013 only, not for {other}"):
-            load(other, soft_labels=True)
-
-
 @pytest.mark.parametrize("place", [".", "fer2013"])
 def test_votes_lie_in_data_or_beside_fer2013_there(fer2013, tmp_path, monkeypatch, place):
     monkeypatch.setenv("EMOTIONS_DATA", str(tmp_path))
     (tmp_path / "fer2013").mkdir()
     fer2013.to_csv(tmp_path / "fer2013" / "fer2013.csv", index=False)
     ferplus(fer2013).to_csv(tmp_path / place / "fer2013new.csv", index=False)
-    assert load("fer2013", soft_labels=True).variants == ("FER+ labels",)
     assert len(ferplus_votes(["Training_00000"])) == 1
 
 
@@ -349,44 +317,17 @@ def test_ferplus_does_not_train_on_copies_of_test_images_unless_asked(voted, tmp
         assert not set(split.groups) & set(dataset.train.groups) and set(split.groups) & set(kept.train.groups)
     assert len(dataset.copied) == 1 and dataset.copied == kept.copied <= set(dataset.test.ids)
     assert kept.variants == ("with duplicates",)
-    clean = load("ferplus", tmp_path, clean=True)
-    assert clean.variants == ("cleaned",) and len(clean.test) == len(dataset.test)
 
 
 def test_ferplus_needs_the_votes_and_the_csv(voted, fer2013, tmp_path):
     with pytest.raises(ValueError, match="images in folders have other names"):
         load("ferplus", as_folders(fer2013, tmp_path / "folders"))
+    voted.iloc[::-1].to_csv(tmp_path / "fer2013new.csv", index=False)
+    with pytest.raises(ValueError, match="do not name rows of"):
+        load("ferplus", tmp_path)
     (tmp_path / "fer2013new.csv").unlink()
     with pytest.raises(FileNotFoundError, match=r"FER\+'s fer2013new.csv was not found"):
         load("ferplus", tmp_path)
-
-
-def test_cleaning_lists_what_it_drops_and_touches_training_only(fer2013, tmp_path):
-    train = np.flatnonzero(fer2013["Usage"] == "Training")
-    test = np.flatnonzero(fer2013["Usage"] == "PrivateTest")
-    nobody = _not_faces(fer2013)[0]
-    # a constant image in training and in test, two copies with one label, two with different ones
-    one, two, three, four, five, six = [row for row in train[5:] if row != nobody][:6]
-    fer2013.loc[one, "pixels"], fer2013.loc[test[5], "pixels"] = " ".join(["9"] * 2304), " ".join(["8"] * 2304)
-    fer2013.loc[two, ["pixels", "emotion"]] = fer2013.loc[three, ["pixels", "emotion"]]
-    fer2013.loc[four, "pixels"] = fer2013.loc[five, "pixels"]
-    fer2013.loc[[four, five], "emotion"] = [0, 3]
-    fer2013.loc[six, "pixels"] = " ".join(map(str, np.random.default_rng(5).integers(0, 256, 2304)))  # noise: too sharp
-    fer2013.to_csv(tmp_path / "fer2013.csv", index=False)
-    ferplus(fer2013).to_csv(tmp_path / "fer2013new.csv", index=False)
-    plain, clean = load("fer2013", tmp_path), load("fer2013", tmp_path, clean=True)
-
-    def rows(reason):
-        return sorted(int(name.split("_")[1]) for name in clean.dropped[reason])
-
-    assert rows("constant") == [one]
-    assert rows("copy within training") == [max(two, three), max(four, five)]
-    assert rows("copies with conflicting labels") == [min(four, five)]
-    assert six in rows("outlier in sharpness")
-    assert nobody in rows("not a face, say at least half of FER+'s votes")
-    listed = sum(map(len, clean.dropped.values())) - sum(map(len, plain.dropped.values()))
-    assert len(plain.train) - len(clean.train) == listed
-    assert np.array_equal(plain.test.ids, clean.test.ids) and np.array_equal(plain.validation.ids, clean.validation.ids)
 
 
 # Human Emotions

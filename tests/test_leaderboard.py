@@ -10,7 +10,7 @@ import pytest
 from synthetic_runs import CLASSES, TRAINING, make_predictions, write_run
 
 from emotions import cli
-from emotions.data.variants import CLEANED, WITH_DUPLICATES
+from emotions.data.variants import WITH_DUPLICATES
 from emotions.evaluation import comparison, leaderboard, published
 from emotions.evaluation import metrics as evaluation
 from emotions.runs import Predictions, Run
@@ -95,7 +95,7 @@ def test_published_figures_stand_beside_the_same_system_only(board):
         return published.of(run).get("accuracy")
 
     assert figure("fer2013", "resnet50v2", "-all-s0", [WITH_DUPLICATES]) == 0.6708
-    assert figure("fer2013", "resnet50v2", "-clean", [CLEANED]) is None
+    assert figure("fer2013", "resnet50v2", "-clean", ["cleaned"]) is None
     assert figure("fer2013", "resnet50v2", "-wide") is None
     assert figure("fer2013", "lenet") is None
     pair = {"dataset": DATASET, "model": "ensemble-resnet34-efficientnetb4", "seed": None}

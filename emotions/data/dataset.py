@@ -41,7 +41,7 @@ class Dataset:
     copied: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()  # sentences on what loading found and did
     dropped: dict[str, tuple[str, ...]] = field(default_factory=dict)  # ids of the images that were left out, by reason
-    variants: tuple[str, ...] = ()  # what was done to the training images, as `variants.VARIANTS` names it
+    variants: tuple[str, ...] = ()  # what was done to the training images, as `variants.SUFFIXES` names it
 
     def splits(self) -> dict[str, Split]:
         return {"train": self.train, "validation": self.validation, "test": self.test}

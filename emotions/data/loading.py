@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 from textwrap import shorten
 
-from emotions.data import splits, synthetic, variants
+from emotions.data import splits, synthetic
 from emotions.data.cache import cached
 from emotions.data.dataset import Dataset, select
 from emotions.data.fer2013 import FER2013_FILES, RECUT_FILES, read_fer2013, read_recut
-from emotions.data.ferplus import ferplus_file, ferplus_votes
+from emotions.data.ferplus import ferplus_votes
 from emotions.data.folders import read_folder
 from emotions.data.human_emotions import HUMAN_EMOTIONS_CLASSES, HUMAN_EMOTIONS_FILES, read_human_emotions
 from emotions.data.images import fit_all
@@ -28,7 +28,7 @@ HUMAN_EMOTIONS = Source(read_human_emotions, HUMAN_EMOTIONS_FILES,
 SOURCES = {
     "synthetic": Source(synthetic.contents),
     "synthetic-quick": Source(partial(synthetic.contents, **synthetic.QUICK)),
-    "fer2013": replace(FER2013, votes=True),
+    "fer2013": FER2013,
     "fer2013-3": replace(FER2013, classes=HUMAN_EMOTIONS_CLASSES),
     "ferplus": replace(FER2013, kaggle="", majority=True),  # the votes follow the CSV; Kaggle's are folders
     # 1/8 of its training images is about what FER2013's own validation split holds.
@@ -44,8 +44,7 @@ SMALL = 400  # test images; below, an interval is wider than ±4 points
 
 
 def load(name: str = "synthetic", path: str | Path | None = None, *, keep_copies: bool = False,
-         soft_labels: bool = False, clean: bool = False, size: int | tuple[int, int] | None = None,
-         seed: int = 0) -> Dataset:
+         size: int | tuple[int, int] | None = None, seed: int = 0) -> Dataset:
     """Load a data set by name: from `path`; the folders in the environment variable EMOTIONS_DATA; data/ of the
     repository and of the current directory; Kaggle. Zip archives are read as they are.
 
@@ -55,8 +54,6 @@ def load(name: str = "synthetic", path: str | Path | None = None, *, keep_copies
         path: file or folder that holds the data set, or lies directly above it.
         keep_copies: keep the training images of which an exact copy is in validation or test, as most published results
             do. On Human Emotions, which is split either way under two names, and on drawn faces it changes nothing.
-        soft_labels: fill `Split.targets` with the shares of FER+'s votes ("fer2013" only; "ferplus" always has them).
-        clean: leave suspect images out of training (`audit.suspects`, and "not a face" by FER+'s votes, if at hand).
         size: height and width to resize to, antialiased. By default images keep their size if they all share one of
             at most 256 pixels, and otherwise become squares of the median of their shorter sides, at most 256.
         seed: of the splits that are drawn here, and of drawn faces.
@@ -66,20 +63,11 @@ def load(name: str = "synthetic", path: str | Path | None = None, *, keep_copies
     name, own = place_of(name)
     path = own or path
     source = SOURCES.get(name) or _own_folder(name, path)
-    if soft_labels and not source.votes:
-        raise ValueError(f"You can choose soft labels for fer2013 only, not for {name}; ferplus always has them.")
     contents = _read(name, source, path, size, seed)
     if size and contents.images.shape[1:3] != size:
         contents.images = fit_all(contents.images, size)
-    votes, ids, voted = None, contents.table["id"], soft_labels or source.majority
-    if voted or (clean and "row" in contents.table and ferplus_file(path)):
-        votes = ferplus_votes(ids, path)
-    dataset = splits.assemble(name, source, contents, votes if voted else None, keep_copies, seed)
-    if clean:
-        not_faces = None if votes is None else frozenset(ids[votes["NF"] >= votes.sum(axis=1).clip(lower=1) / 2])
-        dataset = splits.clean(dataset, not_faces)
-    if soft_labels:
-        dataset = replace(dataset, variants=(*dataset.variants, variants.SOFT_LABELS))
+    votes = ferplus_votes(contents.table["id"], path) if source.majority else None
+    dataset = splits.assemble(name, source, contents, votes, keep_copies, seed)
     if source.finish:
         dataset = source.finish(dataset)
     if name not in SOURCES and (count := len(dataset.test)) < SMALL:

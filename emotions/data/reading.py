@@ -47,7 +47,6 @@ class Source:
     patterns: tuple[str, ...] = ()  # names of its files and folders, the best first; none for drawn faces
     kaggle: str = ""  # its handle there
     classes: tuple[str, ...] = ()  # keep these only, after everything else
-    votes: bool = False  # FER+ voted on its images: these votes can be chosen for soft labels
     majority: bool = False  # FER+'s votes are its soft labels, and their majority is its label
     folds: int = 5  # one part in so many is held out of training where a split is missing
     pool: bool = False  # ignore the distributor's splits

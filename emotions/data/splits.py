@@ -1,11 +1,9 @@
-"""From what a reader returned to a data set: leak-free splits, soft labels, cleaning."""
-
-from dataclasses import replace
+"""From what a reader returned to a data set: leak-free splits, soft labels."""
 
 import numpy as np
 import pandas as pd
 
-from emotions.data import audit, variants
+from emotions.data import variants
 from emotions.data.dataset import Dataset, Split
 from emotions.data.ferplus import NO_MAJORITY, majority, plurality
 from emotions.data.reading import SPLITS, Contents, Source
@@ -35,10 +33,7 @@ def assemble(name: str, source: Source, contents: Contents, votes: pd.DataFrame 
     for split in SPLITS:
         if absent := sorted(set(class_names) - set(table["label"][table["part"] == split])):
             contents.notes.append(f"No {split} image is of the class {', '.join(absent)}.")
-    targets = None
-    if votes is not None:
-        targets, voteless = soft_labels(votes, labels, class_names)
-        contents.leave_out(voteless, "no FER+ vote for one of the classes")
+    targets = None if votes is None else soft_labels(votes, class_names)
     whole = Split(contents.images, labels, table["id"].to_numpy(str), targets, groups)
     splits = {split: whole.take((table["part"] == split).to_numpy()) for split in SPLITS}
     return Dataset(name, class_names, **splits, copied=frozenset(whole.ids[copied]), notes=tuple(contents.notes),
@@ -104,27 +99,7 @@ def hold_out(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int, clas
     return next(folder.split(labels, labels, groups))[1]
 
 
-def soft_labels(votes: pd.DataFrame, labels: np.ndarray, class_names) -> tuple[np.ndarray, np.ndarray]:
-    """Return the shares of the votes (float32, N x classes; the label where there are none), and where that is."""
+def soft_labels(votes: pd.DataFrame, class_names) -> np.ndarray:
+    """Return the shares of the votes for the classes, float32, N x classes; 0 where there are none."""
     counts = votes[list(class_names)].to_numpy(np.float32)
-    total = counts.sum(axis=1, keepdims=True)
-    hard = np.eye(len(class_names), dtype=np.float32)[labels]
-    return np.where(total > 0, counts / np.maximum(total, 1), hard), total[:, 0] == 0
-
-
-def clean(dataset: Dataset, not_faces: frozenset[str] | None = None) -> Dataset:
-    """Leave suspect images out of training, each counted under the first reason that holds.
-
-    `not_faces` are the ids of images that are no face, say at least half of FER+'s votes; None without FER+."""
-    train = dataset.train
-    reasons = audit.suspects(audit.measure(train.images), train.labels)
-    if not_faces is not None:
-        reasons["not a face, say at least half of FER+'s votes"] = np.isin(train.ids, list(not_faces))
-    keep = np.ones(len(train), bool)
-    dropped, notes = dict(dataset.dropped), list(dataset.notes)
-    for reason, mask in reasons.items():
-        dropped[reason] = tuple(train.ids[mask & keep])
-        notes.append(f"{(mask & keep).sum()} training images were left out by cleaning: {reason}.")
-        keep &= ~mask
-    return replace(dataset, train=train.take(keep), dropped=dropped, notes=tuple(notes),
-                   variants=(*dataset.variants, variants.CLEANED))
+    return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)

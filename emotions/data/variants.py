@@ -1,21 +1,15 @@
-"""What `load` may do to training images when asked, and how run names and the command line say so."""
+"""What was done to training images when asked, and how run names say so."""
 
-from collections import namedtuple
 from collections.abc import Iterable
 
-WITH_DUPLICATES, CLEANED, SOFT_LABELS = "with duplicates", "cleaned", "FER+ labels"  # as run records hold them
-
-Variant = namedtuple("Variant", "suffix argument option help")  # of a run's name, of `load`, of the command line
-VARIANTS = {
-    WITH_DUPLICATES: Variant("-all", "keep_copies", "--keep-copies", "train with duplicates of test images"),
-    CLEANED: Variant("-clean", "clean", "--clean", "leave doubtful images out of training"),
-    SOFT_LABELS: Variant("-ferplus", "soft_labels", "--soft-labels", "train on FER+ votes as soft labels"),
-}
+WITH_DUPLICATES = "with duplicates"  # as run records hold it
+# What each adds to a run's name. Nothing cleans images or takes FER+'s votes here any more; records say so of old runs.
+SUFFIXES = {WITH_DUPLICATES: "-all", "cleaned": "-clean", "FER+ labels": "-ferplus"}
 
 
 def suffix(variants: Iterable[str]) -> str:
     """Return what variants add to a run's name: ("with duplicates", "cleaned") -> "-all-clean"."""
-    return "".join(VARIANTS[words].suffix for words in variants)
+    return "".join(SUFFIXES[words] for words in variants)
 
 
 def learned_copies(record: dict) -> bool:

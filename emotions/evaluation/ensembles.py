@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from emotions import files, runs
-from emotions.data.variants import VARIANTS, learned_copies
+from emotions.data.variants import SUFFIXES, learned_copies
 from emotions.evaluation.baseline import NAME as BASELINE
 from emotions.evaluation.calibration import loss
 from emotions.evaluation.comparison import align
@@ -147,7 +147,7 @@ def _record(run: Run, weights: dict[str, float], members: list[dict], told: dict
 
     together = {fact: "; ".join(dict.fromkeys(member[fact] for member in members if fact in member))
                 for fact in ("backend", "hardware", "timed_on")}
-    variants = [words for words in VARIANTS if any(words in member.get("variants", ()) for member in members)]
+    variants = [words for words in SUFFIXES if any(words in member.get("variants", ()) for member in members)]
     title = told["title"] or f"{'Weighted' if told['weighted'] else 'Plain'} average of {len(weights)}"
     return {
         **{fact: members[0][fact] for fact in ("dataset", "class_names", "split_sizes")},
