@@ -57,11 +57,10 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("--ray-address", default="local", metavar="ADDRESS", help="a Ray cluster; default: this machine")
 
     add = command(export, "convert a saved model to ONNX or LiteRT")
-    add.add_argument("model", metavar="NAME_OR_FILE", nargs="?", default="", help=MODEL_HELP)
+    add.add_argument("model", metavar="NAME_OR_FILE", help=MODEL_HELP)
     add.add_argument("--to", choices=("onnx", "litert"), default="litert")
     add.add_argument("--precision", choices=("float32", "float16", "int8"), default="float32", help="of the weights")
     add.add_argument("--folder", default=".", help="where the file goes; default: the current one")
-    add.add_argument("--table", action="store_true", help="all models in all forms, compared: results/exports.md")
 
     add = command(leaderboard, "compute leaderboards, ensembles and model cards anew")
     add.add_argument("--check", action="store_true", help="write nothing; exit status 1 if a file is out of date")
@@ -242,12 +241,8 @@ def predict_videos(classifier, options: argparse.Namespace) -> int:
 
 def export(options: argparse.Namespace) -> None:
     """Convert a saved model to ONNX or LiteRT, and keep the file only if it agrees with the Keras model."""
-    from emotions import files
     from emotions.predict import export as exports
 
-    if options.table:
-        print(exports.write_table(files.home()))
-        return
     row = exports.export(options.model, options.to, options.precision, options.folder)
     accuracy = "" if row["accuracy"] is None else f", accuracy {row['accuracy']:.3f}"
     print(f"{row['file']}: {row['mb']:.1f} MB, {row['ms']:.2f} ms for one face. On {row['images']} probabilities "

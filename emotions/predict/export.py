@@ -8,7 +8,6 @@ An exported file takes float32 images N x size x size x 3 (RGB, 0-255) of the mo
 converters change antialiased resizing without a word, so it is cut off, and the caller resizes
 (`PIL.Image.resize(…, Image.Resampling.BILINEAR)` and `Classifier.predict` do what the model does inside)."""
 
-import itertools
 import json
 import shutil
 import tempfile
@@ -19,13 +18,10 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import pandas as pd
 from keras import layers
-from tqdm import tqdm
 
 from emotions import backend, files
 from emotions.data import loading, synthetic
-from emotions.evaluation import cards
 from emotions.models.files import CARD
 from emotions.predict import classifier as classifiers
 
@@ -34,13 +30,6 @@ SUFFIXES = {"onnx": ".onnx", "litert": ".tflite"}
 TOLERANCES = {"float32": 1e-4, "float16": 1e-2, "int8": 1e-2}  # largest difference of a probability
 COMPARED = 256  # images on which an exported file is compared with the Keras model
 BATCHES = (1, 32)  # batch sizes at which it is
-TEXT = """# Exported models
-
-Written by `python -m emotions export --table`. The largest difference of a probability from the Keras model's is over
-256 validation images, at batch sizes 1 and 32; a file is refused above 1e-4 (float32) or 1e-2 (float16, int8), and
-exports.csv says by how much it differs. ms: one face alone, the fastest of 30, without resizing; {}. A
-`.keras` file holds float16 weights and computes in float32.
-"""
 COVERAGE = 0.9  # "unsure" below the confidence that this share of the validation images reaches
 
 
@@ -80,7 +69,7 @@ def export(model: str | Path, to: str, precision: str = "float32", folder: str |
                              f"the Keras model's, and {TOLERANCES[precision]:g} is allowed with {precision}.")
         with files.written(target) as copy:
             shutil.copyfile(file, copy)
-    figures = {"difference": difference, "images": words, **_measure(loaded, run, images, labels)}
+    figures = {"difference": difference, "images": words, **measure(loaded, run, images, labels)}
     return {"file": target, "mb": target.stat().st_size / 1e6, **figures}
 
 
@@ -187,7 +176,7 @@ def _resized(loaded: classifiers.Classifier, images: np.ndarray) -> np.ndarray:
     return resized[..., : loaded.model.input_shape[-1]].astype("float32")
 
 
-def _measure(loaded: classifiers.Classifier, run, images: np.ndarray, labels: np.ndarray | None) -> dict:
+def measure(loaded: classifiers.Classifier, run, images: np.ndarray, labels: np.ndarray | None) -> dict:
     """Return `accuracy`, None without labels, and `ms` for one image: the fastest, for other work can only add."""
     times = []
     for _ in range(30):  # the first ones compile
@@ -197,37 +186,6 @@ def _measure(loaded: classifiers.Classifier, run, images: np.ndarray, labels: np
         times.append(1000 * (time.perf_counter() - started))
     right = None if labels is None else np.mean(_probabilities(loaded, run, images).argmax(axis=1) == labels)
     return {"accuracy": right, "ms": min(times)}
-
-
-def write_table(home: Path) -> Path:
-    """Export every model of models/ in every way: write results/exports.csv and, for people, results/exports.md, and
-    return the latter.
-
-    There is a row for each file, and for the Keras model: model, format, precision; then what `export` returns; and
-    `refused`, why there is no such file."""
-    rows, file = [], home / "results" / "exports.md"
-    for model in tqdm(sorted((home / "models").glob("*.keras")), unit="model"):
-        loaded = classifiers.load(model)
-        images, labels, _ = faces_for(loaded)
-        own = {"model": model.stem, "format": "Keras", "precision": "float32", "mb": model.stat().st_size / 1e6}
-        rows.append({**own, **_measure(loaded, loaded.model.predict_on_batch, images, labels)})
-        for to, precision in itertools.product(FORMATS, TOLERANCES):
-            with tempfile.TemporaryDirectory() as temporary:
-                try:
-                    row = export(model, to, precision, temporary)
-                except ValueError as reason:
-                    row = {"refused": str(reason)}
-            rows.append({"model": model.stem, "format": FORMATS[to], "precision": precision, **row})
-    columns = ["model", "format", "precision", "mb", "difference", "accuracy", "ms", "refused"]
-    rows = pd.DataFrame(rows, columns=columns)
-    files.write(file.with_suffix(".csv"), rows.to_csv(index=False, float_format="%.4g", lineterminator="\n"))
-    shown = rows[["format", "precision"]].set_index(rows["model"].rename("Model"))
-    for name, form in {"mb": "{:.1f}", "difference": "{:.0e}", "accuracy": "{:.1%}", "ms": "{:.1f}"}.items():
-        shown[name] = [form.format(number).replace("%", " %") if number == number else "" for number in rows[name]]
-    shown.loc[rows["refused"].notna().to_numpy(), "difference"] = "refused"
-    shown.columns = ["Format", "Precision", "MB", "Largest difference", "Validation accuracy", "ms"]
-    files.write(file, f"{TEXT.format(backend.hardware())}\n{cards.markdown_table(shown)}\n")
-    return file
 
 
 def _to_onnx(model: keras.Model, precision: str, file: Path) -> None:
