@@ -1,4 +1,4 @@
-"""Export all models of models/ in all forms: `python docs/exports.py` writes results/exports.csv and results/exports.md.
+"""Export all models of models/ in all forms: `python docs/exports.py` writes results/exports.csv and .md.
 
 `python docs/exports.py NAME …` does some models anew and keeps the rows of the others."""
 
