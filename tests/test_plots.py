@@ -157,25 +157,6 @@ def test_intervals_of_differences_take_their_own_columns():
     assert figure.axes[0].lines[-1].get_xdata() == [0, 0]
 
 
-def test_accuracies_against_each_other_lie_off_the_diagonal_by_their_difference():
-    up = pd.DataFrame([[0.9, 0.85, 0.95]], ["lenet"], ["accuracy", "low", "high"])
-    (axis,) = plots.against(up - 0.2, up, ("leak-free", "as distributed")).axes
-    line, _, (across, along) = axis.containers[0].lines
-    assert (line.get_xdata(), line.get_ydata()) == (pytest.approx([70]), pytest.approx([90]))
-    np.testing.assert_allclose(across.get_segments()[0][:, 0], [65, 75])
-    np.testing.assert_allclose(along.get_segments()[0][:, 1], [85, 95])
-    assert axis.get_legend_handles_labels()[1] == ["the same", "lenet"] and axis.get_xlim() == axis.get_ylim()
-
-
-def test_cost_is_on_a_log_axis_and_names_the_size():
-    rows = pd.DataFrame({"ms": [1, 10], "mb": [2.5, 8], "accuracy": [0.6, 0.7], "low": 0.5, "high": 0.8}, ["a", "b"])
-    (axis,) = plots.cost(rows, "ms").axes
-    assert axis.get_xscale() == "log" and [text.get_text() for text in axis.texts] == ["a\n2.5 MB", "b\n8.0 MB"]
-    dots = axis.collections[-1]
-    np.testing.assert_allclose(dots.get_offsets(), [[1, 60], [10, 70]])
-    assert dots.get_sizes()[1] / dots.get_sizes()[0] == pytest.approx(8 / 2.5), "the area is the size"
-
-
 def test_pairs_are_coloured_only_where_significant():
     names = ["a", "b", "c"]
     differences = pd.DataFrame([[np.nan, 0.05, 0.01], [-0.05, np.nan, -0.04], [-0.01, 0.04, np.nan]], names, names)

@@ -10,7 +10,7 @@ from sklearn.metrics import auc, roc_curve
 
 from emotions.colors import OTHER, colors
 from emotions.evaluation import comparison
-from emotions.plots.style import SERIES, TRAIN, VALIDATION, grid
+from emotions.plots.style import SERIES, VALIDATION, grid
 
 
 def confusion_matrix(metrics: dict, title: str = "", axis=None) -> plt.Figure:
@@ -128,37 +128,4 @@ def curves(lines: dict, xlabel: str, ylabel: str, title: str = "", chance: float
         axis.axhline(100 * chance, color=OTHER, linestyle=":", label=f"chance: {100 * chance:.1f} %")
     axis.set(xlabel=xlabel, ylabel=ylabel, title=title, ylim=(0, 102))
     axis.legend(fontsize=9)
-    return figure
-
-
-def against(across: pd.DataFrame, up: pd.DataFrame, labels: tuple[str, str], title: str = "") -> plt.Figure:
-    """Plot two accuracies of each model against each other, with the diagonal where they are the same. The tables, one
-    for each axis, have a row per model, the same in both, and accuracy, low and high, 0-1."""
-    figure, ((axis,),) = grid(1, 1, (6.5, 6), lines="both")
-    for (name, x), y, color in zip(across.iterrows(), up.itertuples(), cycle(SERIES), strict=False):
-        errors = np.array([[each.accuracy - each.low, each.high - each.accuracy] for each in (x, y)]) * 100
-        axis.errorbar(100 * x.accuracy, 100 * y.accuracy, xerr=errors[:1].T, yerr=errors[1:].T, fmt="o", color=color,
-                      capsize=2, label=name)
-    limits = 100 * min(across["low"].min(), up["low"].min()) - 3, 100
-    axis.plot(limits, limits, color=OTHER, linestyle=":", label="the same")
-    axis.set(xlabel=f"{labels[0]} (%)", ylabel=f"{labels[1]} (%)", title=title, xlim=limits, ylim=limits, aspect=1)
-    axis.legend(fontsize=9, loc="lower right")
-    return figure
-
-
-def cost(rows: pd.DataFrame, xlabel: str, title: str = "") -> plt.Figure:
-    """Plot accuracy against time, from a table with a row per model: ms, accuracy, low and high, 0-1, and mb, the size
-    of the file, which is the area of the dot."""
-    figure, ((axis,),) = grid(1, 1, (8, 5))
-    middle, low, high = (100 * rows[name].to_numpy(float) for name in ("accuracy", "low", "high"))
-    axis.errorbar(rows["ms"], middle, yerr=np.abs([middle - low, high - middle]), fmt="none", ecolor=TRAIN, capsize=2)
-    axis.scatter(rows["ms"], middle, s=25 * rows["mb"], color=VALIDATION, alpha=0.6)
-    for name, row in rows.iterrows():
-        axis.annotate(f"{name}\n{row['mb']:.1f} MB", (row["ms"], 100 * row["accuracy"]), (14, -4), fontsize=9,
-                      textcoords="offset points", va="top")
-    axis.set(xscale="log", xlabel=xlabel, ylabel="accuracy (%)", title=title)
-    axis.xaxis.set_major_formatter("{x:g}")
-    axis.xaxis.set_minor_formatter("{x:g}")
-    axis.margins(x=0.3, y=0.15)
-    axis.grid(alpha=0.3, which="both")
     return figure
