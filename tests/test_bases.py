@@ -9,8 +9,8 @@ from synthetic_runs import save_model
 
 from emotions import models, runs, training
 from emotions.data import load
-from emotions.data.overlap import shared_photos
 from emotions.training import bases
+from emotions.training.bases import shared_photos
 
 NAMES = ["angry", "happy", "sad"]
 
