@@ -20,7 +20,7 @@ EMOTIONS = {"angry": (4, 5, 7, 23), "disgust": (9, 15, 16), "fear": (1, 2, 4, 5,
 CLASS_NAMES = tuple(EMOTIONS)
 PARTS = ("mouth", "eyes", "brows", "nose")
 EXPRESSIVE = PARTS[:3]  # what makes an expression
-DRAWN = {"difficulty": 0.5, "seed": 1}  # other persons than those of the data set "synthetic", whose seed is 0
+UNSEEN = {"difficulty": 0.5, "seed": 1}  # other persons than those of the data set "synthetic", whose seed is 0
 QUICK = {"train": 1400, "validation": 350, "test": 700, "side": 48, "difficulty": 0.25}  # "synthetic-quick"
 
 # What each action unit adds when fully contracted, in face units, so that negative moves up. The lids and the lips'
@@ -158,7 +158,7 @@ def drawn_faces(class_names=CLASS_NAMES, count=504):
     names = [name for name in class_names if name in CLASS_NAMES] or CLASS_NAMES
     drawn = np.arange(count) % len(names)
     codes = np.array([CLASS_NAMES.index(name) for name in names])
-    images, masks = render(codes[drawn], masks=True, **DRAWN)
+    images, masks = render(codes[drawn], masks=True, **UNSEEN)
     return images, pd.Index(class_names).get_indexer(names)[drawn], {part: masks[part] for part in EXPRESSIVE}
 
 
