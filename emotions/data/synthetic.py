@@ -19,6 +19,8 @@ EMOTIONS = {"angry": (4, 5, 7, 23), "disgust": (9, 15, 16), "fear": (1, 2, 4, 5,
             "neutral": (), "sad": (1, 4, 15), "surprise": (1, 2, 5, 26)}       # the action units of each
 CLASS_NAMES = tuple(EMOTIONS)
 PARTS = ("mouth", "eyes", "brows", "nose")
+EXPRESSIVE = PARTS[:3]  # what makes an expression
+UNSEEN = {"difficulty": 0.5, "seed": 1}  # other persons than those of the data set "synthetic", whose seed is 0
 QUICK = {"train": 1400, "validation": 350, "test": 700, "side": 48, "difficulty": 0.25}  # "synthetic-quick"
 
 # What each action unit adds when fully contracted, in face units, so that negative moves up. The lids and the lips'
@@ -146,6 +148,18 @@ def contents(size=None, seed=0, side=64, **options) -> Contents:
 def drawn_labels(split: Split, class_names=CLASS_NAMES) -> np.ndarray:
     """Return the true labels of a split, whatever `label_noise` made of them: the ids end in the class drawn."""
     return np.array([class_names.index(name.rsplit("_", 1)[1]) for name in split.ids])
+
+
+def drawn_faces(class_names=CLASS_NAMES, count=504):
+    """Draw faces that no model was trained on, evenly of those of the classes that can be drawn.
+
+    Returns images, uint8, N x 64 x 64 x 3; labels, N positions in `class_names`, or -1 where none of them can be drawn
+    and every expression is instead; and masks of mouth, eyes and brows, each bool, N x 64 x 64."""
+    names = [name for name in class_names if name in CLASS_NAMES] or CLASS_NAMES
+    drawn = np.arange(count) % len(names)
+    codes = np.array([CLASS_NAMES.index(name) for name in names])
+    images, masks = render(codes[drawn], masks=True, **UNSEEN)
+    return images, pd.Index(class_names).get_indexer(names)[drawn], {part: masks[part] for part in EXPRESSIVE}
 
 
 def _face(labels, generators, difficulty):

@@ -21,7 +21,19 @@ def attention_maps(model, images) -> dict[str, np.ndarray]:
     {layer: float32, N x heads x tokens x tokens}, in the order of the computation, none for a model without attention;
     rows sum to 1. In our Vision Transformers token 0 is the class token, then come the patches."""
     graph = Graph.of(model)
-    return graph.read(images, attention_layers(graph), _attention_of)
+    return in_batches(graph.compiled(_attention), graph.images(images))
+
+
+def _attention(graph, images):
+    """The maps of all layers for one batch, as tensors."""
+    maps = {}
+
+    def note(step):
+        maps[step.path] = ops.cast(_attention_of(step), "float32")
+        return step.outputs
+
+    graph.run(images, dict.fromkeys(attention_layers(graph), note))
+    return maps
 
 
 def _attention_of(step):
@@ -42,7 +54,7 @@ def attention_rollout(model, images, classes=None) -> np.ndarray:
 
 def _rollout(graph, tokens, images):
     rolled = identity = ops.eye(tokens)
-    for attention in graph.outputs(images, attention_layers(graph), _attention_of).values():
+    for attention in _attention(graph, images).values():
         attention = ops.mean(attention, axis=1) + identity
         rolled = ops.matmul(attention / ops.sum(attention, axis=-1, keepdims=True), rolled)
     return _patches(rolled)

@@ -1,12 +1,12 @@
 """Where did a convolutional model see evidence for a class? Grad-CAM."""
 
-import keras
 import numpy as np
-from keras import layers, ops
+from keras import Model, layers, ops
 
 from emotions import backend
-from emotions.explain.graph import CONVOLUTIONS, Graph, at_image_size, in_batches
+from emotions.explain.graph import Graph, at_image_size, in_batches
 
+CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D)
 POOLINGS = (layers.MaxPooling2D, layers.AveragePooling2D, layers.GlobalMaxPooling2D, layers.GlobalAveragePooling2D)
 COARSE = 6  # places per side; where Grad-CAM's layer has fewer, a finer one is tried too
 
@@ -22,9 +22,11 @@ def grad_cam(model, images, classes=None, layer: str | None = None) -> np.ndarra
     Returns float32, N x height x width; the strongest place of an image is 1, zeros say that nothing speaks for the
     class. ValueError: no convolution, no such layer, a class out of range, or images of another shape."""
     graph = Graph.of(model)
-    path = graph.feature_layer(layer) if layer else target_layer(graph)
+    path, known = layer or target_layer(graph), list(_feature_maps(graph))
     if path is None:
         raise ValueError(f"{graph.model.name!r} has no convolution to explain; for a transformer use gradient_rollout.")
+    if path not in known:
+        raise ValueError(f"{graph.model.name!r} has no feature maps {path!r}; it has {', '.join(known)}.")
     images = graph.images(images)
     maps = in_batches(graph.compiled(_class_activation, path), images, graph.classes(images, classes))
     return at_image_size(maps, images)
@@ -49,8 +51,7 @@ def _class_activation(graph, path, images, classes):
 def target_layer(model) -> str | None:
     """Return the last feature map of the last convolution's size, not pooled, with activation and normalisation in it,
     or None without a convolution: block5_conv3 of VGG-16, out_relu of MobileNetV2."""
-    steps = Graph.of(model).steps.values()
-    maps = [step for step in steps if step.has_map and not isinstance(step.operation, keras.Model)]
+    maps = [step for step in _feature_maps(model).values() if not isinstance(step.operation, Model)]
     convolutions = [number for number, step in enumerate(maps) if isinstance(step.operation, CONVOLUTIONS)]
     if not convolutions:
         return None
@@ -62,8 +63,15 @@ def target_layer(model) -> str | None:
 def finer_layer(model) -> str | None:
     """Return the last feature map of at least 6 x 6 before `target_layer`, where that is coarser; otherwise None."""
     graph = Graph.of(model)
-    shapes, target = graph.feature_layers, target_layer(graph)
-    paths = list(shapes)[: list(shapes).index(target) + 1] if target else []
+    maps, target = _feature_maps(graph), target_layer(graph)
+    paths = list(maps)[: list(maps).index(target) + 1] if target else []
     # A map whose size depends on the image counts as fine enough.
-    fine = [path for path in paths if min(side or COARSE for side in shapes[path][:2]) >= COARSE]
+    fine = [path for path in paths if min(side or COARSE for side in maps[path].outputs.shape[1:3]) >= COARSE]
     return fine[-1] if fine and fine[-1] != target else None
+
+
+def _feature_maps(model) -> dict:
+    """The steps with feature maps, by path; one of a single place, as in squeeze-and-excitation, is none."""
+    steps = Graph.of(model).steps
+    shapes = {path: getattr(step.outputs, "shape", ()) for path, step in steps.items()}
+    return {path: steps[path] for path, shape in shapes.items() if len(shape) == 4 and tuple(shape[1:3]) != (1, 1)}

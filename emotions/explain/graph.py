@@ -1,8 +1,6 @@
 """How is a model read? Operation by operation, with inner models opened: "base/block5_conv3" is the path of a layer."""
 
-import difflib
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,7 +12,6 @@ from keras import layers, ops
 from emotions import backend
 
 BATCH = 32  # images whose gradients are in memory at once
-CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D, layers.Conv2DTranspose)
 
 
 @dataclass(frozen=True)
@@ -26,16 +23,6 @@ class Step:
     args: tuple
     kwargs: dict
     outputs: object
-
-    @property
-    def input(self):
-        return keras.tree.flatten((self.args, self.kwargs))[0]
-
-    @property
-    def has_map(self) -> bool:
-        """Whether the output is a feature map; one of a single place, as in squeeze-and-excitation, is not."""
-        shape = getattr(self.outputs, "shape", ())
-        return len(shape) == 4 and tuple(shape[1:3]) != (1, 1)
 
 
 class Graph:
@@ -62,18 +49,6 @@ class Graph:
     def of(cls, model: "keras.Model | Graph") -> "Graph":
         return model if isinstance(model, cls) else cls(model)
 
-    @property
-    def feature_layers(self) -> dict[str, tuple]:
-        """The layers that have feature maps: {path: (height, width, channels)}."""
-        return {path: tuple(step.outputs.shape[1:]) for path, step in self.steps.items() if step.has_map}
-
-    def feature_layer(self, path: str) -> str:
-        """Return the path of a layer with feature maps, checked."""
-        if path not in self.feature_layers:
-            near = difflib.get_close_matches(path, self.feature_layers, 1, cutoff=0)
-            raise ValueError(f"{self.model.name!r} has no feature maps {path!r}; the nearest is {', '.join(near)}.")
-        return path
-
     def images(self, images) -> np.ndarray:
         """Return the images as an array, checked."""
         images, shape = np.asarray(images), self.model.inputs[0].shape
@@ -91,15 +66,15 @@ class Graph:
         return np.broadcast_to(indices, (count,)).astype(np.int32)
 
     def probabilities(self, images) -> np.ndarray:
-        return in_batches(lambda batch: self.model.predict_on_batch(batch), self.images(images), size=4 * BATCH)
+        return in_batches(self.model.predict_on_batch, self.images(images), size=4 * BATCH)
 
-    def compiled(self, function: Callable, *choices) -> Callable:
+    def compiled(self, function, *choices):
         """Return `function(graph, *choices, *tensors)` as a function of the tensors, compiled once."""
         if (function, choices) not in self._compiled:
             self._compiled[function, choices] = backend.compiled(partial(function, self, *choices), self.model)
         return self._compiled[function, choices]
 
-    def run(self, images, hooks: dict[str, Callable]):
+    def run(self, images, hooks: dict):
         """Run the model; after the operation at its path a hook is called with the step, and returns what the next
         operations get."""
         def visit(step):
@@ -107,22 +82,7 @@ class Graph:
 
         return _walk(self.model, ops.cast(images, self.model.inputs[0].dtype), visit)
 
-    def read(self, images, paths, what=lambda step: step.outputs) -> dict[str, np.ndarray]:
-        """Return the outputs of some operations for all images, or `what` of their steps: {path: float32}."""
-        return in_batches(self.compiled(_outputs, tuple(paths), what), self.images(images))
-
-    def outputs(self, images, paths, what=lambda step: step.outputs) -> dict:
-        """Return the same for one batch, as tensors to be differentiated."""
-        outputs = {}
-
-        def note(step):
-            outputs[step.path] = ops.cast(what(step), "float32")
-            return step.outputs
-
-        self.run(images, dict.fromkeys(paths, note))
-        return outputs
-
-    def score(self, images, classes, hooks):
+    def score(self, images, classes, hooks: dict):
         """Return the sum of the images' class scores, each before the softmax: a probability near 1 has no gradient."""
         last = [path for path, step in self.steps.items() if not isinstance(step.operation, keras.Model)][-1]
         scores = []
@@ -133,10 +93,6 @@ class Graph:
 
         self.run(images, hooks | {last: note})
         return ops.sum(scores[0] * ops.one_hot(classes, scores[0].shape[-1]))
-
-
-def _outputs(graph, paths, what, images):
-    return graph.outputs(images, paths, what)
 
 
 def _has_graph(model):
@@ -168,12 +124,12 @@ def _walk(model, inputs, visit, prefix=""):
 
 def _before_softmax(step):
     """What the last operation puts out, without its softmax if it has one."""
-    operation = step.operation
+    operation, inputs = step.operation, keras.tree.flatten((step.args, step.kwargs))[0]
     softmax = getattr(operation, "activation", None) is keras.activations.softmax
     if type(operation).__name__ == "Softmax" or (softmax and isinstance(operation, layers.Activation)):
-        return step.input
+        return inputs
     if softmax and isinstance(operation, layers.Dense):
-        scores = ops.matmul(ops.cast(step.input, "float32"), ops.cast(operation.kernel, "float32"))
+        scores = ops.matmul(ops.cast(inputs, "float32"), ops.cast(operation.kernel, "float32"))
         return scores + ops.cast(operation.bias, "float32") if operation.use_bias else scores
     return step.outputs
 
@@ -194,7 +150,6 @@ def at_image_size(maps, images) -> np.ndarray:
     """Return maps stretched to the images' size, the strongest place of each 1; float32, N x height x width."""
     height, width = np.shape(images)[1:3]
     how = cv2.INTER_AREA if maps.shape[1] > height or maps.shape[2] > width else cv2.INTER_LINEAR
-    maps = np.ascontiguousarray(maps, np.float32)
-    maps = np.stack([cv2.resize(map_, (width, height), interpolation=how) for map_ in maps])
+    maps = np.stack([cv2.resize(np.float32(map_), (width, height), interpolation=how) for map_ in maps])
     highest = maps.max(axis=(1, 2), keepdims=True)
     return maps / np.where(highest > 0, highest, 1)

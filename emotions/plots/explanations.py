@@ -6,7 +6,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from emotions.colors import OTHER
 from emotions.plots.style import TOO_FEW, VALIDATION, bare, captioned, grid
 
 PART_COLORS = {"mouth": "#882255", "eyes": "#332288", "brows": "#999933"}  # of Tol's muted palette, no emotion's
@@ -32,7 +31,7 @@ def heat_maps(images, maps: dict, titles, masks: dict | None = None, frames=None
         if not row:
             axis.imshow(np.round(images[column]).astype(np.uint8))
             for part, mask in (masks or {}).items():
-                axis.contour(mask[column], levels=[0.5], colors=PART_COLORS.get(part, OTHER), linewidths=1.2)
+                axis.contour(mask[column], levels=[0.5], colors=PART_COLORS[part], linewidths=1.2)
     for row, heats in zip(axes[1:], maps.values(), strict=True):
         lowest, highest = (0, np.nanmax([*maps.values()])) if one_scale else (np.nanmin(heats), np.nanmax(heats))
         for axis, image, heat in zip(row, images, heats, strict=True):
