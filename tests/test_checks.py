@@ -216,19 +216,13 @@ def save(run):
 
 
 def test_tables_are_cached_until_the_model_changes(run, monkeypatch):
-    own, drawn, parts = (
-        tables.on_own_images(run, 14, 4),
-        tables.on_drawn_faces(run, 14),
-        tables.activation_by_part(run, 14),
-    )
+    own, drawn = tables.on_own_images(run, 14, 4), tables.on_drawn_faces(run, 14)
     for table in (own, drawn):
         assert list(table.index.unique("method")) == ["grad-cam", "random", "centred gaussian"] and len(table) == 3 * 14
-    assert len(parts) == 1
     with monkeypatch.context() as patch:
         patch.setattr(runs.Run, "load", lambda run: pytest.fail("computed again"))
         pd.testing.assert_frame_equal(tables.on_own_images(run, 14, 4), own)
         pd.testing.assert_frame_equal(tables.on_drawn_faces(run, 14), drawn)
-        pd.testing.assert_frame_equal(tables.activation_by_part(run, 14), parts)
     save(run)
     assert not tables.on_own_images(run, 14, 4).loc["grad-cam"].equals(own.loc["grad-cam"])
     run.file.unlink()  # too large to be committed: its tables remain
@@ -238,15 +232,11 @@ def test_tables_are_cached_until_the_model_changes(run, monkeypatch):
     assert tables.explained() == []
 
 
-@pytest.mark.parametrize("file", ["explanations.csv", "explanations_drawn.csv", "activation_by_part.csv"])
+@pytest.mark.parametrize("file", ["explanations.csv", "explanations_drawn.csv"])
 def test_the_committed_tables_are_read_and_not_computed_again(file, monkeypatch):
     monkeypatch.delenv("EMOTIONS_HOME", raising=False)
     monkeypatch.setattr(runs.Run, "load", lambda run: pytest.fail(f"{run.folder / file} would be computed again"))
-    read = {
-        "explanations.csv": tables.on_own_images,
-        "explanations_drawn.csv": tables.on_drawn_faces,
-        "activation_by_part.csv": tables.activation_by_part,
-    }[file]
+    read = {"explanations.csv": tables.on_own_images, "explanations_drawn.csv": tables.on_drawn_faces}[file]
     measured = [run for run in tables.explained(file) if (run.folder / file).exists()]
     assert measured
     for run in measured:

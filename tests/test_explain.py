@@ -11,7 +11,7 @@ from conftest import run_under
 from keras import layers, ops
 
 from emotions import backend, explain
-from emotions.explain import Graph, filters
+from emotions.explain import Graph
 from emotions.explain.attention import attention_maps, attention_rollout, gradient_rollout
 from emotions.explain.gradcam import finer_layer, grad_cam, target_layer
 from emotions.explain.graph import BATCH
@@ -124,7 +124,7 @@ def test_grad_cam_is_cam_where_average_pooling_and_a_dense_layer_follow(images):
     """Zhou et al. 2016: the map is the weighted sum of the features, by the weights of the class."""
     graph = Graph(flat())
     classes = np.arange(4)
-    features = filters.feature_maps(graph, images, ["pool_2"])["pool_2"]
+    features = graph.read(images, ["pool_2"])["pool_2"]
     kernel = ops.convert_to_numpy(graph.model.get_layer("probabilities").kernel)
     cam = np.maximum(np.einsum("nhwc,cn->nhw", features, kernel[:, classes]), 0)
     assert cam.max() > 0
@@ -171,7 +171,7 @@ def test_a_layer_beside_a_residual_path_gets_its_own_gradient(images):
     graph = Graph(model)
     assert target_layer(graph) == "joined"
     kernel = ops.convert_to_numpy(model.get_layer("probabilities").kernel)[:, 1]
-    cam = np.maximum(filters.feature_maps(graph, images, ["branch"])["branch"] @ kernel, 0)
+    cam = np.maximum(graph.read(images, ["branch"])["branch"] @ kernel, 0)
     np.testing.assert_allclose(grad_cam(graph, images, 1, "branch"), stretched(cam), atol=1e-4)
 
 
@@ -179,7 +179,7 @@ def test_a_layer_used_twice_has_two_paths(images):
     shared = layers.Conv2D(3, 3, padding="same", name="shared")
     image = keras.Input((SIZE, SIZE, 3))
     graph = Graph(keras.Model(image, top(shared(shared(scaled(image))))))
-    maps = filters.feature_maps(graph, images, ["shared", "shared#2"])
+    maps = graph.read(images, ["shared", "shared#2"])
     assert target_layer(graph) == "shared#2"
     assert np.abs(maps["shared"] - maps["shared#2"]).max() > 1e-3
 
@@ -362,7 +362,7 @@ def two_inputs():
     [
         (transformer, grad_cam, "'transformer' has no convolution.*gradient_rollout"),
         (flat, lambda model, x: grad_cam(model, x, layer="conv2"), "no feature maps 'conv2'.*conv_2"),
-        (flat, lambda model, x: filters.feature_maps(model, x, ["average"]), "no feature maps 'average'"),
+        (flat, lambda model, x: grad_cam(model, x, layer="average"), "no feature maps 'average'"),
         (flat, lambda model, x: grad_cam(model, x, CLASSES), "from 0 to 3, not 4"),
         (flat, lambda model, x: grad_cam(model, x, [0, -1, 2, 3]), "from 0 to 3"),
         (flat, lambda model, x: grad_cam(model, x, [0, 1]), "one index or 4"),

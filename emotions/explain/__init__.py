@@ -1,4 +1,4 @@
-"""Why did the model say that? Heat maps, filters, and checks whether such maps are true.
+"""Why did the model say that? Heat maps, and checks whether such maps are true.
 
 To add an explanation, write a module with a function of (model, images, classes) and add it to `METHODS`."""
 

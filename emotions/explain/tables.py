@@ -6,7 +6,7 @@ import pandas as pd
 from emotions import files, runs
 from emotions.data import load, synthetic
 from emotions.data.dataset import limit
-from emotions.explain import checks, filters
+from emotions.explain import checks
 
 FACES = 504  # drawn images
 FEWER = 140  # images for the many and larger models trained on photographs: deletion is slow
@@ -46,20 +46,6 @@ def on_drawn_faces(run: runs.Run, count: int = FACES) -> pd.DataFrame:
         return checks.inside(run.load(), images, masks).reset_index()
 
     return _cached(run, "explanations_drawn.csv", {"pictures": count, **DRAWN}, compute)
-
-
-def activation_by_part(run: runs.Run, count: int = FACES) -> pd.DataFrame:
-    """Return `filters.by_part` on drawn faces; grey ones for a net that was trained on FER2013."""
-    grey = run.dataset.startswith(("fer2013", "ferplus"))
-
-    def compute():
-        images, _, masks = drawn_faces(run.metrics["class_names"], count)
-        if grey:
-            images = np.repeat(images.mean(axis=-1, keepdims=True).round().astype("uint8"), 3, axis=-1)
-        return filters.by_part(run.load(), images, masks)
-
-    key = {"pictures": count, **DRAWN, "grey": grey, "shuffles": checks.SHUFFLES}
-    return _cached(run, "activation_by_part.csv", key, compute)
 
 
 def _cached(run, file, key, compute):

@@ -6,6 +6,6 @@ from emotions.plots.data import class_distribution, measure_histograms
 from emotions.plots.diagrams import encoder_block, residual_block, two_phases
 from emotions.plots.evaluation import against, confusion_matrix, cost, curves, intervals, pairs, recalls
 from emotions.plots.evaluation import reliability, roc_curves
-from emotions.plots.explanations import activation_by_part, attention_distances, attention_heads, heat_maps, mosaics
+from emotions.plots.explanations import attention_distances, attention_heads, heat_maps, mosaics
 from emotions.plots.faces import composite, composites, confusion_faces, image_grid, mistakes
 from emotions.plots.report import draw_run, learning_rates, panel, training_curves
