@@ -89,16 +89,6 @@ def test_training_curves_mark_the_kept_epoch_and_fine_tuning():
     assert "fine-tuning begins" not in legend(one_phase.axes[0])
 
 
-def test_learning_rates_are_drawn_over_the_training():
-    rates = {"head": np.linspace(1e-3, 0, 11), "first": np.linspace(1e-4, 0, 11)}
-    figure = plots.learning_rates(rates, "rates")
-    assert_labelled(figure)
-    (axis,) = figure.axes
-    assert [line.get_label() for line in axis.lines] == ["head", "first"]
-    assert np.array_equal(axis.lines[1].get_ydata(), rates["first"])
-    assert axis.lines[0].get_xdata()[-1] == 100
-
-
 # ----------------------------------------------------------------------------------------------- evaluation
 
 

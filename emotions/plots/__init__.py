@@ -8,4 +8,4 @@ from emotions.plots.evaluation import against, confusion_matrix, cost, curves, i
 from emotions.plots.evaluation import reliability, roc_curves
 from emotions.plots.explanations import attention_distances, attention_heads, heat_maps, mosaics
 from emotions.plots.faces import composite, composites, confusion_faces, image_grid, mistakes
-from emotions.plots.report import draw_run, learning_rates, panel, training_curves
+from emotions.plots.report import draw_run, panel, training_curves
