@@ -2,7 +2,6 @@
 
 # ruff: noqa: F401, I001
 from emotions.colors import colors
-from emotions.plots.data import class_distribution, measure_histograms
 from emotions.plots.diagrams import encoder_block, residual_block, two_phases
 from emotions.plots.evaluation import against, confusion_matrix, cost, curves, intervals, pairs, recalls
 from emotions.plots.evaluation import reliability, roc_curves
