@@ -23,8 +23,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def definitions(notebook: str, tag: str = "") -> dict:
-    """Execute what a notebook defines: its imports, functions, constants in capitals, and what follows from the
-    parameters alone; of all code cells, or of those with a tag."""
+    """Execute what a notebook defines: imports, functions, classes, constants in capitals, and what follows from
+    the parameters alone; of all code cells, or of those with a tag."""
     (path,) = find([notebook[:2]])
     namespace, chosen = parameters(path), []
     known = {*namespace, *vars(builtins)}
@@ -35,7 +35,7 @@ def definitions(notebook: str, tag: str = "") -> dict:
         if isinstance(node, ast.Assign) and (used <= known or ast.unparse(node.targets[0]).isupper()):
             known |= {name.id for name in names}
             chosen.append(node)
-        elif isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef):
+        elif isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef):
             chosen.append(node)
     exec(compile(ast.Module(chosen, type_ignores=[]), str(path), "exec"), namespace)
     return namespace

@@ -1,36 +1,33 @@
-"""What filters look for, where it is known by construction."""
+"""What notebook 5 reads in a network, where it is known by construction."""
 
 import keras
 import numpy as np
 import pytest
-from conftest import run_under
+from conftest import REPOSITORY, definitions, run_under
 from keras import layers
 
-from emotions.explain import filters
-
 SIZE = 16
+notebook = definitions("05")
 
 
-def spots() -> keras.Model:
-    """Filter 0 sees bright spots, filter 1 dark ones; a second convolution passes them on, coarser."""
-    model = keras.Sequential(
-        [
-            keras.Input((SIZE, SIZE, 3)),
-            layers.Rescaling(1 / 127.5, -1, name="scale"),
-            layers.Conv2D(2, 3, padding="same", activation="relu", name="spots"),
-            layers.MaxPooling2D(2, name="pool"),
-            layers.Conv2D(2, 1, use_bias=False, name="passing"),
-            layers.ReLU(name="passed"),
-            layers.GlobalAveragePooling2D(),
-            layers.Dense(2, activation="softmax"),
-        ],
-        name="spots",
-    )
+def spots(norm: bool = False, bias: float = 0.0) -> keras.Model:
+    """Filter 0 sees bright spots, filter 1 dark ones; a second convolution passes them on, coarser. With `norm`, each
+    activation function is a layer of its own, as in VGG-16 with batch normalisation."""
+    activation, names = (None, ("spots_conv_norm", "passed_conv_norm")) if norm else ("relu", ("spots", "passed"))
+    x = inputs = keras.Input((SIZE, SIZE, 3))
+    x = layers.Conv2D(2, 3, padding="same", activation=activation, name=names[0])(x)
+    x = layers.ReLU(name="spots_conv_relu")(x) if norm else x
+    x = layers.MaxPooling2D(2, name="pool")(x)
+    x = layers.Conv2D(2, 1, use_bias=False, activation=activation, name=names[1])(x)
+    x = layers.ReLU(name="passed_conv_relu")(x) if norm else x
+    base = keras.Model(inputs, x, name="base")
     kernel = np.zeros((3, 3, 3, 2), np.float32)
     kernel[..., 0], kernel[..., 1] = 1 / 27, -1 / 27
-    model.get_layer("spots").set_weights([kernel, np.zeros(2, np.float32)])
-    model.get_layer("passing").set_weights([np.eye(2, dtype=np.float32)[None, None]])
-    return model
+    base.get_layer(names[0]).set_weights([kernel, np.full(2, bias, np.float32)])
+    base.get_layer(names[1]).set_weights([np.eye(2, dtype=np.float32)[None, None]])
+    image = keras.Input((SIZE, SIZE, 3))
+    x = layers.GlobalAveragePooling2D()(base(layers.Rescaling(1 / 127.5, -1, name="scale")(image)))
+    return keras.Model(image, layers.Dense(2, activation="softmax")(x), name="spots")
 
 
 def squares(count=6):
@@ -44,104 +41,107 @@ def squares(count=6):
     return images, mask
 
 
-def test_activations_are_the_maps_behind_activation_functions():
-    assert filters.activations(spots()) == {"spots": (16, 16, 2), "passed": (8, 8, 2)}
-    dense = keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(2, activation="relu")])
-    with pytest.raises(ValueError, match="no convolution with an activation"):
-        filters.activations(dense)
+def responses(layer, images):
+    read = notebook["reader"](spots(), layer)
+    return read, read.predict(images, verbose=0)
+
+
+def strongest(layer, images, number, count):
+    read, maps = responses(layer, images)
+    return notebook["patches"](read, images, maps, number, count)
+
+
+def test_it_reads_one_layer_or_several_behind_the_activation_function():
+    images, _ = squares()
+    before, after = notebook["reader"](spots(), ["spots", "passed"]).predict(images, verbose=0)
+    assert before.shape == (6, SIZE, SIZE, 2) and after.shape == (6, 8, 8, 2)
+    assert before[0, 4, 4, 0] == pytest.approx(180 / 127.5 - 1, abs=1e-5) and before[0, 4, 4, 1] == 0
+    np.testing.assert_allclose(responses("passed", images)[1], after, atol=1e-6)
+    names = [layer.name for layer in notebook["convolutions"](48).layers]
+    assert len(notebook["EVERY"]) == 13 and set(notebook["LAST"]) < set(notebook["EVERY"]) < set(names)
 
 
 def test_the_strongest_patches_are_found_and_cut_out():
     images, _ = squares()
-    found = filters.strongest(spots(), images, "spots", [0, 1], count=3)
-    assert list(found) == [0, 1] and len(found[0]) == 3
-    for patch, grey in zip(found[0], (230, 220, 210), strict=True):  # the brightest squares first, nothing else
+    found = strongest("spots", images, 0, count=3)
+    assert len(found) == 3
+    for patch, grey in zip(found, (230, 220, 210), strict=True):  # the brightest squares first, nothing else
         assert patch.shape == (3, 3, 3)
         assert np.all(patch == grey)
-    for patch in found[1]:
+    for patch in strongest("spots", images, 1, count=3):
         assert np.all(patch == 120)
-    (later,) = filters.strongest(spots(), images, "passed", [0], count=1)[0]
+    (later,) = strongest("passed", images, 0, count=1)
     assert later.shape == (3, 3, 3)  # max pooling passes on one place
 
 
-def test_filters_that_vary_most_come_first():
+def test_filters_that_vary_most_come_first_and_silent_ones_last():
     images, _ = squares()
-    assert filters.most_varied(spots(), images, "spots", 2) == [0, 1]
-    assert filters.most_varied(spots(), 255 - images, "spots", 1) == [1]
+    assert notebook["most_varied"](responses("spots", images)[1]).tolist() == [0, 1]
+    assert notebook["most_varied"](responses("spots", 255 - images)[1], 1).tolist() == [1]
+    maps = np.ones((20, 4, 4, 3))
+    maps[..., 0], maps[0, ..., 0] = 0, 9  # responds to one image of twenty
+    maps[:10, ..., 1] = 2
+    assert notebook["most_varied"](maps, 3).tolist() == [1, 2, 0]
 
 
 def test_ascent_makes_what_the_filter_sees():
-    made = filters.ascent(spots(), "passed", [0, 1], size=SIZE, steps=60)
-    assert made.shape == (2, SIZE, SIZE, 3) and made.dtype == np.uint8
+    made = notebook["ascent"](spots(), "passed", [0, 1], steps=60, size=SIZE)
+    assert made.shape == (2, SIZE, SIZE, 3) and made.min() >= 0 and made.max() <= 255
     assert made[0].mean() > 200 and made[1].mean() < 50
     np.testing.assert_array_equal(made[..., 0], made[..., 1])
 
 
-@pytest.mark.parametrize("inside", [True, False])
-def test_ascent_wakes_a_filter_that_is_silent_on_noise(inside):
+@pytest.mark.parametrize("norm", [False, True])
+def test_ascent_wakes_a_filter_that_is_silent_on_noise(norm, monkeypatch):
     """Behind a ReLU inside the convolution, or behind one of its own."""
-    model = keras.Sequential(
-        [
-            *spots().layers[:1],
-            layers.Conv2D(1, 3, activation="relu" if inside else None, name="spots"),
-            layers.ReLU(name="woken"),
-            layers.GlobalAveragePooling2D(),
-            layers.Dense(2, activation="softmax"),
-        ]
-    )
-    model.build((None, SIZE, SIZE, 3))
-    model.get_layer("spots").set_weights([np.full((3, 3, 3, 1), 1 / 27, np.float32), np.array([-0.5], np.float32)])
-    assert filters.ascent(model, "spots" if inside else "woken", [0], size=SIZE, steps=60).mean() > 200
+    monkeypatch.setitem(notebook, "NORM", norm)
+    model = spots(norm, bias=-0.5)
+    assert notebook["ascent"](model, "spots_conv_relu" if norm else "spots", [0], steps=60, size=SIZE).mean() > 200
+    assert norm or model.get_layer("base").get_layer("spots").activation is keras.activations.relu  # as it was
 
 
-def test_density_on_a_part_is_worked_out_by_hand():
+def test_the_share_inside_a_part_is_worked_out_by_hand():
     images, mask = squares()
-    model = spots()
-    weights = model.get_weights()
-    table = filters.by_part(model, images, {"square": mask}).set_index("layer")
-    assert list(table.index) == ["spots", "passed"] and list(table["depth"]) == [0, 1]
+    active = notebook["activity"](spots(), ["spots", "passed"])
+    shares = notebook["shares_inside"](active, images, {"square": mask})["square"]
+    assert shares.shape == (2, 6)
     grey = (images[..., 0] / 127.5 - 1).astype(np.float32)
-    share = []
-    for one, inside in zip(grey, mask, strict=True):
+    for share, one, inside in zip(shares[0], grey, mask, strict=True):
         padded = np.pad(one, 1)
         mean = sum(padded[i : i + SIZE, j : j + SIZE] for i in range(3) for j in range(3)) / 9
-        share.append(np.abs(mean)[inside].sum() / np.abs(mean).sum())  # both filters together
-    assert table.loc["spots", "square"] == pytest.approx(np.mean(share) / mask.mean(), rel=1e-3)
-    assert table.loc["spots", "square_low"] < table.loc["spots", "square"] < table.loc["spots", "square_high"]
-    assert table.loc["spots", "square"] > 3
-    without = table.loc["spots", ["square_shuffled_low", "square_shuffled", "square_shuffled_high"]]
-    assert without.is_monotonic_increasing and without.nunique() == 3  # several shuffles, which differ
-    for old, new in zip(weights, model.get_weights(), strict=True):
-        np.testing.assert_array_equal(old, new)
+        assert share == pytest.approx(np.abs(mean)[inside].sum() / np.abs(mean).sum(), rel=1e-3)  # both filters
+    assert (shares[0] / mask.mean(axis=(1, 2))).mean() > 3
 
 
-def test_a_layer_that_does_not_exist():
-    with pytest.raises(ValueError, match="no feature maps 'spot'; the nearest is spots"):
-        filters.ascent(spots(), "spot", [0], size=SIZE)
+def test_shuffled_weights_keep_their_numbers_and_lose_their_places():
+    weights = [np.arange(24.0).reshape(2, 3, 4), np.arange(5.0)]
+    first, again, other = (notebook["shuffled"](weights, seed) for seed in (0, 0, 1))
+    for old, a, b, c in zip(weights, first, again, other, strict=True):
+        assert a.shape == old.shape and np.array_equal(np.sort(a, axis=None), old.ravel())
+        assert np.array_equal(a, b) and not np.array_equal(a, c) and not np.array_equal(a, old)
 
 
-PROGRAM = """
-import sys, numpy as np, keras
-from emotions.explain import filters
-folder = sys.argv[1]
-images, mask = np.load(f"{folder}/images.npy"), np.load(f"{folder}/mask.npy")
-model = keras.models.load_model(f"{folder}/model.keras")
-patches = filters.strongest(model, images, "spots", [0], 2)[0]
-np.savez(f"{folder}/found.npz", patches=patches, made=filters.ascent(model, "passed", [0], SIZE, 5),
-         table=filters.by_part(model, images, {"square": mask})[["square", "square_low", "square_shuffled"]])
-""".replace("SIZE", str(SIZE))
+PROGRAM = f"""
+import sys, numpy as np
+folder, tests = sys.argv[1:]
+sys.path.insert(0, tests)
+from test_filters import notebook, spots, squares, strongest
+images, mask = squares()
+active = notebook["activity"](spots(), ["spots", "passed"])
+np.savez(f"{{folder}}/found.npz", patches=strongest("spots", images, 0, 2),
+         made=notebook["ascent"](spots(), "passed", [0], 5, {SIZE}),
+         shares=notebook["shares_inside"](active, images, {{"square": mask}})["square"])
+"""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_backends_agree(backend, tmp_path):
     images, mask = squares()
-    np.save(tmp_path / "images.npy", images)
-    np.save(tmp_path / "mask.npy", mask)
-    spots().save(tmp_path / "model.keras")
-    run_under(backend, PROGRAM, tmp_path)
+    run_under(backend, PROGRAM, tmp_path, REPOSITORY / "tests")
     found = np.load(tmp_path / "found.npz")
-    np.testing.assert_array_equal(found["patches"], filters.strongest(spots(), images, "spots", [0], 2)[0])
-    assert np.abs(found["made"].astype(int) - filters.ascent(spots(), "passed", [0], SIZE, 5)).max() <= 1
-    table = filters.by_part(spots(), images, {"square": mask})[["square", "square_low", "square_shuffled"]]
-    np.testing.assert_allclose(found["table"], table, rtol=1e-3)
+    np.testing.assert_array_equal(found["patches"], strongest("spots", images, 0, 2))
+    np.testing.assert_allclose(found["made"], notebook["ascent"](spots(), "passed", [0], 5, SIZE), atol=1)
+    active = notebook["activity"](spots(), ["spots", "passed"])
+    shares = notebook["shares_inside"](active, images, {"square": mask})["square"]
+    np.testing.assert_allclose(found["shares"], shares, rtol=1e-3)

@@ -1,6 +1,5 @@
 """Do the figures show the numbers, labels and images they are given?"""
 
-from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,7 +9,7 @@ from matplotlib.colors import same_color
 from scipy.stats import binomtest
 
 from emotions import plots
-from emotions.colors import EMOTION_COLORS, OTHER
+from emotions.colors import EMOTION_COLORS
 from emotions.runs import Predictions
 
 
@@ -46,32 +45,6 @@ def predictions_of(said, labels, names=("angry", "happy", "sad")) -> Predictions
     return Predictions(names, np.arange(len(labels)).astype(str), np.asarray(labels), probabilities)
 
 
-# ------------------------------------------------------------------------------------------------ data sets
-
-
-def test_class_distribution_has_a_bar_per_class_and_split():
-    counts = pd.DataFrame({"happy": [30, 10], "boredom": [10, 10]}, ["train", "test"])
-    figure = plots.class_distribution(SimpleNamespace(name="small", describe=lambda: counts))
-    assert_labelled(figure)
-    assert titles(figure) == ["train, n = 40", "test, n = 20"]
-    assert [[bar.get_width() for bar in axis.patches] for axis in figure.axes] == [[75, 25], [50, 50]]
-    assert [text.get_text() for text in figure.axes[0].texts] == ["30", "10"]
-    assert same_color(figure.axes[0].patches[0].get_facecolor(), EMOTION_COLORS["happy"])
-    assert same_color(figure.axes[0].patches[1].get_facecolor(), OTHER)
-
-
-def test_measure_histograms_count_all_but_constant_images():
-    random = np.random.default_rng(0)
-    images = pd.DataFrame({"brightness": random.uniform(80, 120, 40), "sharpness": random.uniform(10, 20, 40)})
-    images["constant"] = np.arange(40) == 0
-    images["outlier in brightness"], images["outlier in sharpness"] = np.arange(40) < 3, np.arange(40) == 0
-    figure = plots.measure_histograms(images)
-    assert_labelled(figure)
-    for axis, outliers in zip(figure.axes, (2, 0), strict=True):
-        assert legend(axis) == [f"usual: {39 - outliers}", f"outliers: {outliers}"]
-        assert [sum(bar.get_height() for bar in bars) for bars in axis.containers] == [39 - outliers, outliers]
-
-
 # ------------------------------------------------------------------------------------------------- training
 
 
@@ -87,16 +60,6 @@ def test_training_curves_mark_the_kept_epoch_and_fine_tuning():
     assert accuracy == [[40, 50, 60], [30, 50, 40]] and loss == [[1.0, 0.9, 0.8], [1.1, 0.9, 1.0]]
     one_phase = plots.training_curves(HISTORY.drop(columns="phase"))
     assert "fine-tuning begins" not in legend(one_phase.axes[0])
-
-
-def test_learning_rates_are_drawn_over_the_training():
-    rates = {"head": np.linspace(1e-3, 0, 11), "first": np.linspace(1e-4, 0, 11)}
-    figure = plots.learning_rates(rates, "rates")
-    assert_labelled(figure)
-    (axis,) = figure.axes
-    assert [line.get_label() for line in axis.lines] == ["head", "first"]
-    assert np.array_equal(axis.lines[1].get_ydata(), rates["first"])
-    assert axis.lines[0].get_xdata()[-1] == 100
 
 
 # ----------------------------------------------------------------------------------------------- evaluation

@@ -1,12 +1,11 @@
 """Do the figures of what a network looks at show what they are given?"""
 
 import numpy as np
-import pandas as pd
 import pytest
 from test_plots import assert_labelled, close_figures, titles  # noqa: F401
 
 from emotions import plots
-from emotions.plots.explanations import PART_COLORS, _tiled
+from emotions.plots.explanations import _tiled
 from emotions.plots.style import TOO_FEW
 
 
@@ -53,16 +52,6 @@ def test_mosaics_show_numbers_with_a_colour_bar_and_rgb_without():
     assert before.get_array()[0, 0] == -1
     rgb = plots.mosaics({"rgb": np.zeros((4, 2, 2, 3))}, columns=2).axes[0].images[0].get_array()
     assert (rgb[0, 0] == 0.5).all() and (rgb[2] == 1).all(), "0 lies between the limits; gaps are white"
-
-
-def test_activation_by_part_has_a_panel_per_model():
-    table = pd.DataFrame({"depth": [0, 1]})
-    for number, part in enumerate(PART_COLORS, start=1):
-        for end in ("", "_low", "_high", "_shuffled", "_shuffled_low", "_shuffled_high"):
-            table[f"{part}{end}"] = number
-    figure = plots.activation_by_part({"LeNet": table, "VGG-16": 2 * table}, columns=1)
-    assert titles(figure) == ["LeNet", "VGG-16"]
-    assert [line.get_ydata()[0] for line in figure.axes[1].lines[:6:2]] == [2, 4, 6]
 
 
 def test_attention_heads_show_every_head_of_every_block_as_multiples_of_uniform_attention():

@@ -400,22 +400,3 @@ def test_the_rate_warms_up_and_falls_along_a_cosine():
     np.testing.assert_allclose(rate[:41], np.linspace(0, 0.5, 41), atol=1e-6)
     np.testing.assert_allclose(rate[40:], 0.25 * (1 + np.cos(np.pi * np.arange(361) / 360)), atol=1e-6)
     assert float(training.cosine(0.5, 4, 100, warmup=0)(0)) == 0.5
-
-
-@pytest.mark.parametrize("kind", [keras.optimizers.SGD, keras.optimizers.AdamW])
-def test_layer_decay_scales_the_rate_of_each_layer(kind):
-    """One step moves a weight by a share of what it usually would, weight decay included."""
-    moved = {}
-    for decay in (1.0, 0.5):
-        model = keras.Sequential([keras.Input((4,)), layers.Dense(4, name="first"), layers.Dense(3, name="last")])
-        for variable in model.weights:
-            variable.assign(np.full(variable.shape, 0.3))
-        start = model.get_weights()
-        numbers = {variable.path: 0 if "first" in variable.path else 2 for variable in model.weights}
-        model.compile(training.with_layer_decay(kind, numbers, decay)(1e-2, weight_decay=0.1), loss="mse")
-        model.fit(np.ones((8, 4)), np.zeros((8, 3)), verbose=0)
-        moved[decay] = [np.asarray(v) - old for v, old in zip(model.weights, start, strict=True)]
-    for number, (usual, scaled) in enumerate(zip(moved[1.0], moved[0.5], strict=True)):
-        factor = 0.25 if number < 2 else 1
-        assert np.abs(usual).max() > 0
-        np.testing.assert_allclose(scaled, usual * factor, atol=0.02 * np.abs(usual).max())

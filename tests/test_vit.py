@@ -8,13 +8,15 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from conftest import REPOSITORY, SHAPES, run_under
-from keras import ops
+from conftest import REPOSITORY, SHAPES, definitions, run_under
+from keras import layers, ops
 from safetensors.numpy import save_file
 
-from emotions.models import hugging_face, input_size, load_hugging_face, vit
+from emotions.models import input_size, vit
 
 SMALL = {"size": 24, "patch": 8, "width": 12, "depth": 2, "heads": 3, "mlp": 20}
+notebook = definitions("09", "train")
+load_checkpoint = notebook["load_checkpoint"]
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +199,7 @@ def test_the_file_needs_no_code_of_ours(name, images, tmp_path):
 def pretrained(source, classes=3, size=24):
     """A model of the shape that `write_checkpoint` writes, its epsilon included, with the weights from there."""
     model = vit.build(classes, **SMALL | {"size": size}, epsilon=0.01)
-    load_hugging_face(model, source)
+    load_checkpoint(model, source)
     return model
 
 
@@ -233,11 +235,10 @@ def test_position_embeddings_resize_to_another_grid(tmp_path):
 
 
 def test_the_tensors_of_a_block_are_the_weights_of_our_layers(tmp_path):
-    write_checkpoint(tmp_path, prefix="vit.")
-    tensors = hugging_face.read_tensors(tmp_path)
-    weights = hugging_face.block_weights(tensors, 1)
-    layers = [f"block_01_{name}" for name in ("attention_norm", "attention", "mlp_norm", "mlp_in", "mlp_out")]
-    assert list(weights) == layers
+    tensors = write_checkpoint(tmp_path, prefix="vit.")
+    weights = notebook["block_weights"](tensors, 1)
+    names = [f"block_01_{name}" for name in ("attention_norm", "attention", "mlp_norm", "mlp_in", "mlp_out")]
+    assert list(weights) == names
     np.testing.assert_array_equal(weights["block_01_mlp_in"][0], tensors["encoder.layer.1.intermediate.dense.weight"].T)
     model = pretrained(tmp_path)
     for layer, arrays in weights.items():
@@ -252,7 +253,7 @@ def test_a_missing_tensor_is_named_and_the_model_left_alone(tmp_path):
     model = vit.build(3, **SMALL)
     before = model.get_weights()
     with pytest.raises(KeyError, match=r"encoder\.layer\.1\.output\.dense\.bias"):
-        load_hugging_face(model, tmp_path)
+        load_checkpoint(model, tmp_path)
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
 
@@ -262,15 +263,19 @@ def test_a_missing_tensor_is_named_and_the_model_left_alone(tmp_path):
     [
         ({"depth": 3}, "num_hidden_layers is 2, but 3 in the model"),
         ({"heads": 4}, "num_attention_heads is 3, but 4"),
-        ({"width": 24}, "hidden_size is 12, but 24"),
-        ({"mlp": 40}, "intermediate_size is 20, but 40"),
-        ({"patch": 4}, "patch_size is 8, but 4"),
+        ({"width": 24}, "cannot reshape"),
+        ({"mlp": 40}, "cannot reshape"),
+        ({"patch": 4}, "cannot reshape"),
     ],
 )
 def test_a_checkpoint_of_another_shape_is_an_error(change, message, tmp_path):
     write_checkpoint(tmp_path)
+    model = vit.build(3, **SMALL | change)
+    before = model.get_weights()
     with pytest.raises(ValueError, match=message):
-        load_hugging_face(vit.build(3, **SMALL | change), tmp_path)
+        load_checkpoint(model, tmp_path)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
 
 
 @pytest.mark.parametrize(
@@ -297,7 +302,7 @@ def test_a_name_is_downloaded(monkeypatch, tmp_path):
         asked.append((name, sorted(allow_patterns)))
         return str(tmp_path)
 
-    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    monkeypatch.setitem(notebook, "snapshot_download", download)
     assert pretrained("someone/some-vit", 5).output_shape == (None, 5)
     assert asked == [("someone/some-vit", ["config.json", "model.safetensors", "preprocessor_config.json"])]
 
@@ -318,12 +323,13 @@ def test_parity_with_transformers(layout, images, tmp_path):
     )
     theirs = getattr(transformers, layout)(config).eval()
     theirs.save_pretrained(tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0.5] * 3, "image_std": [0.5] * 3}))
     with torch.no_grad():
         scaled = torch.tensor(images / 127.5 - 1).permute(0, 3, 1, 2)
         states = theirs(scaled, output_hidden_states=True).hidden_states[-1]
         states = getattr(theirs, "vit", theirs).layernorm(states).numpy()
     model = vit.build(3, **SMALL, epsilon=config.layer_norm_eps)
-    load_hugging_face(model, tmp_path)
+    load_checkpoint(model, tmp_path)
     ours = tokens_of(model)
     np.testing.assert_allclose(run(ours, images), states, atol=1e-3)
 
@@ -336,7 +342,7 @@ def vit_tiny():
         pytest.skip("EMOTIONS_WEIGHTS does not name a folder with vit_tiny_patch16_224")
     images = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3)).astype("float32")
     model = vit.build(7, **SHAPES["vit-tiny"], epsilon=1e-12)
-    load_hugging_face(model, folder)
+    load_checkpoint(model, folder)
     return folder, images, run(tokens_of(model), images)
 
 
@@ -413,18 +419,43 @@ def test_a_committed_model_is_what_build_makes(name):
     np.testing.assert_allclose(run(model, images), run(saved, images), atol=1e-5)
 
 
-def test_layer_numbers_rise_from_the_patches_to_the_head():
+def test_layer_depths_rise_from_the_patches_to_the_head():
     model = vit.build(3, **SMALL)
-    numbers = vit.layer_numbers(model)
-    assert set(numbers) == {variable.path for variable in model.trainable_variables}
-    assert numbers["patch_embedding/kernel"] == numbers["patch_embedding/bias"] == 0
-    assert numbers["block_00_attention/query/kernel"] == numbers["block_00_mlp_out/bias"] == 1
-    assert numbers["block_01_attention_norm/gamma"] == 2
-    assert numbers["final_norm/gamma"] == numbers["probabilities/kernel"] == 3
+    depths = notebook["layer_depths"](model)
+    assert set(depths) == {variable.path for variable in model.trainable_variables}
+    assert depths["patch_embedding/kernel"] == depths["patch_embedding/bias"] == 0
+    assert depths["block_00_attention/query/kernel"] == depths["block_00_mlp_out/bias"] == 1
+    assert depths["block_01_attention_norm/gamma"] == 2
+    assert depths["final_norm/gamma"] == depths["probabilities/kernel"] == 3
 
 
-@pytest.mark.parametrize("look", [vit.attention, vit.layer_numbers])
+def test_layer_decay_scales_the_rate_of_each_layer(monkeypatch):
+    """One step moves a weight by a share of what it usually would, weight decay included."""
+    moved = {}
+    monkeypatch.setitem(notebook, "highest", 2)
+    for decay in (1.0, 0.5):
+        model = keras.Sequential([keras.Input((4,)), layers.Dense(4, name="first"), layers.Dense(3, name="last")])
+        for variable in model.weights:
+            variable.assign(np.full(variable.shape, 0.3))
+        start = model.get_weights()
+        depths = {variable.path: 0 if "first" in variable.path else 2 for variable in model.weights}
+        monkeypatch.setitem(notebook, "depths", depths)
+        monkeypatch.setattr(notebook["AdamW"], "layer_decay", decay)
+        model.compile(notebook["AdamW"](1e-2, weight_decay=0.1), loss="mse")
+        model.fit(np.ones((8, 4)), np.zeros((8, 3)), verbose=0)
+        moved[decay] = [np.asarray(v) - old for v, old in zip(model.weights, start, strict=True)]
+    for number, (usual, scaled) in enumerate(zip(moved[1.0], moved[0.5], strict=True)):
+        factor = 0.25 if number < 2 else 1
+        assert np.abs(usual).max() > 0
+        np.testing.assert_allclose(scaled, usual * factor, atol=0.02 * np.abs(usual).max())
+
+
+def test_the_record_of_a_training_names_its_layer_decay():
+    assert notebook["AdamW"].layer_decay == 0.75 and notebook["AdamW"].__name__ == "AdamW"
+
+
+@pytest.mark.parametrize("look", [vit.attention, notebook["layer_depths"]])
 def test_another_model_is_an_error(look):
-    model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2)], name="other")
+    model = keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(2)], name="other")
     with pytest.raises(ValueError, match="'other' has no attention layers"):
         look(model)

@@ -113,20 +113,6 @@ def attention_distance(maps: np.ndarray) -> np.ndarray:
     return np.mean(np.sum(maps * distances, axis=-1) / np.sum(maps, axis=-1), axis=-1)
 
 
-def layer_numbers(model: keras.Model) -> dict[str, int]:
-    """Return how deep each weight lies, {variable.path: number}, for layer-wise learning-rate decay.
-
-    The patch embedding is 0, block i is i + 1, and the final norm and the head share the highest number, as in Bao et
-    al. (2022, "BEiT"): a weight learns at `rate * decay ** (highest - number)`."""
-    highest, numbers = len(attention_layers(model)) + 1, {}
-    for layer in model.layers:
-        number = 0 if layer.name == "patch_embedding" else highest
-        if layer.name.startswith("block_"):
-            number = int(layer.name.split("_")[1]) + 1
-        numbers |= {variable.path: number for variable in layer.weights}
-    return numbers
-
-
 def grid_size(model: keras.Model) -> int:
     """Return the number of patches along a side."""
     return math.isqrt(model.get_layer("patches").output.shape[1])

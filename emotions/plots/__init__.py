@@ -2,9 +2,8 @@
 
 # ruff: noqa: F401
 from emotions.colors import colors
-from emotions.plots.data import class_distribution, measure_histograms
 from emotions.plots.diagrams import encoder_block, residual_block, two_phases
 from emotions.plots.evaluation import confusion_matrix, curves, intervals, pairs, recalls, reliability, roc_curves
-from emotions.plots.explanations import activation_by_part, attention_distances, attention_heads, heat_maps, mosaics
+from emotions.plots.explanations import attention_distances, attention_heads, heat_maps, mosaics
 from emotions.plots.faces import composite, composites, confusion_faces, image_grid, mistakes
-from emotions.plots.report import draw_run, learning_rates, panel, training_curves
+from emotions.plots.report import draw_run, panel, training_curves

@@ -1,10 +1,7 @@
-"""Heat maps, attention, filters: what a network looks at."""
-
-from itertools import product
+"""Heat maps, attention, mosaics: what a network looks at."""
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 
 from emotions.plots.style import TOO_FEW, VALIDATION, bare, captioned, grid
 
@@ -68,28 +65,6 @@ def _tiled(images: np.ndarray, columns: int) -> np.ndarray:
     padded = np.pad(images, padding, constant_values=np.nan)
     rows = [np.concatenate(list(row), axis=1) for row in padded.reshape(-1, columns, *padded.shape[1:])]
     return np.concatenate(rows)[:-1, :-1]
-
-
-def activation_by_part(tables: dict[str, pd.DataFrame], columns: int = 3) -> plt.Figure:
-    """Plot how densely each layer is active on parts of the face, by model; with `_low`, `_high`, `_shuffled`."""
-    columns = min(columns, len(tables))
-    rows = -(-len(tables) // columns)
-    figure, axes = grid(rows, columns, (1 + 3.8 * columns, 0.6 + 3.1 * rows), lines="both", sharey=True)
-    styles = {"": ({"marker": "."}, 0.2), "_shuffled": ({"linestyle": ":", "linewidth": 1}, 0.1)}
-    for axis, (title, table) in zip(axes.flat, tables.items(), strict=False):
-        for (part, color), (kind, (line, alpha)) in product(PART_COLORS.items(), styles.items()):
-            middle, low, high = (table[f"{part}{kind}{end}"] for end in ("", "_low", "_high"))
-            axis.plot(table["depth"], middle, color=color, label=None if kind else part, **line)
-            axis.fill_between(table["depth"], low, high, color=color, alpha=alpha, linewidth=0)
-        axis.axhline(1, color="black", linewidth=0.8)
-        axis.set_title(title, fontsize=10)
-    axes[0, 0].plot([], [], color="black", linestyle=":", linewidth=1, label="weights shuffled")
-    axes[0, 0].legend(fontsize=9)
-    for axis in axes.flat[len(tables) :]:
-        axis.remove()
-    figure.supxlabel("depth (0: first convolution, 1: last)", fontsize=10)
-    figure.supylabel("density of activation (1: as everywhere)", fontsize=10)
-    return figure
 
 
 def attention_heads(image, maps, title: str = "") -> plt.Figure:

@@ -1,7 +1,6 @@
 """The evaluation panel, the same in all notebooks, the figures kept beside a run's numbers, curves of its training."""
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from IPython.display import Markdown, display
 
@@ -87,15 +86,3 @@ def training_curves(history: pd.DataFrame, title: str = "", axes=None) -> plt.Fi
         axis.grid(alpha=0.3)
     axes[0].legend(fontsize=9)
     return axes[0].figure
-
-
-def learning_rates(rates: dict[str, np.ndarray], title: str = "") -> plt.Figure:
-    """Plot learning rates, one per step, over the course of a training."""
-    figure, ((axis,),) = grid(1, 1, (8, 3.8), lines="both")
-    shades = plt.get_cmap("viridis")(np.linspace(0, 0.85, len(rates)))
-    for shade, (name, values) in zip(shades, rates.items(), strict=True):
-        axis.plot(np.linspace(0, 100, len(values)), values, color=shade, linewidth=2, label=name)
-    axis.set(xlabel="share of the training (%)", ylabel="learning rate (log scale)", yscale="log", title=title)
-    axis.set_ylim(bottom=max(values.max() for values in rates.values()) / 1e4)
-    axis.legend(fontsize=9, loc="lower left", bbox_to_anchor=(1, 0))
-    return figure

@@ -5,4 +5,4 @@ from emotions.training.augmentation import RandomAffine, RandomErasing
 from emotions.training.bases import check_base
 from emotions.training.batches import class_weights
 from emotions.training.fitting import fit
-from emotions.training.schedules import cosine, with_layer_decay
+from emotions.training.schedules import cosine
