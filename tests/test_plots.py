@@ -5,6 +5,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import definitions
 from matplotlib.colors import same_color
 from scipy.stats import binomtest
 
@@ -120,18 +121,6 @@ def test_intervals_of_differences_take_their_own_columns():
     assert figure.axes[0].lines[-1].get_xdata() == [0, 0]
 
 
-def test_pairs_are_coloured_only_where_significant():
-    names = ["a", "b", "c"]
-    differences = pd.DataFrame([[np.nan, 0.05, 0.01], [-0.05, np.nan, -0.04], [-0.01, 0.04, np.nan]], names, names)
-    p_values = pd.DataFrame([[np.nan, 0.01, 0.5], [0.01, np.nan, 0.04], [0.5, 0.04, np.nan]], names, names)
-    (axis, _) = plots.pairs(differences, p_values).axes
-    texts = [text.get_text() for text in axis.texts if text.get_text()]
-    assert texts == ["+5.0*", "+1.0", "-5.0*", "-4.0*", "-1.0", "+4.0*"]
-    values = axis.collections[0].get_array().reshape(3, 3)
-    assert values[0, 1] == pytest.approx(5) and values[0, 2] == 0 and values[1, 2] == pytest.approx(-4)
-    assert np.ma.getmaskarray(values).diagonal().all()
-
-
 def test_reliability_shows_accuracy_against_confidence_in_filled_bins():
     table = pd.DataFrame({"n": [0, 30, 10], "confidence": [np.nan, 0.5, 0.9], "accuracy": [np.nan, 0.6, 0.8]})
     figure = plots.reliability({"before": table, "after": table}, "net")
@@ -143,30 +132,25 @@ def test_reliability_shows_accuracy_against_confidence_in_filled_bins():
     assert larger > smaller
 
 
-def test_curves_show_shares_in_per_cent_with_intervals_where_n_is_known():
+def test_curves_show_shares_in_per_cent_with_intervals():
     table = pd.DataFrame({"accuracy": [0.5, 0.25], "n": [4, 8]}, [10, 20])
-    figure = plots.curves({"plain": table["accuracy"], "with n": table}, "k", "wrong (%)", chance=0.1)
+    definitions("13")["curves"]({"net": table}, "k", "wrong (%)", "title", chance=0.1)
+    figure = plt.gcf()
     assert_labelled(figure)
     lines = handles(figure)
-    assert lines["plain"].get_xdata().tolist() == [10, 20] and lines["with n"].get_ydata().tolist() == [50, 25]
+    assert lines["net"].get_xdata().tolist() == [10, 20] and lines["net"].get_ydata().tolist() == [50, 25]
     assert lines["chance: 10.0 %"].get_ydata()[0] == pytest.approx(10)
     (band,) = figure.axes[0].collections
     wilson = binomtest(2, 4).proportion_ci(method="wilson")
     drawn = band.get_paths()[0].vertices
     assert set(drawn[drawn[:, 0] == 10][:, 1].round(6)) == {round(100 * wilson.low, 6), round(100 * wilson.high, 6)}
-    many = {str(k): pd.Series([0.1 * k], [1]) for k in range(9)}
-    assert list(handles(plots.curves(many, "x", "y"))) == list(many), "more lines than colours"
 
 
-# ------------------------------------------------------------------------------------------------- diagrams
-
-
-@pytest.mark.parametrize(("name", "boxes"), [("residual_block", 7), ("two_phases", 10), ("encoder_block", 8)])
-def test_diagrams_have_a_box_per_layer_that_holds_its_text(name, boxes):
-    figure = getattr(plots, name)()
+def test_diagrams_have_a_box_per_layer_that_holds_its_text():
+    figure = plots.two_phases()
     figure.canvas.draw()
     (axis,) = figure.axes
-    assert len(axis.patches) == boxes
+    assert len(axis.patches) == 10
     for patch in axis.patches:
         outline = patch.get_window_extent()
         inside = [text for text in axis.texts if text.get_text() and outline.contains(*text.get_window_extent().p0)]

@@ -12,6 +12,7 @@ from conftest import REPOSITORY, SHAPES, definitions, run_under
 from keras import layers, ops
 from safetensors.numpy import save_file
 
+from emotions import explain
 from emotions.models import input_size, vit
 
 SMALL = {"size": 24, "patch": 8, "width": 12, "depth": 2, "heads": 3, "mlp": 20}
@@ -22,6 +23,11 @@ load_checkpoint = notebook["load_checkpoint"]
 @pytest.fixture(scope="module")
 def images():
     return np.random.default_rng(0).integers(0, 256, (2, 24, 24, 3)).astype("float32")
+
+
+def maps_of(model, images) -> np.ndarray:
+    """Attention maps: images x blocks x heads x tokens x tokens."""
+    return np.stack(list(explain.attention_maps(model, images).values()), axis=1)
 
 
 def run(model, images):
@@ -189,7 +195,7 @@ np.testing.assert_allclose(scores.predict(here["x"], verbose=0), here["maps"][:,
 def test_the_file_needs_no_code_of_ours(name, images, tmp_path):
     model = vit.build(3, **SMALL)
     model.save(tmp_path / "vit.keras")
-    np.savez(tmp_path / "here.npz", x=images, p=run(model, images), maps=run(vit.attention(model), images))
+    np.savez(tmp_path / "here.npz", x=images, p=run(model, images), maps=maps_of(model, images))
     run_under(name, f"import os; os.chdir({str(tmp_path)!r})\n{ELSEWHERE}")
 
 
@@ -209,7 +215,7 @@ def test_a_checkpoint_converts_exactly(prefix, images, tmp_path):
     model = pretrained(tmp_path, classes=4)
     states, maps = reference(tensors, images)
     np.testing.assert_allclose(run(tokens_of(model), images), states, atol=1e-4)
-    np.testing.assert_allclose(run(vit.attention(model), images), maps, atol=1e-5)
+    np.testing.assert_allclose(maps_of(model, images), maps, atol=1e-5)
     assert model.output_shape == (None, 4)
 
 
@@ -400,7 +406,7 @@ def test_attention_distance_of_known_maps():
     right[:, 0] = 5  # what is taken from the class token does not count
     output = vit.attention_distance(np.stack([itself, right]))
     np.testing.assert_allclose(output, [0, (1 + 1 + 2) / 3 / grid], atol=1e-6)
-    maps = run(vit.attention(vit.build(3, **SMALL)), np.zeros((2, 24, 24, 3), "float32"))
+    maps = maps_of(vit.build(3, **SMALL), np.zeros((2, 24, 24, 3), "float32"))
     assert vit.attention_distance(maps).shape == (2, 2, 3)  # images, blocks, heads
 
 
@@ -454,7 +460,7 @@ def test_the_record_of_a_training_names_its_layer_decay():
     assert notebook["AdamW"].layer_decay == 0.75 and notebook["AdamW"].__name__ == "AdamW"
 
 
-@pytest.mark.parametrize("look", [vit.attention, notebook["layer_depths"]])
+@pytest.mark.parametrize("look", [vit.attention_layers, notebook["layer_depths"]])
 def test_another_model_is_an_error(look):
     model = keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(2)], name="other")
     with pytest.raises(ValueError, match="'other' has no attention layers"):

@@ -108,7 +108,7 @@ def load(train=3500, validation=700, test=1400, size=64, seed=0, difficulty=0.5,
          duplicates=0.0) -> Dataset:
     """Draw a data set with balanced classes and nobody twice; numbers of images are by split.
 
-    `label_noise` is the share of the labels of every split that name another class (`drawn_labels` gives the truth),
+    `label_noise` is the share of the labels of every split that name another class (the ids end in the class drawn),
     `duplicates` that of the test images that also stand in train, pixel for pixel; `copied` has their ids."""
     if not 0 <= label_noise <= 1 or not 0 <= duplicates * test <= min(train, test):
         raise ValueError(f"Found label_noise={label_noise} and duplicates={duplicates}; use shares from 0 to 1, and no "
@@ -143,11 +143,6 @@ def contents(size=None, seed=0, side=64, **options) -> Contents:
     table = pd.concat([pd.DataFrame({"id": split.ids, "label": names[split.labels], "part": part, "group": split.ids})
                        for part, split in splits.items()], ignore_index=True)
     return Contents(np.concatenate([split.images for split in splits.values()]), table, list(dataset.notes))
-
-
-def drawn_labels(split: Split, class_names=CLASS_NAMES) -> np.ndarray:
-    """Return the true labels of a split, whatever `label_noise` made of them: the ids end in the class drawn."""
-    return np.array([class_names.index(name.rsplit("_", 1)[1]) for name in split.ids])
 
 
 def drawn_faces(class_names=CLASS_NAMES, count=504):

@@ -61,13 +61,6 @@ def coverage(predictions: Predictions) -> pd.DataFrame:
     return pd.DataFrame(curve).reset_index()
 
 
-def aurc(predictions: Predictions) -> float:
-    """Return the area under the risk-coverage curve: the error on the images answered, averaged over all coverages
-    (Geifman, Uziel & El-Yaniv 2019, section 3). Lower is better; random confidence gives the error rate."""
-    curve = coverage(predictions)
-    return float(((1 - curve["accuracy"]) * np.diff(curve["coverage"], prepend=0)).sum())
-
-
 def accuracy_at(predictions: Predictions, share: float) -> float:
     """Return the accuracy at a coverage: on the most confident images, at least a `share` (0 to 1) of all."""
     if not 0 < share <= 1:

@@ -112,13 +112,6 @@ def holm(p_values) -> np.ndarray:
     return corrected[np.argsort(np.argsort(p_values))]
 
 
-def matrix(pairs: pd.DataFrame, value: str = "p_holm") -> pd.DataFrame:
-    """Return a column of `compare_all` as a square table, empty on the diagonal; differences are row minus column."""
-    names = pd.unique(pairs[["first", "second"]].to_numpy().ravel())
-    upper = pairs.pivot(index="first", columns="second", values=value).reindex(index=names, columns=names)
-    return upper.fillna(-upper.T if value.endswith("_difference") else upper.T).rename_axis(index=None, columns=None)
-
-
 def over_seeds(table: pd.DataFrame, figures: Iterable[str] = ("accuracy", "macro_f1", "log_loss")) -> pd.DataFrame:
     """Return mean and sample standard deviation over the runs of a model that differ in their seed alone. `table` has
     one row per run, indexed by name, as the leaderboard: `champion`, `champion-s1`, … The result has one row per model

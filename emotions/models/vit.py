@@ -75,13 +75,6 @@ def attention_layers(model: keras.Model) -> list[layers.MultiHeadAttention]:
     return attention
 
 
-def attention(model: keras.Model) -> keras.Model:
-    """Return a model from images to attention maps (N, depth, heads, tokens, tokens): how much each token (rows, which
-    sum to 1) takes from each (columns). Token 0 is the class token, the others are the patches, row by row."""
-    maps = [layer.output[1] for layer in attention_layers(model)]
-    return keras.Model(model.input, ops.stack(maps, axis=1), name="attention")
-
-
 def principal_filters(model: keras.Model, count: int = 28) -> tuple[np.ndarray, np.ndarray]:
     """Return the first principal components of the patch filters (Dosovitskiy et al. 2021, figure 7), (count, patch,
     patch, 3), each of length 1; and the share of the filters' squared length that each of them holds."""

@@ -2,8 +2,8 @@
 
 # ruff: noqa: F401
 from emotions.colors import colors
-from emotions.plots.diagrams import encoder_block, residual_block, two_phases
-from emotions.plots.evaluation import confusion_matrix, curves, intervals, pairs, recalls, reliability, roc_curves
+from emotions.plots.diagrams import two_phases
+from emotions.plots.evaluation import confusion_matrix, intervals, recalls, reliability, roc_curves
 from emotions.plots.explanations import attention_distances, attention_heads, heat_maps, mosaics
 from emotions.plots.faces import composite, composites, confusion_faces, image_grid, mistakes
 from emotions.plots.report import draw_run, panel, training_curves

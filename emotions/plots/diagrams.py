@@ -1,4 +1,4 @@
-"""Architecture diagrams: a residual block, the two phases of transfer learning, a transformer's encoder block."""
+"""Architecture diagrams: columns of boxes with arrows and shortcuts."""
 
 from itertools import pairwise
 
@@ -31,14 +31,6 @@ def chart(size: tuple[float, float], columns: list, shortcuts=(), title: str = "
     return figure
 
 
-def residual_block() -> plt.Figure:
-    """Draw the basic block of ResNet-34 (He et al. 2016, figure 2)."""
-    boxes = [("input", PLAIN), ("convolution 3 x 3, stride s", TRAINED), ("batch normalisation, ReLU", TRAINED),
-             ("convolution 3 x 3", TRAINED), ("batch normalisation", TRAINED), ("add", PLAIN), ("ReLU", PLAIN)]
-    shortcut = (0, 1, 5, "identity, or, where\nthe shape changes,\nconvolution 1 x 1,\nstride s")
-    return chart((6.2, 6), [(2, boxes)], [shortcut], "Residual block")
-
-
 def two_phases() -> plt.Figure:
     """Draw which parts of a pretrained network are trained in the two phases of transfer learning."""
     ends = ("image, 0-255", PLAIN), ("pooling, dropout", PLAIN), ("new dense layer, softmax", TRAINED)
@@ -46,12 +38,3 @@ def two_phases() -> plt.Figure:
              ("pretrained upper layers", FROZEN), *ends[1:]]
     second = [("Phase 2: fine-tuning", ""), *first[1:3], ("pretrained upper layers", TRAINED), *ends[1:]]
     return chart((8, 5.2), [(2, first), (6, second)], title="Two phases: blue is frozen, orange is trained")
-
-
-def encoder_block() -> plt.Figure:
-    """Draw an encoder block of the Vision Transformer (Dosovitskiy et al. 2021, figure 1)."""
-    boxes = [("tokens", PLAIN), ("layer normalisation", TRAINED), ("multi-head self-attention", TRAINED),
-             ("add", PLAIN), ("layer normalisation", TRAINED), ("dense, GELU, dense", TRAINED), ("add", PLAIN),
-             ("tokens", PLAIN)]
-    shortcuts = [(0, 1, 3, "identity"), (0, 4, 6, "identity")]
-    return chart((5.4, 6.9), [(2, boxes)], shortcuts, "Encoder block")

@@ -83,21 +83,6 @@ def intervals(tables: dict[str, pd.DataFrame], xlabel: str, title: str = "", col
     return figure
 
 
-def pairs(differences: pd.DataFrame, p_values: pd.DataFrame, title: str = "") -> plt.Figure:
-    """Draw every model against every other, significant differences in colour; tables of `comparison.matrix`."""
-    shown, sure = 100 * differences, p_values.to_numpy() < 0.05
-    notes = np.where(shown.isna(), "", shown.map("{:+.1f}".format) + np.where(sure, "*", ""))
-    side, limit = 2.5 + 0.62 * len(shown), max(1.0, float(np.nanmax(np.abs(shown))))
-    figure, ((axis,),) = grid(1, 1, (side + 1.2, side))
-    sns.heatmap(shown.where(sure, 0.0).where(shown.notna()), annot=notes, fmt="", cmap="RdBu", center=0, vmin=-limit,
-                vmax=limit, square=True, linewidths=0.5, annot_kws={"fontsize": 9}, ax=axis,
-                cbar_kws={"label": "accuracy, row minus column (points); *: p < 0.05", "shrink": 0.7})
-    axis.set_title(title)
-    axis.tick_params(axis="x", rotation=90)
-    axis.tick_params(axis="y", rotation=0)
-    return figure
-
-
 def reliability(tables: dict[str, pd.DataFrame], title: str = "") -> plt.Figure:
     """Draw the reliability diagrams of `calibration.reliability` tables, by panel title, with 95 % intervals."""
     figure, axes = grid(1, len(tables), (1 + 4.2 * len(tables), 4.7), title, "both", sharey=True)
@@ -111,21 +96,4 @@ def reliability(tables: dict[str, pd.DataFrame], title: str = "") -> plt.Figure:
         axis.set(xlabel="confidence (%)", title=name, xlim=(0, 102), ylim=(0, 102), aspect=1)
     axes[0, 0].set_ylabel("accuracy (%)")
     axes[0, 0].legend(fontsize=9, loc="upper left")
-    return figure
-
-
-def curves(lines: dict, xlabel: str, ylabel: str, title: str = "", chance: float | None = None) -> plt.Figure:
-    """Plot shares against a quantity, with 95 % intervals where their n is known. Lines, by legend entry, are Series of
-    shares, 0-1, indexed by the quantity, or tables of `comparison.accuracy_by`. `chance`, 0-1, is a dotted line."""
-    figure, ((axis,),) = grid(1, 1, (8.5, 4.8), lines="both")
-    for (name, line), color in zip(lines.items(), cycle(SERIES), strict=False):
-        shares = line["accuracy"] if isinstance(line, pd.DataFrame) else line
-        axis.plot(line.index, 100 * shares, color=color, linewidth=2, label=name, marker="o" if len(line) < 15 else "")
-        if isinstance(line, pd.DataFrame):
-            low, high = comparison.wilson(shares * line["n"], line["n"])
-            axis.fill_between(line.index, 100 * low, 100 * high, color=color, alpha=0.15, linewidth=0)
-    if chance is not None:
-        axis.axhline(100 * chance, color=OTHER, linestyle=":", label=f"chance: {100 * chance:.1f} %")
-    axis.set(xlabel=xlabel, ylabel=ylabel, title=title, ylim=(0, 102))
-    axis.legend(fontsize=9)
     return figure
