@@ -77,9 +77,11 @@ def test_equal_places_are_removed_in_random_order(checks, corner):
     images, _ = corner_images(4)
     classes = np.ones(4, int)
     flat = checks["deletion"](corner, images, np.zeros(images.shape[:3]), classes)
-    # The corner dims with every step; from the last row on it would stay until the end.
-    rows = np.arange(SIZE)[None, :, None] * np.ones(images.shape[:3])
-    assert np.all(flat < 0.6) and np.all(checks["deletion"](corner, images, rows, classes) > 0.7)
+    # The corner dims with every step; from the first row on it would go at once, from the last it would stay.
+    upwards = np.arange(SIZE)[None, :, None] * np.ones(images.shape[:3])
+    assert np.all(checks["deletion"](corner, images, -upwards, classes) < 0.2)
+    assert np.all(flat > 0.2) and np.all(flat < 0.6)
+    assert np.all(checks["deletion"](corner, images, upwards, classes) > 0.7)
 
 
 def test_energy_and_pointing(checks):
