@@ -245,6 +245,10 @@ def test_verdicts_follow_the_numbers(checks):
     half = checks["verdict"](noisy(**{"grad-cam": good | {"insertion": 0.55}}, **chance), drawn, "grad-cam")
     assert half["insertion"] == "fail"  # better than one baseline is not enough
     assert half["deletion"] == "pass"
+    chance["centred gaussian"] = chance["centred gaussian"] | {"deletion": 0.2}
+    beaten = drawn.rename(index={"gradient rollout": "grad-cam", "grad-cam": "gradient rollout"})
+    half = checks["verdict"](noisy(**{"grad-cam": good}, **chance), beaten, "grad-cam")
+    assert half == {"deletion": "fail", "insertion": "pass", "parts": "fail", "randomised": "pass", "class": "pass"}
     kept = checks["verdict"](noisy(**{"grad-cam": good | {"randomised": 0.6}}, **chance), drawn, "grad-cam")
     assert kept["randomised"] == "fail" and kept["class"] == "pass"
 
