@@ -77,9 +77,11 @@ def test_equal_places_are_removed_in_random_order(checks, corner):
     images, _ = corner_images(4)
     classes = np.ones(4, int)
     flat = checks["deletion"](corner, images, np.zeros(images.shape[:3]), classes)
-    # The corner dims with every step; from the last row on it would stay until the end.
-    rows = np.arange(SIZE)[None, :, None] * np.ones(images.shape[:3])
-    assert np.all(flat < 0.6) and np.all(checks["deletion"](corner, images, rows, classes) > 0.7)
+    # The corner dims with every step; from the first row on it would go at once, from the last it would stay.
+    upwards = np.arange(SIZE)[None, :, None] * np.ones(images.shape[:3])
+    assert np.all(checks["deletion"](corner, images, -upwards, classes) < 0.2)
+    assert np.all(flat > 0.2) and np.all(flat < 0.6)
+    assert np.all(checks["deletion"](corner, images, upwards, classes) > 0.7)
 
 
 def test_energy_and_pointing(checks):
@@ -243,6 +245,10 @@ def test_verdicts_follow_the_numbers(checks):
     half = checks["verdict"](noisy(**{"grad-cam": good | {"insertion": 0.55}}, **chance), drawn, "grad-cam")
     assert half["insertion"] == "fail"  # better than one baseline is not enough
     assert half["deletion"] == "pass"
+    chance["centred gaussian"] = chance["centred gaussian"] | {"deletion": 0.2}
+    beaten = drawn.rename(index={"gradient rollout": "grad-cam", "grad-cam": "gradient rollout"})
+    half = checks["verdict"](noisy(**{"grad-cam": good}, **chance), beaten, "grad-cam")
+    assert half == {"deletion": "fail", "insertion": "pass", "parts": "fail", "randomised": "pass", "class": "pass"}
     kept = checks["verdict"](noisy(**{"grad-cam": good | {"randomised": 0.6}}, **chance), drawn, "grad-cam")
     assert kept["randomised"] == "fail" and kept["class"] == "pass"
 
