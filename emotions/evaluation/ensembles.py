@@ -17,7 +17,9 @@ from emotions.evaluation.comparison import align
 from emotions.evaluation.metrics import measure_folder
 from emotions.runs import Predictions, Run
 
-PAIR, PAIR_MEMBERS = "ensemble-resnet34-efficientnetb4", ("resnet34", "efficientnetb4-functional")  # a published pair
+PAIRS = {  # the first is a published one; in the second a smaller network stands in
+    "ensemble-resnet34-efficientnetb4": ["resnet34", "efficientnetb4-functional"],
+    "ensemble-resnet34-efficientnet-lite0": ["resnet34", "efficientnet-lite0-functional"]}
 PLAIN, WEIGHTED = CHOSEN = ("ensemble-plain", "ensemble-weighted")  # their members are chosen on validation
 ROUNDS = 50  # of greedy selection; weights are multiples of one part in so many
 
@@ -73,11 +75,11 @@ def candidates(dataset: str, home: Path | None = None) -> dict[str, Run]:
 def build_all(dataset: str, home: Path | None = None, check: bool = False) -> dict[str, Run]:
     """Build the ensembles that the runs of a data set allow, where they are out of date; return all, by name.
 
-    These are `PAIR`; those built before of members that somebody named; and of the networks among all `candidates`,
+    These are `PAIRS`; those built before of members that somebody named; and of the networks among all `candidates`,
     where there are two or more, the best plain average and the weighted one, unless all the weight is on one run. With
     `check` nothing is built, and those out of date are returned."""
     finished = runs.all_of(dataset, home)
-    named = {PAIR: {"members": list(PAIR_MEMBERS)}}
+    named = {name: {"members": members} for name, members in PAIRS.items()}
     named |= {name: run.metrics["told"] for name, run in finished.items() if "told" in run.metrics}
     chosen = {name: told for name, told in named.items()
               if name not in CHOSEN and set(told["members"]) <= set(finished)}

@@ -63,7 +63,6 @@ def predict(model: keras.Model, split: Split, class_names: tuple[str, ...], mirr
     return Predictions(tuple(class_names), split.ids, split.labels, probabilities)
 
 
-
 def report(run: Run, faces: Dataset, **facts) -> dict:
     """Return the content of `metrics.json`, from the predictions in the run's folder and `facts` on the model.
 
