@@ -410,7 +410,7 @@ def test_attention_distance_of_known_maps():
     assert vit.attention_distance(maps).shape == (2, 2, 3)  # images, blocks, heads
 
 
-COMMITTED = {"custom-vit-48-fer2013-3": "custom-vit-48", "hf-vit-tiny-fer2013-3": "vit-tiny"}
+COMMITTED = {"custom-vit-48-human-emotions": "custom-vit-48", "hf-vit-tiny-human-emotions": "vit-tiny"}
 
 
 @pytest.mark.slow
