@@ -30,7 +30,7 @@ def test_stronger_corruptions_are_further_from_the_image(faces, name):
     np.testing.assert_array_equal(corrupt(images, name, 3), corrupt(images, name, 3))
 
 
-def test_the_table_is_kept_until_the_model_changes(faces, tmp_path, monkeypatch):
+def test_the_table_is_kept_until_the_model_or_the_number_of_images_changes(faces, tmp_path, monkeypatch):
     monkeypatch.setitem(notebook, "COUNT", 20)
     run = runs.Run(faces.name, "small", home=tmp_path)
     run.folder.mkdir(parents=True)
@@ -45,3 +45,5 @@ def test_the_table_is_kept_until_the_model_changes(faces, tmp_path, monkeypatch)
     save_model(compact(7, 32, (4, 8)), run.file, card)
     notebook["robustness"](run)
     assert (run.folder / "robustness.csv").stat().st_mtime_ns > before
+    monkeypatch.setitem(notebook, "COUNT", 10)
+    assert set(notebook["robustness"](run)["n"]) == {10}
