@@ -54,8 +54,7 @@ def refused(kind: type, reason: BaseException, trace) -> None:
 @contextlib.contextmanager
 def written(path: Path, ending: str = "") -> Iterator[Path]:
     """Give another name to write a file under, and rename it once it is whole. Whatever goes wrong, the file that was
-    there stays, and nothing half written: on a full disk it would be in the way. `ending`: for libraries that insist on
-    one."""
+    there stays, and nothing half written, in the way on a full disk. Some libraries insist on an `ending`."""
     temporary = path.with_name(f"{path.name}.writing{ending}")
     try:
         yield temporary

@@ -18,12 +18,14 @@ def begin() -> None:
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     accelerator = start_backend()
     import keras
+    import pandas as pd
 
     import emotions
     from emotions import backend
 
     usual = "mixed_bfloat16" if backend.bfloat16() else "float32"
     keras.mixed_precision.set_global_policy(os.environ.get("EMOTIONS_PRECISION", usual))
+    pd.set_option("display.max_colwidth", None)  # tables show texts whole
     print(f"Python {platform.python_version()}, emotions {emotions.__version__}, "
           f"Keras {keras.__version__} on {backend.version()}, {backend.hardware()}")
     if accelerator is None:

@@ -83,8 +83,7 @@ def environment(quick: bool) -> dict[str, str]:
 
 
 def as_script(path: Path, values: dict, quick: bool = False) -> None:
-    """Run the cells of a notebook that are tagged "train" as a plain Python script, without Jupyter, or raise
-    RuntimeError."""
+    """Run a notebook's cells tagged "train" as a plain Python script, without Jupyter, or raise RuntimeError."""
     chosen_values = "".join(f"\n{name} = {value!r}" for name, value in values.items())
     parts = ["import sys\nfrom emotions import files\nsys.excepthook = files.refused"]  # a full disk needs no traceback
     parts += [source + (chosen_values if "parameters" in tags else "")
@@ -199,8 +198,7 @@ def gallery(home: Path, columns: int = 4) -> str:
 
 
 def without_progress(output: dict) -> dict | None:
-    """Return an output without the states of progress bars, which stand on standard error after carriage returns; None
-    if nothing is left."""
+    """Return an output without the states of progress bars, which follow carriage returns; None if nothing is left."""
     if output.get("name") != "stderr":
         return output
     text = re.sub(r"\r[^\r\n]*(?=\r|\Z)", "", "".join(output["text"])).strip("\r")

@@ -200,6 +200,17 @@ def test_accuracy_in_groups_agrees_with_statsmodels():
         assert (row["accuracy"], row["low"], row["high"]) == pytest.approx((right.mean(), low, high))
 
 
+def test_accuracy_in_groups_resamples_photos():
+    """Each image four times: by photo, the interval is that of the images taken once; without, half as wide."""
+    once = make_predictions(100)
+    fourfold = once.take(np.repeat(np.arange(100), 4))
+    groups = np.zeros(400)
+    by_image, by_photo = (comparison.accuracy_by(fourfold, groups, photos).loc[0] for photos in (None, fourfold.ids))
+    samples = resampled(once)["accuracy"]
+    assert (by_photo["low"], by_photo["high"]) == pytest.approx(np.percentile(samples, [2.5, 97.5]), abs=0.03)
+    assert by_photo["high"] - by_photo["low"] > 1.8 * (by_image["high"] - by_image["low"])
+
+
 def test_a_difference_is_called_significant_below_5_percent():
     assert comparison.verdict(0.0321) == "significant (p = 0.032)"
     assert comparison.verdict(0.051) == "not statistically significant (p = 0.051)"

@@ -49,7 +49,7 @@ def test_panel_displays_words_table_and_two_figures_and_keeps_those_of_the_run(r
     labels = [axis.get_ylabel() for axis in overview.axes[:4]]
     assert labels == ["accuracy (%)", "loss (nats)", "true", "true positive rate (%)"]
     assert "kept: epoch 2" in legend(overview.axes[0])
-    assert titles(wrong) == ["true: angry\npredicted: sad\nn = 1,\ntoo few to show"]
+    assert titles(wrong) == ["true: angry\npredicted: sad\nn = 1,\nfewer than 8 aligned"]
     assert not plt.get_fignums(), "displayed figures are closed, or a notebook shows them twice"
     for name in ("training_accuracy_loss.png", "confusion_matrix.png"):
         assert (run.folder / name).read_bytes()[:4] == b"\x89PNG"

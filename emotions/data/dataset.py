@@ -61,8 +61,7 @@ def take(images, indices):
 
 
 def select(dataset: Dataset, class_names: tuple[str, ...]) -> Dataset:
-    """Keep the images of some classes, or raise ValueError; labels are counted anew, in the order of the data set's
-    classes."""
+    """Keep the images of some classes, or raise ValueError; labels are numbered anew, in the data set's order."""
     if unknown := set(class_names) - set(dataset.class_names):
         raise ValueError(f"{dataset.name} has no class {min(unknown)!r}; it has {', '.join(dataset.class_names)}.")
     class_names = tuple(sorted(class_names, key=dataset.class_names.index))

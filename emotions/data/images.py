@@ -94,8 +94,7 @@ def progress(items, words: str, total: int):
 
 def decode(data: bytes, size: tuple[int, int] | None = None) -> np.ndarray:
     """Decode a file's bytes (JPEG, PNG, BMP, WebP, TIFF or GIF of any mode) to uint8, H x W x 3, RGB, 0-255, upright,
-    on white where it is transparent, resized to `size` (height, width), antialiased. No complete image: OSError and
-    others."""
+    on white where it is transparent, resized to `size` (height, width), antialiased. Incomplete: OSError and others."""
     with Image.open(io.BytesIO(data)) as image:
         return to_array(image, size)
 

@@ -131,10 +131,14 @@ def wilson(hits, n) -> tuple[np.ndarray, np.ndarray]:
     return low[()], high[()]  # of numbers, numbers
 
 
-def accuracy_by(run: Predictions, groups) -> pd.DataFrame:
-    """Return the accuracy in each group of images, of N values (missing: in none), with its 95% interval, see `wilson`:
-    one row per group, sorted: n, accuracy, low, high."""
+def accuracy_by(run: Predictions, groups, photos=None) -> pd.DataFrame:
+    """Return the accuracy in each group of images, of N values (missing: in none), with its 95% interval, see `wilson`,
+    or with `photos` (see `compare`) a bootstrap over photos: one row per group, sorted: n, accuracy, low, high."""
     correct = pd.Series(run.predicted == run.labels).groupby(np.asarray(groups))
     table = correct.agg(n="size", hits="sum", accuracy="mean")
     table["low"], table["high"] = wilson(table["hits"], table["n"])
+    for group in table.index if photos is not None else ():
+        own = np.asarray(groups) == group
+        samples = resampled(run.take(own), photos=photos[own])["accuracy"]
+        table.loc[group, ["low", "high"]] = np.percentile(samples, [2.5, 97.5])
     return table.drop(columns="hits")

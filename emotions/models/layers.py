@@ -12,8 +12,7 @@ def resize(size: int) -> keras.Model:
     """Return antialiased bilinear resizing to `size` x `size`, as a model named "resize".
 
     The same values as `keras.layers.Resizing(size, size, antialias=True)`, within 0.001 of 255, in operations that run
-    on every accelerator. The layer's own have no XLA kernel on TensorFlow, and Keras compiles `predict` with XLA on a
-    GPU."""
+    on every accelerator. The layer's own have no XLA kernel on TensorFlow, with which Keras compiles for a GPU."""
     image = x = keras.Input((None, None, 3))
     targets = np.arange(size, dtype="float32").reshape(1, size, 1) + 0.5
     for axis, equation in ((1, "bih,bhwc->biwc"), (2, "bjw,bhwc->bhjc")):

@@ -44,13 +44,13 @@ def roc_curves(predictions, title: str = "", axis=None) -> plt.Figure:
     return axis.figure
 
 
-def recalls(runs: dict, title: str = "") -> plt.Figure:
-    """Plot the recall of each class with its 95 % interval, from predictions on the same images, by model."""
+def recalls(runs: dict, title: str = "", photos=None) -> plt.Figure:
+    """Plot the recall of each class with its 95 % interval, from predictions on the same images, by model; `photos`, of
+    each image, as in `comparison.accuracy_by`."""
     first = next(iter(runs.values()))
     names, n = first.class_names, np.bincount(first.labels, minlength=len(first.class_names))
-    tables = [comparison.accuracy_by(run, run.labels).reindex(range(len(names))) * 100 for run in runs.values()]
-    width = 2.4 if len(names) <= 4 else 1.7
-    size = (2 + width * len(names), 1.4 + 0.45 * len(runs))
+    tables = [comparison.accuracy_by(run, run.labels, photos).reindex(range(len(names))) * 100 for run in runs.values()]
+    size = (2 + (2.4 if len(names) <= 4 else 1.7) * len(names), 1.4 + 0.45 * len(runs))
     figure, axes = grid(1, len(names), size, title, "x", sharey=True)
     for k, (axis, name, color) in enumerate(zip(axes[0], names, colors(names), strict=True)):
         recall, low, high = (np.array([table[end][k] for table in tables]) for end in ("accuracy", "low", "high"))

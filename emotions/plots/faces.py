@@ -22,7 +22,7 @@ class TooFewPhotos(ValueError):
 
 
 def composite(images, photos=None, most: int = MOST, reference=None) -> tuple[np.ndarray, int]:
-    """Average aligned, contrast-normalised images of different people into one face, uint8, 96 x 96 x 3; return it and
+    """Average aligned, contrast-normalised images of different photos into one face, uint8, 96 x 96 x 3; return it and
     the number of images in it: those that align and are most like the mean.
 
     Images are uint8, N x H x W x 3, RGB; only the first `most` are used, and those of one photo count once (by default,
@@ -131,7 +131,7 @@ def composites(groups: dict, caption: str = "", frames=None, columns: int = 7, m
         face, used = _face(group, most)
         faces.append(face)
         words = f"{used} of {len(group):,}" if 0 < used < len(group) else f"{len(group):,}"
-        titles.append(f"{title}\nn = {words}" + ("" if used else ",\ntoo few to show"))
+        titles.append(f"{title}\nn = {words}" + ("" if used else f",\nfewer than {LEAST} aligned"))
     return image_grid(faces, titles, colors(groups) if frames is None else frames, columns, caption=caption)
 
 

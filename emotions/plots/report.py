@@ -70,8 +70,7 @@ def training_curves(history: pd.DataFrame, title: str = "", axes=None) -> plt.Fi
     """Plot accuracy and loss by epoch, with the kept epoch and the beginning of fine-tuning marked, on two `axes` or a
     new figure. `history` is as in `history.csv`.
 
-    The loss is what training minimises: with label smoothing, weight penalties and class weights where a recipe has
-    them."""
+    The loss is what training minimises: with the recipe's label smoothing, weight penalties and class weights."""
     axes = grid(1, 2, (11, 4.2), title)[1][0] if axes is None else axes
     best = history["epoch"][history["val_accuracy"].idxmax()]
     starts = history.groupby("phase")["epoch"].min().iloc[1:] if "phase" in history else []
