@@ -41,7 +41,7 @@ def composite(images, photos=None, most: int = MOST, reference=None) -> tuple[np
 
 
 def _different(images, photos, most: int) -> list[int]:
-    """Return the positions of the first `most` images of different photos."""
+    """Return the positions of the first `most` images from different photos."""
     chosen: dict = {}
     for i in range(len(images)):
         chosen.setdefault(np.asarray(images[i]).tobytes() if photos is None else photos[i], i)
