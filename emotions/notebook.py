@@ -62,11 +62,12 @@ def results(*runs):
 
     majority, share = majority_class(runs[0].metrics["test"])
     rows = {f"majority class ({majority})": {"accuracy": percent(share)}}
+    copies = any(run.metrics["test"]["n"] > run.metrics["test_leak_free"]["n"] for run in runs)
     for metrics in (run.metrics for run in runs):
-        test, training = metrics["test"], metrics["training"]
+        test, clean, training = metrics["test"], metrics["test_leak_free"], metrics["training"]
         planned = f" of {training['recipe_epochs']}" if cards.unfinished(training) else ""
         rows[cards.display_title(metrics)] = {
-            "accuracy": with_interval(test), "leak-free": with_interval(metrics["test_leak_free"]),
+            "accuracy": with_interval(test), **({"leak-free": with_interval(clean)} if copies else {}),
             "macro F1": f"{test['macro_f1']:.3f}", "parameters": f"{metrics['parameters']:,}",
             "epochs": f"{training['epochs_trained']}{planned}" if training else "",
         }

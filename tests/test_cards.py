@@ -8,9 +8,10 @@ import pytest
 from keras import layers
 from synthetic_runs import CLASSES, TRAINING, make_predictions, save_model, write_run
 
-from emotions import predict
+from emotions import notebook, predict
 from emotions.data.variants import WITH_DUPLICATES
 from emotions.evaluation import calibration, cards
+from emotions.evaluation.metrics import summary
 from emotions.runs import Run
 
 
@@ -124,3 +125,15 @@ def test_a_model_without_a_run_is_named(home):
     (home / "results" / "synthetic" / "lenet-all" / "metrics.json").unlink()
     with pytest.raises(FileNotFoundError, match=r"lenet-all-synthetic\.keras has no run"):
         cards.contents(home)
+
+
+@pytest.mark.parametrize("copies", [True, False])
+def test_leak_free_has_a_column_only_where_test_images_have_copies_in_training(tmp_path, copies):
+    folder = tmp_path / "results" / "fer2013-3" / "lenet"
+    metrics = write_run(folder)
+    if not copies:
+        metrics["test_leak_free"] = metrics["test"]
+        (folder / "metrics.json").write_text(json.dumps(metrics))
+    assert ("test, leak-free, n = 270" in summary(metrics)) == copies
+    assert len(summary(metrics).columns) == 2 + copies
+    assert ("leak-free" in notebook.results(Run("fer2013-3", "lenet", home=tmp_path))) == copies

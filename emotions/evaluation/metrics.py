@@ -152,13 +152,14 @@ def photos_of(predictions: Predictions, folder: str | Path) -> np.ndarray | None
 
 
 def summary(metrics: dict) -> pd.DataFrame:
-    """Return the headline figures of a `metrics.json` with 95% intervals, as text: figures by splits."""
+    """Return the headline figures of a `metrics.json` with 95% intervals, as text: figures by splits that differ."""
     figures = {"accuracy": "accuracy", "macro_f1": "macro F1", "mcc": "Matthews correlation",
                "log_loss": "log loss (nats)", "ece": "calibration error"}
-    splits = {"validation": "validation", "test": "test", "test, leak-free": "test_leak_free"}
-    columns = {f"{title}, n = {metrics[split]['n']:,}": [shown(metrics[split], figure) for figure in figures]
-               for title, split in splits.items()}
-    return pd.DataFrame(columns, index=list(figures.values()))
+    splits = {"validation": "validation", "test": "test"}
+    if metrics["test_leak_free"]["n"] < metrics["test"]["n"]:
+        splits["test, leak-free"] = "test_leak_free"
+    return pd.DataFrame({f"{title}, n = {metrics[split]['n']:,}": [shown(metrics[split], figure) for figure in figures]
+                         for title, split in splits.items()}, index=list(figures.values()))
 
 
 def shown(figures: dict, figure: str) -> str:

@@ -66,6 +66,6 @@ def markdown(home: Path) -> str:
         test = next(iter(runs.all_of(dataset, home).values())).metrics["test"]
         tests[protocol] = (test["n"], *majority_class(test))
     both = accuracies(home)
-    lost = 100 * (both["As distributed"]["accuracy"] - both["Leak-free"]["accuracy"])
+    lost = 100 * (both["As distributed"]["accuracy"].round(3) - both["Leak-free"]["accuracy"].round(3))  # as shown
     board = cards.markdown_table(table(home))
     return cards.render("protocols", table=board, tests=tests, lost=lost, seeds=over_seeds(home))
