@@ -150,7 +150,7 @@ def test_diagrams_have_a_box_per_layer_that_holds_its_text():
     figure = plots.two_phases()
     figure.canvas.draw()
     (axis,) = figure.axes
-    assert len(axis.patches) == 10
+    assert len(axis.patches) == 8
     for patch in axis.patches:
         outline = patch.get_window_extent()
         inside = [text for text in axis.texts if text.get_text() and outline.contains(*text.get_window_extent().p0)]

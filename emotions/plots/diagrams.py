@@ -33,8 +33,8 @@ def chart(size: tuple[float, float], columns: list, shortcuts=(), title: str = "
 
 def two_phases() -> plt.Figure:
     """Draw which parts of a pretrained network are trained in the two phases of transfer learning."""
-    ends = ("image, 0-255", PLAIN), ("pooling, dropout", PLAIN), ("new dense layer, softmax", TRAINED)
-    first = [("Phase 1: the new head", ""), ends[0], ("pretrained lower layers", FROZEN),
-             ("pretrained upper layers", FROZEN), *ends[1:]]
-    second = [("Phase 2: fine-tuning", ""), *first[1:3], ("pretrained upper layers", TRAINED), *ends[1:]]
-    return chart((8, 5.2), [(2, first), (6, second)], title="Two phases: blue is frozen, orange is trained")
+    columns = [
+        (x, [(title, ""), ("image, 0-255", PLAIN), ("pretrained base", fill), ("pooling", PLAIN), ("head", TRAINED)])
+        for x, title, fill in ((2, "Phase 1: the new head", FROZEN), (6, "Phase 2: fine-tuning", TRAINED))
+    ]
+    return chart((8, 4.4), columns, title="Two phases: blue is frozen, orange is trained")
