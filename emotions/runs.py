@@ -135,16 +135,16 @@ class Run:
 
     @property
     def command(self) -> str:
-        """The command that made this run, as recorded."""
-        metrics = self.metrics
-        return metrics["training"].get("command") or metrics.get("command", "")
+        """The command that made this run, as recorded; the first version of this package had other commands."""
+        command = self.metrics["training"].get("command") or self.metrics.get("command", "")
+        return f"{command} (first version of this package)" if " emotions train " in command else command
 
     def load(self) -> keras.Model:
         """Load the saved model with stock Keras; where only the results are kept, FileNotFoundError names the command
         that makes the model again."""
         if not self.file.exists():
             raise FileNotFoundError(f"models/ has no {self.file.name}: only the results of this run are kept. "
-                                    f"This command makes the model again: {self.command}")
+                                    f"It was made by: {self.command}")
         return keras.models.load_model(self.file, compile=False)
 
     def finish(self, metrics: dict) -> None:

@@ -130,6 +130,8 @@ def test_a_run_whose_model_is_not_kept_names_the_command_that_makes_it(made, tmp
     run.finish({"training": {"command": "python -m emotions run 02 --set TRAIN=True"}})
     with pytest.raises(FileNotFoundError, match=r"no small-easy.keras.*python -m emotions run 02 --set TRAIN=True"):
         run.load()
+    run.finish({"training": {"command": "python -m emotions train small --data easy"}})
+    assert run.command.endswith("(first version of this package)")
 
 
 def test_the_baseline_is_fitted_once(made):
