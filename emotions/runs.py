@@ -141,7 +141,7 @@ class Run:
 
     def load(self) -> keras.Model:
         """Load the saved model with stock Keras; where only the results are kept, FileNotFoundError names the command
-        that makes the model again."""
+        that made it."""
         if not self.file.exists():
             raise FileNotFoundError(f"models/ has no {self.file.name}: only the results of this run are kept. "
                                     f"It was made by: {self.command}")
