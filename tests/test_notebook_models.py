@@ -54,7 +54,9 @@ COUNTED = [
 ]  # fmt: skip
 # The pretrained base of notebook 04 is read from a file; the committed model holds it.
 GIVEN = {
-    "04_efficientnetb4_transfer": {"source": REPOSITORY / "models/efficientnet-lite0-functional-human-emotions.keras"}
+    "04_efficientnetb4_transfer": {
+        "base_weights": REPOSITORY / "models/efficientnet-lite0-functional-human-emotions.keras"
+    }
 }
 
 
