@@ -266,6 +266,11 @@ def class_folder(change: Callable[[Path], object], folder: Path) -> str:
 SIDES = (40, 40)  # those of `class_folders`
 
 
+def with_only(count: int, root: Path) -> None:
+    for file in sorted((root / "calm").iterdir())[count:]:
+        file.unlink()
+
+
 def with_junk(root: Path) -> None:
     for name in (".DS_Store", "calm/.DS_Store", "calm/Thumbs.db", "calm/._0.png"):
         (root / name).write_bytes(b"x")
@@ -347,7 +352,10 @@ DATA = [
     ("a class missing from test", partial(class_folder, lambda root: with_test(root, "calm")),
      r"16 train, 4 validation, 1 test; calm, cross\. No test image is of the class cross\."),
     ("a class in test alone", partial(class_folder, lambda root: with_test(root, "calm", "cross", "keen")),
-     r'The class "keen" has only 0 distinct images to split, and needs at least 5: .*'),
+     r'The class "keen" has too few distinct images to split: it needs three\. .*'),
+    ("a class with four images", partial(class_folder, partial(with_only, 4)), TWENTY),
+    ("a class with two images", partial(class_folder, partial(with_only, 2)),
+     r'The class "calm" has too few distinct images to split: it needs three\. .*'),
     ("nested folders in a class",
      partial(class_folder, lambda root: write(root / "calm" / "a" / "b" / "0.png", face(88, SIDES))), TWENTY),
     ("a link in a class that loops", partial(class_folder, lambda root: (root / "calm" / "x.png").symlink_to("x.png")),

@@ -330,6 +330,20 @@ def test_ferplus_needs_the_votes_and_the_csv(voted, fer2013, tmp_path):
         load("ferplus", tmp_path)
 
 
+def test_a_class_of_three_photos_has_one_in_each_split_and_no_photo_is_in_two(tmp_path):
+    for name, count in (("calm", 3), ("cross", 20), ("joyful", 4)):
+        for photo in range(count):
+            image = face(100 * len(name) + photo, (40, 40))
+            for copy in range(2):
+                write(tmp_path / "mine" / name / f"{photo}_{copy}.png", image)
+    dataset = load(f"folder:{tmp_path / 'mine'}")
+    photos = {split: set(part.groups) for split, part in dataset.splits().items()}
+    assert not photos["train"] & photos["test"] | photos["train"] & photos["validation"]
+    assert not photos["test"] & photos["validation"]
+    assert (dataset.describe() > 0).all(axis=None)
+    assert dataset.describe().loc["test", ["calm", "joyful"]].tolist() == [2, 2]  # one photo with its copy
+
+
 # Human Emotions
 
 
@@ -543,7 +557,7 @@ def test_a_class_too_small_to_split_is_an_error(tmp_path):
     root = class_folders(tmp_path / "mine")
     for index in range(3):
         write(root / "keen" / f"{index}.png", face(999, (40, 40)))
-    with pytest.raises(ValueError, match='class "keen" has only 1 distinct'):
+    with pytest.raises(ValueError, match='class "keen" has too few distinct'):
         load(f"folder:{root}")
 
 

@@ -19,7 +19,7 @@ from emotions.models import DEFAULT
 
 TEXT = (REPOSITORY / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", TEXT, flags=re.DOTALL | re.MULTILINE)
-PLAIN, OURS = (text for language, text in BLOCKS if language == "python")
+OURS, PLAIN = (text for language, text in BLOCKS if language == "python")
 COMMANDS = [shlex.split(line, comments=True) for language, text in BLOCKS if language == "bash"
             for line in text.splitlines()]
 MODEL = f"models/{DEFAULT}.keras"
@@ -97,6 +97,16 @@ def test_commands_in_the_text_are_ones_that_there_are():
     assert found
     for words in map(shlex.split, found):
         cli.parser().parse_args(words)  # exits where a command or an option is unknown
+
+
+def test_trainings_still_to_be_made_set_parameters_that_their_notebooks_have():
+    page = (REPOSITORY / "docs" / "trainings.md").read_text()
+    lines = re.findall(r"^python -m emotions run (\d\d) --script --set (.*)$", page, re.MULTILINE)
+    assert lines and len(lines) == page.count("\npython")
+    for number, settings in lines:
+        (path,) = notebooks.find([number])
+        names = {word.split("=")[0] for word in shlex.split(settings, comments=True)}
+        assert names <= set(notebooks.parameters(path)), (number, names)
 
 
 def test_names_that_people_know_have_a_run_of_ours():

@@ -34,11 +34,12 @@ def test_the_table_is_kept_until_the_model_or_the_number_of_images_changes(faces
     monkeypatch.setitem(notebook, "COUNT", 20)
     run = runs.Run(faces.name, "small", home=tmp_path)
     run.folder.mkdir(parents=True)
-    card = {"class_names": list(faces.class_names), "temperature": 1.0}
+    card = {"class_names": list(faces.class_names), "temperature": 1.0, "abstention": [{"threshold": 0.15}]}
     save_model(compact(7, 32, (4, 8)), run.file, card)
     board = notebook["robustness"](run)
     assert len(board) == 46 and set(board["n"]) == {20} and board["accuracy"].between(0, 1).all()
     assert board["confidence"].between(1 / 7, 1).all()
+    assert (board["correct_answers"] <= board["answered"] * 20).all() and board["answered"].between(0, 1).all()
     before = (run.folder / "robustness.csv").stat().st_mtime_ns
     notebook["robustness"](run)
     assert (run.folder / "robustness.csv").stat().st_mtime_ns == before

@@ -85,18 +85,21 @@ def _by_majority(contents: Contents, votes: pd.DataFrame) -> None:
 
 
 def hold_out(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int, class_names) -> np.ndarray:
-    """Return the positions of one part in `folds`, stratified by label, no group on both sides.
-
-    A class with too few groups raises ValueError."""
+    """Return the positions of one part in `folds`, stratified by label, no group on both sides; of a class with fewer
+    groups than that, one group. A class with fewer than two raises ValueError."""
     from sklearn.model_selection import StratifiedGroupKFold  # takes a second: not for those who only read images
 
     distinct = pd.DataFrame({"label": labels, "group": groups}).groupby("label")["group"].nunique()
     distinct = distinct.reindex(range(len(class_names)), fill_value=0)
-    if distinct.min() < folds:
-        raise ValueError(f'The class "{class_names[distinct.idxmin()]}" has only {distinct.min()} distinct images to '
-                         f"split, and needs at least {folds}: add some, or bring train, validation and test folders.")
-    folder = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    return next(folder.split(labels, labels, groups))[1]
+    if distinct.min() < 2:
+        raise ValueError(f'The class "{class_names[distinct.idxmin()]}" has too few distinct images to split: it needs '
+                         "three. Add some, or bring train, validation and test folders.")
+    rare = distinct.index[distinct < folds]
+    held = [np.random.default_rng(seed).choice(np.unique(groups[labels == label])) for label in rare]
+    if len(common := np.flatnonzero(~np.isin(labels, rare))):
+        folder = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+        held += groups[common][next(folder.split(common, labels[common], groups[common]))[1]].tolist()
+    return np.flatnonzero(np.isin(groups, held))
 
 
 def soft_labels(votes: pd.DataFrame, class_names) -> np.ndarray:
