@@ -92,8 +92,8 @@ def hold_out(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int, clas
     distinct = pd.DataFrame({"label": labels, "group": groups}).groupby("label")["group"].nunique()
     distinct = distinct.reindex(range(len(class_names)), fill_value=0)
     if distinct.min() < 2:
-        raise ValueError(f'The class "{class_names[distinct.idxmin()]}" has too few distinct images to split: it needs '
-                         "three. Add some, or bring train, validation and test folders.")
+        raise ValueError(f'The class "{class_names[distinct.idxmin()]}" has too few distinct images left: it needs '
+                         "one for each split. Add some, or bring train, validation and test folders.")
     rare = distinct.index[distinct < folds]
     held = [np.random.default_rng(seed).choice(np.unique(groups[labels == label])) for label in rare]
     if len(common := np.flatnonzero(~np.isin(labels, rare))):
