@@ -13,22 +13,17 @@ NO_MAJORITY = {"": "no majority of FER+'s votes", "unknown": "the majority of FE
                "NF": "the majority of FER+'s votes says not a face"}  # by `majority`'s answer
 
 
-def ferplus_file(path: str | Path | None = None) -> Path | None:
-    """Return FER+'s CSV: in the path, beside it, or in the usual places; None where there is none."""
-    near = [Path(path), Path(path).parent / FERPLUS_CSV] if path else []  # beside it and no deeper
-    matches = [match for place in (*near, *places()) for match in candidates(place, (FERPLUS_CSV,))]
-    return next((match for match in matches if match.is_file() and match.name == FERPLUS_CSV), None)
-
-
 def ferplus_votes(ids, path: str | Path | None = None) -> pd.DataFrame:
-    """Return FER+'s votes on images of FER2013, from `fer2013new.csv`: in `path`, EMOTIONS_DATA or data/.
+    """Return FER+'s votes on images of FER2013, from `fer2013new.csv`: in or beside `path`, or in the usual places.
 
     The ids are as loading FER2013's CSV gives them, "PrivateTest_32298": split and row. The result has a row for each:
     the number of votes for each of the seven classes, by our names, and for contempt, unknown and NF (not a face). They
     add up to ten, or less where voters did not finish.
 
     FileNotFoundError: there is no fer2013new.csv. ValueError: the ids are those of images in folders."""
-    file = ferplus_file(path)
+    near = [Path(path), Path(path).parent / FERPLUS_CSV] if path else []  # beside it and no deeper
+    matches = [match for place in (*near, *places()) for match in candidates(place, (FERPLUS_CSV,))]
+    file = next((match for match in matches if match.is_file() and match.name == FERPLUS_CSV), None)
     if file is None:
         raise FileNotFoundError(f"FER+'s {FERPLUS_CSV} was not found beside FER2013 or in data/: "
                                 f"get it from https://github.com/microsoft/FERPlus. {HELP}")

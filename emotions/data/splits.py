@@ -33,7 +33,8 @@ def assemble(name: str, source: Source, contents: Contents, votes: pd.DataFrame 
     for split in SPLITS:
         if absent := sorted(set(class_names) - set(table["label"][table["part"] == split])):
             contents.notes.append(f"No {split} image is of the class {', '.join(absent)}.")
-    targets = None if votes is None else soft_labels(votes, class_names)
+    counts = None if votes is None else votes[list(class_names)].to_numpy(np.float32)
+    targets = None if votes is None else counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)  # 0 without votes
     whole = Split(contents.images, labels, table["id"].to_numpy(str), targets, groups)
     splits = {split: whole.take((table["part"] == split).to_numpy()) for split in SPLITS}
     return Dataset(name, class_names, **splits, copied=frozenset(whole.ids[copied]), notes=tuple(contents.notes),
@@ -96,13 +97,7 @@ def hold_out(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int, clas
                          "one for each split. Add some, or bring train, validation and test folders.")
     rare = distinct.index[distinct < folds]
     held = [np.random.default_rng(seed).choice(np.unique(groups[labels == label])) for label in rare]
-    if len(common := np.flatnonzero(~np.isin(labels, rare))):
+    if len(common := np.flatnonzero(~np.isin(groups, groups[np.isin(labels, rare)]))):
         folder = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
         held += groups[common][next(folder.split(common, labels[common], groups[common]))[1]].tolist()
     return np.flatnonzero(np.isin(groups, held))
-
-
-def soft_labels(votes: pd.DataFrame, class_names) -> np.ndarray:
-    """Return the shares of the votes for the classes, float32, N x classes; 0 where there are none."""
-    counts = votes[list(class_names)].to_numpy(np.float32)
-    return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)

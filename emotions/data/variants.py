@@ -16,9 +16,3 @@ def learned_copies(record: dict) -> bool:
     """Tell from a `metrics.json` whether copies of test images were trained on: only leak-free metrics count."""
     kept = WITH_DUPLICATES in record.get("variants", ())
     return kept or record["dataset"].endswith(("-as-distributed", "-with-copies"))
-
-
-def own_word(record: dict) -> str:
-    """Return what a recorded run's suffix says beyond its variants and its seed: "-all-wide-s1" -> "wide"."""
-    rest = record.get("suffix", "").removeprefix(suffix(record.get("variants", ())))
-    return rest.removesuffix(f"-s{record['seed']}").removeprefix("-")

@@ -35,13 +35,6 @@ def table(home: Path) -> pd.DataFrame:
     return board.sort_values("Leak-free", ascending=False, kind="stable")
 
 
-def over_seeds(home: Path) -> pd.DataFrame:
-    """Return mean and standard deviation of the leak-free accuracy of systems with several seeds; see `comparison`."""
-    finished = runs.all_of(DATASETS["Leak-free"], home)
-    shares = {name: run.metrics["test"]["accuracy"] for name, run in finished.items() if _is_network(run.metrics, None)}
-    return comparison.over_seeds(pd.DataFrame({"accuracy": shares}), ["accuracy"])
-
-
 def records(home: Path) -> pd.DataFrame:
     """Return the content of each network's `metrics.json`: a row per run name, a column per protocol, or NaN."""
     rows = [{"name": name, "protocol": protocol, "metrics": run.metrics} for protocol, dataset in DATASETS.items()
@@ -82,4 +75,7 @@ def markdown(home: Path) -> str:
         tests[protocol] = (test["n"], *majority_class(test))
     board = table(home)
     both = cards.markdown_table(board[board["Difference"] != "-"])
-    return cards.render("protocols", table=both, tests=tests, differences=differences(home), seeds=over_seeds(home))
+    fair = {name: run.metrics for name, run in runs.all_of(DATASETS["Leak-free"], home).items()}
+    shares = {name: metrics["test"]["accuracy"] for name, metrics in fair.items() if _is_network(metrics, None)}
+    seeds = comparison.over_seeds(pd.DataFrame({"accuracy": shares}), ["accuracy"])
+    return cards.render("protocols", table=both, tests=tests, differences=differences(home), seeds=seeds)
