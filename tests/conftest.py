@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as emotions does, which is imported after Keras here
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import keras
