@@ -144,7 +144,7 @@ def evaluate(options: argparse.Namespace) -> None:
     if own not in (None, faces.name):
         print(f"This model was trained on {own}: images of {faces.name} may have been among its training images.")
     metrics = evaluation.measure(predict_split(classifier.model, faces.test, faces.class_names))
-    print(f"{faces.name}, test, n = {metrics['n']:,}, accuracy {notebook.with_interval(metrics)}")
+    print(f"{faces.name}, test, n = {metrics['n']:,}, accuracy {evaluation.shown(metrics)}")
     for name in ("macro_f1", "mcc", "log_loss", "ece"):
         low, high = metrics[f"{name}_interval"]
         print(f"{name:9} {metrics[name]:.3f} [{low:.3f}, {high:.3f}]")

@@ -58,7 +58,7 @@ def results(*runs):
     """Return a table of finished runs on one data set: test figures with 95 % intervals, the majority class first."""
     import pandas as pd
 
-    from emotions.evaluation import cards, majority_class, percent
+    from emotions.evaluation import cards, majority_class, percent, shown
 
     majority, share = majority_class(runs[0].metrics["test"])
     rows = {f"majority class ({majority})": {"accuracy": percent(share)}}
@@ -67,15 +67,8 @@ def results(*runs):
         test, clean, training = metrics["test"], metrics["test_leak_free"], metrics["training"]
         planned = f" of {training['recipe_epochs']}" if cards.unfinished(training) else ""
         rows[cards.display_title(metrics)] = {
-            "accuracy": with_interval(test), **({"leak-free": with_interval(clean)} if copies else {}),
-            "macro F1": f"{test['macro_f1']:.3f}", "parameters": f"{metrics['parameters']:,}",
+            "accuracy": shown(test), **({"leak-free": shown(clean)} if copies else {}),
+            "macro F1": percent(test["macro_f1"]), "parameters": f"{metrics['parameters']:,}",
             "epochs": f"{training['epochs_trained']}{planned}" if training else "",
         }
     return pd.DataFrame.from_dict(rows, orient="index").fillna("")
-
-
-def with_interval(figures: dict) -> str:
-    """Return an accuracy with its 95 % interval in per cent, such as `68.8 % [67.2, 70.3]`."""
-    from emotions.evaluation import shown
-
-    return shown(figures, "accuracy")

@@ -1,6 +1,7 @@
 """Data sets: `faces = load("human-emotions")`, then `faces.train.images`, `faces.describe()`."""
 
 from emotions.data.dataset import Dataset, Split
+from emotions.data.human_emotions import kinds
 from emotions.data.loading import NAMES, load
 
-__all__ = ["NAMES", "Dataset", "Split", "load"]
+__all__ = ["NAMES", "Dataset", "Split", "kinds", "load"]

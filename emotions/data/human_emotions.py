@@ -58,3 +58,9 @@ def source_photo(file: str) -> str:
     while (shorter := re.sub(r"(\.(jpe?g|png|bmp|webp)|_(rotation|brightness)_[^_.]+)$", "", name)) not in (name, ""):
         name = shorter
     return name
+
+
+def kinds(ids) -> np.ndarray:
+    """Return how each image of Human Emotions was made, by its name: "original", "rotated" or "darkened"."""
+    script = pd.Series(ids, dtype=str).str.lower().str.extract("_(rotation|brightness)_")[0]
+    return script.map({"rotation": "rotated", "brightness": "darkened"}).fillna("original").to_numpy()

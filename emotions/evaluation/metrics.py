@@ -43,7 +43,8 @@ def measure(predictions: Predictions, resamples: int = RESAMPLES, seed: int = 0,
         "ece": calibration_error(labels, probabilities),
     }
     for name, values in resampled(predictions, resamples, seed, photos).items():
-        figures[f"{name}_interval"] = np.percentile(values, [2.5, 97.5]).tolist()
+        if name in figures:
+            figures[f"{name}_interval"] = np.percentile(values, [2.5, 97.5]).tolist()
     columns = {"precision": precision, "recall": recall, "f1": f1, "roc_auc": auc, "support": support}
     figures["per_class"] = {name: {rate: columns[rate][k] for rate in columns} for k, name in enumerate(names)}
     figures["confusion"] = sk.confusion_matrix(labels, predicted, labels=classes).tolist()
@@ -88,7 +89,8 @@ def resampled(predictions: Predictions, resamples: int = RESAMPLES, seed: int = 
     """Compute figures on bootstrap samples of the images, or of photos (Efron & Tibshirani 1993, chapter 13).
 
     For runs on the same images the same seed draws the same samples, so that differences between the figures of two
-    runs are paired. Returns accuracy, macro_f1, mcc, log_loss and ece: float, `resamples`."""
+    runs are paired. Returns accuracy, balanced_accuracy (the mean recall of all classes), macro_f1, mcc, log_loss and
+    ece: float, `resamples`."""
     n, classes = len(predictions), len(predictions.class_names)
     confidence = predictions.probabilities.max(axis=1)
     likelihood = predictions.probabilities[np.arange(n), predictions.labels]
@@ -110,6 +112,7 @@ def resampled(predictions: Predictions, resamples: int = RESAMPLES, seed: int = 
     denominator = np.sqrt((sizes**2 - (predicted**2).sum(axis=1)) * (sizes**2 - (true**2).sum(axis=1)))
     return {
         "accuracy": hits.sum(axis=1) / sizes,
+        "balanced_accuracy": (hits / np.maximum(true, 1)).mean(axis=1),
         "macro_f1": (2 * hits / np.maximum(true + predicted, 1)).mean(axis=1),
         "mcc": np.divide(numerator, denominator, out=np.zeros(resamples), where=denominator > 0),
         "log_loss": sums[:, -1] / sizes,
@@ -162,12 +165,17 @@ def summary(metrics: dict) -> pd.DataFrame:
                          for title, split in splits.items()}, index=list(figures.values()))
 
 
-def shown(figures: dict, figure: str) -> str:
+def shown(figures: dict, figure: str = "accuracy") -> str:
     """Return a figure with its 95% interval as tables show it: `68.8 % [67.2, 70.3]`, `0.623 [0.604, 0.641]`."""
     value, (low, high) = figures[figure], figures[f"{figure}_interval"]
     if figure in ("mcc", "log_loss"):
         return f"{value:.3f} [{low:.3f}, {high:.3f}]"
-    return f"{percent(value)} [{100 * low:.1f}, {100 * high:.1f}]"
+    return in_words(value, low, high)
+
+
+def in_words(share: float, low: float, high: float) -> str:
+    """Return a share of 0-1 with the ends of its interval: `68.8 % [67.2, 70.3]`."""
+    return f"{percent(share)} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def percent(share: float | None) -> str:
