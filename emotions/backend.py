@@ -72,13 +72,6 @@ def parallel(devices: int) -> contextlib.AbstractContextManager:
     return _mirrored(tuple(present[:devices])).scope()
 
 
-def host() -> tuple[int, int]:
-    """Return the number of this process, and of how many that train together under JAX; see `training.fit`."""
-    if name() != "jax":
-        return 0, 1
-    return jax.process_index(), jax.process_count()
-
-
 @functools.cache  # a second strategy in one process would mix its sums up with those of the first
 def _mirrored(devices: tuple[str, ...]):
     return tf.distribute.MirroredStrategy(devices)

@@ -143,7 +143,8 @@ def evaluate(options: argparse.Namespace) -> None:
         raise ValueError(f"{options.model} has the classes {ours}; {faces.name} has {theirs}.")
     if own not in (None, faces.name):
         print(f"This model was trained on {own}: images of {faces.name} may have been among its training images.")
-    metrics = evaluation.measure(predict_split(classifier.model, faces.test, faces.class_names))
+    photos = faces.test.groups if faces.name.startswith("human-emotions") else None
+    metrics = evaluation.measure(predict_split(classifier.model, faces.test, faces.class_names), photos=photos)
     print(f"{faces.name}, test, n = {metrics['n']:,}, accuracy {evaluation.shown(metrics)}")
     for name in ("macro_f1", "mcc", "log_loss", "ece"):
         low, high = metrics[f"{name}_interval"]
@@ -220,7 +221,9 @@ def predict_videos(classifier, options: argparse.Namespace) -> int:
 
     if options.no_faces:
         raise ValueError("--no-faces is for images: in a video faces are always searched for.")
-    failed = 0
+    if options.annotate and len({Path(path).name for path in options.paths}) < len(options.paths):
+        raise ValueError("Two of the videos have the same name, and their copies would too: take them one by one.")
+    failed, rows = 0, []
     for path in options.paths:
         copy = str(Path(options.annotate) / f"{Path(path).name}.annotated.mp4") if options.annotate else ""
         try:
@@ -233,9 +236,11 @@ def predict_videos(classifier, options: argparse.Namespace) -> int:
             failed = 1
             say(f"No face was detected in {path}.")
         if options.json:
-            print(table.to_json(orient="records", double_precision=5))
+            rows += json.loads(table.assign(video=str(path)).to_json(orient="records", double_precision=5))
         else:
             print(f"The copy is {copy}." if copy else table.to_string(index=False, float_format="{:.2f}".format))
+    if options.json:
+        print(json.dumps(rows, ensure_ascii=False))
     return failed
 
 

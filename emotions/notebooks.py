@@ -7,7 +7,6 @@ import io
 import json
 import os
 import re
-import resource
 import shlex
 import subprocess
 import sys
@@ -28,8 +27,6 @@ THUMBNAIL = (320, 200)  # pixels
 COLAB = "https://colab.research.google.com/github"
 QUICK_HOME = files.REPOSITORY / "build" / "quick"
 STAGES = ("03", "11")  # from these notebooks on, the results of all before are looked at
-# Two notebooks share a GPU: neither may take all of its memory.
-SHARED_GPU = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 
 
 def find(names: list[str]) -> list[Path]:
@@ -71,15 +68,18 @@ def chosen(path: Path, settings: dict, quick: bool) -> dict:
             raise ValueError(f"{path.name} has no parameter {name}{hint} It has {', '.join(known)}.")
     values = known.get("QUICK", {}) | ({"TRAIN": True} if "TRAIN" in known else {}) if quick else {}
     for name, value in settings.items():  # a notebook runs in its own folder: paths below the current one are resolved
-        is_path = isinstance(value, str) and "/" in value and Path(value).exists()
-        values[name] = str(Path(value).resolve()) if is_path else value
+        place = Path(value.removeprefix("folder:")) if isinstance(value, str) and "/" in value else None
+        values[name] = str(place.resolve()) if place and place.exists() else value
     return values
 
 
 def environment(quick: bool) -> dict[str, str]:
     """Return the environment variables of a notebook's process: the command to record, and where results go."""
-    command = shlex.join(["python", "-m", "emotions", *sys.argv[1:]])
-    return {"EMOTIONS_COMMAND": command} | (SHARED_GPU | {"EMOTIONS_HOME": str(QUICK_HOME)} if quick else {})
+    values = {"EMOTIONS_COMMAND": shlex.join(["python", "-m", "emotions", *sys.argv[1:]])}
+    for name in ("EMOTIONS_HOME", "EMOTIONS_DATA", "EMOTIONS_CACHE"):  # the process runs in the notebook's folder
+        if named := os.environ.get(name):
+            values[name] = os.pathsep.join(str(Path(entry).resolve()) for entry in named.split(os.pathsep) if entry)
+    return values | ({"EMOTIONS_HOME": str(QUICK_HOME)} if quick else {})
 
 
 def as_script(path: Path, values: dict, quick: bool = False) -> None:
@@ -128,8 +128,7 @@ def run_all(paths: list[Path], settings: dict, quick: bool = False, in_place: bo
     began = time.time()
     for number, line in enumerate(_two_at_a_time(tasks) if quick else (_timed(*task) for task in tasks.values()), 1):
         print(f"[{number}/{len(paths)}] {line}", flush=True)
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6  # kilobytes on Linux
-    print(f"{len(paths)} notebooks in {(time.time() - began) / 60:.1f} minutes, at most {peak:.1f} GB of memory each.")
+    print(f"{len(paths)} notebooks in {(time.time() - began) / 60:.1f} minutes.")
 
 
 def _two_at_a_time(tasks: dict[Path, tuple]) -> Iterator[str]:

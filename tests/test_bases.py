@@ -82,3 +82,9 @@ def test_a_base_whose_data_is_not_at_hand_is_named(base, faces, capsys, monkeypa
     monkeypatch.setattr(bases, "load", missing)
     training.check_base(base, faces)
     assert "synthetic-quick, on which base.keras was trained, is not at hand" in capsys.readouterr().out
+
+
+def test_a_base_trained_on_a_folder_of_ones_own_is_named(base, faces, capsys, monkeypatch):
+    monkeypatch.setattr(bases, "ancestors", lambda file: [{"dataset": "my-photos", "with_duplicates": False}])
+    training.check_base(base, faces)
+    assert "my-photos, on which base.keras was trained, is not at hand" in capsys.readouterr().out

@@ -1,5 +1,6 @@
 """Commands do what the functions do, and answer a mistake with one sentence."""
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -13,7 +14,7 @@ from synthetic_runs import write_run
 from test_runs import make
 
 import emotions.data
-from emotions import cli
+from emotions import cli, evaluation
 from emotions.data import synthetic
 
 COMMANDS = ("data", "run", "evaluate", "predict", "leaderboard")
@@ -101,6 +102,18 @@ def test_evaluate_measures_a_saved_model(trained, easy, capsys):
     assert re.search(r"easy, test, n = 40, accuracy \d+\.\d % \[\d+\.\d, \d+\.\d\]", shown)
     assert "macro_f1" in shown and "was trained on" not in shown
     assert cli.main(["evaluate", str(trained), "--data", "other"]) == 0
+
+
+def test_evaluate_resamples_the_photos_of_human_emotions(trained, easy, monkeypatch):
+    given = []
+    monkeypatch.setattr(evaluation, "measure", lambda predictions, photos: given.append(photos) or 1 / 0)
+    faces = emotions.data.load("easy")
+    groups = np.arange(len(faces.test)) // 2
+    photos = dataclasses.replace(faces, name="human-emotions", test=dataclasses.replace(faces.test, groups=groups))
+    monkeypatch.setattr(emotions.data, "load", lambda name, **options: photos)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["evaluate", str(trained), "--data", "human-emotions"])
+    assert given[0] is groups
 
 
 def test_evaluate_refuses_other_classes(trained, monkeypatch, capsys):

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from emotions.data import load, reading, synthetic
+from emotions.data import kinds, load, reading, synthetic
 from emotions.data.dataset import Split, limit, select, take
 from emotions.data.fer2013 import FER2013_CLASSES, FER2013_PARTS
 from emotions.data.ferplus import FERPLUS_VOTES, ferplus_votes, majority, plurality
@@ -397,14 +397,26 @@ def test_human_emotions_says_when_no_copy_was_found(tmp_path):
 def test_human_emotions_as_distributed_keeps_the_test_folder_and_knows_its_copies(tmp_path):
     human_emotions(tmp_path)
     dataset = load("human-emotions-as-distributed", tmp_path)
-    assert {name.split("/")[0] for name in dataset.test.ids} == {"test"}
-    assert {name.split("/")[0] for split in (dataset.train, dataset.validation) for name in split.ids} == {"train"}
+    assert {name.split("/")[1] for name in dataset.test.ids} == {"test"}
+    assert {name.split("/")[1] for split in (dataset.train, dataset.validation) for name in split.ids} == {"train"}
     assert len(dataset.validation) == pytest.approx(0.2 * (len(dataset.train) + len(dataset.validation)), abs=1)
-    photos = {(name.split("/")[1], source_photo(name)) for split in (dataset.train, dataset.validation)
+    photos = {(name.split("/")[2], source_photo(name)) for split in (dataset.train, dataset.validation)
               for name in split.ids}
     assert dataset.copied == {name for name in dataset.test.ids
-                              if (name.split("/")[1], source_photo(name)) in photos}
+                              if (name.split("/")[2], source_photo(name)) in photos}
     assert len(dataset.copied) > 30
+
+
+def test_ids_of_human_emotions_are_the_same_whatever_folders_it_lies_in(tmp_path):
+    plain = load("human-emotions", human_emotions(tmp_path / "plain"))
+    wrapped = load("human-emotions", human_emotions(tmp_path / "archive/Emotions Dataset/Emotions Dataset"))
+    assert wrapped.test.ids.tolist() == plain.test.ids.tolist()
+    assert all(name.startswith("Emotions Dataset/t") for name in plain.test.ids)
+
+
+def test_the_kind_of_a_file_of_human_emotions_is_read_from_its_name():
+    assert kinds(["a.jpg", "a.jpg_rotation_1.jpg", "A.JPG_Brightness_2.jpg"]).tolist() == [
+        "original", "rotated", "darkened"]
 
 
 def test_human_emotions_never_pools_the_two_copies_of_the_download(tmp_path):
@@ -482,6 +494,13 @@ def test_given_splits_are_respected_and_leaking_training_images_dropped(tmp_path
     assert dataset.dropped["copy of a validation or test image"] == ("train/calm/leak.png",)
     assert dataset.copied == {"test/calm/0.png"}
     assert len(load(f"folder:{root}", keep_copies=True).train) == 25
+
+
+def test_a_folder_named_like_one_of_its_classes_loads(tmp_path):
+    for name in ("face", "noface"):
+        for number in range(5):
+            write(tmp_path / "face" / name / f"{number}.png", face(10 * number + len(name)))
+    assert load(f"folder:{tmp_path / 'face'}").class_names == ("face", "noface")
 
 
 def test_a_folder_in_data_loads_by_its_name(tmp_path):
@@ -748,6 +767,13 @@ def test_what_was_read_comes_from_the_cache_beside_it_until_files_or_options_cha
     changed = load("human-emotions", archive)
     assert len(reads) == 3 * count and changed.dropped["unreadable"] == ("train/sad/bad.jpg",)
     assert same(load("human-emotions", archive), changed) and len(reads) == 3 * count
+
+
+def test_a_cache_that_cannot_be_written_is_said_and_the_data_loads(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("EMOTIONS_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.warns(UserWarning, match="is not cached in"):
+        assert len(load("human-emotions", human_emotions(tmp_path / "files")).test)
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "emptied"])

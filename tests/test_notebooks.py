@@ -209,6 +209,16 @@ def test_a_notebook_runs_with_parameters_and_its_source_stays_as_it_is(home, cap
     assert re.search(r"\[1/1\] 01_small … \d+ s", capsys.readouterr().out)
 
 
+def test_relative_places_are_those_of_the_command_and_not_of_the_notebook(home, monkeypatch):
+    path = write_notebook(home, "")
+    (home / "mine").mkdir()
+    monkeypatch.chdir(home)
+    monkeypatch.setenv("EMOTIONS_HOME", "elsewhere")
+    assert notebooks.environment(quick=False)["EMOTIONS_HOME"] == str(home / "elsewhere")
+    for place in ("folder:./mine", "./mine"):
+        assert notebooks.chosen(path, {"DATASET": place}, quick=False) == {"DATASET": str(home / "mine")}
+
+
 def test_quick_takes_the_notebooks_own_quick_values_and_writes_below_build(home):
     path = write_notebook(home, SHOW)
     values = notebooks.chosen(path, {"SEED": 2}, quick=True)

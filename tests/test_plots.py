@@ -59,7 +59,7 @@ def test_training_curves_mark_the_kept_epoch_and_fine_tuning():
     assert legend(figure.axes[0]) == ["training (augmented)", "validation", "kept: epoch 2", "fine-tuning begins"]
     accuracy, loss = ([line.get_ydata().tolist() for line in axis.lines[:2]] for axis in figure.axes)
     assert accuracy == [[40, 50, 60], [30, 50, 40]] and loss == [[1.0, 0.9, 0.8], [1.1, 0.9, 1.0]]
-    one_phase = plots.training_curves(HISTORY.drop(columns="phase"))
+    one_phase = plots.training_curves(HISTORY.assign(phase=1))
     assert "fine-tuning begins" not in legend(one_phase.axes[0])
 
 

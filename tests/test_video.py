@@ -122,6 +122,11 @@ def test_a_video_without_a_face_has_its_rows_and_a_sentence(clip, tmp_path, caps
     assert cli.main(["predict", str(tmp_path / "wall.mp4"), "--json"]) == 1
     out, err = capsys.readouterr()
     assert [row["frame"] for row in json.loads(out)] == [0, 1, 2] and "No face was detected in" in err
+    assert cli.main(["predict", *[str(tmp_path / "wall.mp4")] * 2, "--json"]) == 1
+    rows = json.loads(capsys.readouterr().out)
+    assert len(rows) == 6 and {row["video"] for row in rows} == {str(tmp_path / "wall.mp4")}
+    assert cli.main(["predict", *[str(tmp_path / "wall.mp4")] * 2, "--annotate", str(tmp_path)]) == 2
+    assert "have the same name" in capsys.readouterr().err
 
 
 def test_long_videos_have_the_same_rows_and_low_confidence_is_unsure(clip, classifier, monkeypatch):

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from emotions.data.images import in_colour
+from emotions.data.images import channels, in_colour
 from emotions.data.places import REPOSITORY_DATA
 from emotions.data.reading import Contents
+from emotions.files import written
 
 
 def cached(path: Path | None, name: str, options: list, read: Callable[[], Contents]) -> Contents:
@@ -51,18 +52,14 @@ def _cache_folder(beside: Path) -> Path | None:
 
 
 def _save(contents: Contents, file: Path, key: str) -> None:
-    images = contents.images[..., :1] if contents.images.strides[-1] == 0 else contents.images
     columns = {name: column.to_numpy(None if column.dtype.kind == "i" else str)
                for name, column in contents.table.items()}
     rest = json.dumps([key, contents.notes, contents.dropped])
-    new = file.with_name(f"{file.name}.{os.getpid()}.new")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with new.open("wb") as target:
-            np.savez(target, rest=rest, images=images, **columns)
-        new.replace(file)
+        with written(file, f".{os.getpid()}") as new, new.open("wb") as target:
+            np.savez(target, rest=rest, images=channels(contents.images), **columns)
     except OSError as reason:
-        new.unlink(missing_ok=True)
         warnings.warn(f"What was read is not cached in {file.parent}: {reason}.", stacklevel=2)
 
 

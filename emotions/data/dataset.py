@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from emotions.data.images import in_colour
+from emotions.data.images import channels, in_colour
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,7 @@ class Dataset:
 
 def take(images, indices):
     """Return `images[indices]`; a grey set's broadcast view stays a view."""
-    if images.strides[-1] == 0:
-        return in_colour(images[..., :1][indices])
-    return images[indices]
+    return in_colour(channels(images)[indices])
 
 
 def select(dataset: Dataset, class_names: tuple[str, ...]) -> Dataset:

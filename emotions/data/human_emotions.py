@@ -22,6 +22,8 @@ def read_human_emotions(path: Path, size=None) -> Contents:
     store = Store(path)
     listing, others = _listing(store)
     contents = read_images(store, listing, size)
+    # The same ids whatever folders the copy lies in: run records hold them.
+    contents.table["id"] = "Emotions Dataset/" + contents.table["id"].str[len(listing["root"].iloc[0]):]
     if others:
         names = ", ".join(f'"{root}"' for root in others)
         contents.notes.append(f"{path} also holds {names}, which was not read: to use that, give its path.")

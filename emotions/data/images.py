@@ -149,6 +149,11 @@ def in_colour(images: np.ndarray) -> np.ndarray:
     return np.broadcast_to(images, (*images.shape[:-1], 3)) if images.shape[-1] == 1 else images
 
 
+def channels(images: np.ndarray) -> np.ndarray:
+    """Return the channels that are stored: one of the broadcast view that `in_colour` makes, otherwise all three."""
+    return images[..., :1] if images.strides[-1] == 0 else images
+
+
 def common_size(shapes: list[tuple[int, int]]) -> tuple[int, int]:
     """Return the size that all images share, if at most 256 pixels; or a square of their median shorter side."""
     if not shapes:

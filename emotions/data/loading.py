@@ -61,9 +61,8 @@ def load(name: str = "synthetic", path: str | Path | None = None, *, keep_copies
     FileNotFoundError, ValueError: it was not found; the name is unknown, or the data cannot be used; says why."""
     size = (size, size) if isinstance(size, int) else size
     name, own = place_of(name)
-    path = own or path
-    source = SOURCES.get(name) or _own_folder(name, path)
-    contents = _read(name, source, path, size, seed)
+    source = Source(read_folder) if own else SOURCES.get(name) or _own_folder(name, path)
+    contents = read_folder(own, size) if own else _read(name, source, path, size, seed)
     if size and contents.images.shape[1:3] != size:
         contents.images = fit_all(contents.images, size)
     votes = ferplus_votes(contents.table["id"], path) if source.majority else None

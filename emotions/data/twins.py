@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from emotions.data.dataset import Dataset, Split
-from emotions.data.images import in_colour
+from emotions.data.images import channels, in_colour
 
 
 def exchange(dataset: Dataset, *, with_copies: bool) -> Dataset:
@@ -51,9 +51,8 @@ def _half(split: Split, groups: list[int], random: np.random.Generator) -> np.nd
 
 
 def _join(first: Split, second: Split) -> Split:
-    """Return the images of both, grey ones still as a view of one channel."""
-    grey = all(split.images.strides[-1] == 0 for split in (first, second))
-    images = np.concatenate([split.images[..., :1] if grey else split.images for split in (first, second)])
+    """Return the images of both parts of one data set."""
+    images = np.concatenate([channels(split.images) for split in (first, second)])
     labels, ids, groups = (np.concatenate([getattr(split, name) for split in (first, second)])
                            for name in ("labels", "ids", "groups"))
     return Split(in_colour(images), labels, ids, groups=groups)

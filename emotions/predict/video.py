@@ -50,7 +50,7 @@ def predict_video(classifier: Classifier, file: str | Path, every: int = 1, anno
                 found = predict_frame(classifier, frame, tracks, seconds, unsure_below)
                 rows += [{"frame": number, "seconds": seconds, **row} for row in found or [{}]]
             if copy:
-                writer = writer or video_writer(copy, _rate(cv2.VideoCapture(str(file))), frame.shape)
+                writer = writer or video_writer(copy, _rate(cv2.VideoCapture(str(expanded(file)))), frame.shape)
                 writer.write(drawn(frame, found)[..., ::-1])
             if len(rows) >= ROWS:
                 tables.append(_table(rows, columns))

@@ -20,7 +20,7 @@ def check_base(file: str | Path, faces: Dataset) -> None:
         name = ancestor["dataset"]
         try:
             base = load(name, keep_copies=ancestor["with_duplicates"])
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):  # ValueError: a folder of one's own, which `load` does not know by name
             print(f"{name}, on which {Path(file).name} was trained, is not at hand: whether it shares photos with "
                   "your test images was not checked.")
             continue

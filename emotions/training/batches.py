@@ -8,6 +8,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from emotions import backend
 from emotions.data.dataset import Split
+from emotions.data.images import channels
 
 
 class Batches(keras.utils.PyDataset):
@@ -27,7 +28,7 @@ class Batches(keras.utils.PyDataset):
         if batch_size % devices:
             raise ValueError(f"Batches of {batch_size} images cannot be divided among {devices} devices.")
         self.batch_size, self.seed, self.mixup, self.devices = batch_size, seed, mixup, devices
-        self.images = split.images[..., :1] if is_grey(split) else split.images
+        self.images = channels(split.images)
         self.targets = np.eye(classes, dtype="float32")[split.labels] if split.targets is None else split.targets
         self.weights = class_weight and np.array([class_weight.get(k, 0.0) for k in range(classes)], "float32")
         self.begin(0)
@@ -54,15 +55,7 @@ class Batches(keras.utils.PyDataset):
             parts = np.split(targets, self.devices if backend.name() == "tensorflow" else 1)
             targets = share * targets + (1 - share) * np.concatenate([part[::-1] for part in parts])
             images = {"image": images, "share": share}
-        batch = (images, targets) if self.weights is None else (images, targets, targets @ self.weights)
-        host, hosts = backend.host()
-        own = slice(host * len(chosen) // hosts, (host + 1) * len(chosen) // hosts)
-        return keras.tree.map_structure(lambda whole: whole[own], batch)
-
-
-def is_grey(split: Split) -> bool:
-    """Return whether the images are one channel shown as three."""
-    return isinstance(split.images, np.ndarray) and split.images.strides[-1] == 0
+        return (images, targets) if self.weights is None else (images, targets, targets @ self.weights)
 
 
 def class_weights(labels: np.ndarray) -> dict[int, float]:

@@ -15,10 +15,11 @@ import pandas as pd
 from keras import ops
 
 from emotions import backend, files
+from emotions.data.images import channels
 from emotions.models.layers import input_size
 from emotions.runs import Run
 from emotions.training import augmentation, tracking
-from emotions.training.batches import Batches, is_grey
+from emotions.training.batches import Batches
 
 SAVE_SECONDS = 60.0  # between two savings of the state: on a fast GPU saving can take longer than an epoch
 CHOICES = ("architecture", "weights", "dataset", "variants", "training_pictures", "seed", "input_size", "precision")
@@ -43,9 +44,7 @@ def fit(model: keras.Model, faces, *, run: Run, epochs: int, batch_size: int = 6
         class_weight, callbacks: as in Keras. `SwapEMAWeights` belongs here where the optimizer averages weights.
         devices: how many GPUs (or other devices) of this machine share each batch; `batch_size` is that of all
             together. Default: EMOTIONS_DEVICES of the environment, or 1. A copy of the model is trained on them, so
-            that it may be built as for one; up to `devices - 1` images are left out of an epoch and of validation.
-            Several hosts (JAX; untested): each calls `keras.distribution.initialize()` first, has an EMOTIONS_HOME of
-            its own, and names the number of all devices."""
+            that it may be built as for one; up to `devices - 1` images are left out of an epoch and of validation."""
     if run.saved:
         return _show_saved(run, initial_epoch)
     classes, seed = len(faces.class_names), run.facts["seed"]
@@ -89,16 +88,16 @@ def _training_graph(model: keras.Model, augment, split, mixup: float, devices: i
     same optimizer, loss and metrics. With `mixup` it takes the share of each image as well; see `Blend`.
 
     On several devices it is a copy, with an optimizer of its own: variables lie where they are made."""
-    config, channels = model.get_compile_config(), 1 if is_grey(split) else 3
+    config, depth = model.get_compile_config(), channels(split.images).shape[-1]
     if not config:
         raise ValueError(f"{model.name} is not compiled: call model.compile(…) before fit.")
-    x = image = keras.Input((*split.images.shape[1:3], channels), name="image")
+    x = image = keras.Input((*split.images.shape[1:3], depth), name="image")
     for layer in augment:
         x = layer(x)
     if mixup:
         share = keras.Input((1,), name="share")
         x = augmentation.Blend()(x, share)
-    if channels == 1:
+    if depth == 1:
         x = keras.layers.Concatenate(dtype="float32")([x, x, x])
     graph = keras.Model({"image": image, "share": share} if mixup else image, model(x), name="training")
     optimizer = model.optimizer
