@@ -121,6 +121,12 @@ def test_a_model_that_is_not_better_than_the_majority_class_is_not_to_be_used(ru
     assert "**This model is not significantly better than the majority-class baseline" in people(run)
 
 
+def test_a_model_that_is_being_trained_anew_is_named(home):
+    (home / "results" / "synthetic" / "lenet-all" / "checkpoint").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"lenet-all-synthetic\.keras is being trained anew"):
+        cards.contents(home)
+
+
 def test_a_model_without_a_run_is_named(home):
     (home / "results" / "synthetic" / "lenet-all" / "metrics.json").unlink()
     with pytest.raises(FileNotFoundError, match=r"lenet-all-synthetic\.keras has no run"):

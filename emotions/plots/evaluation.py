@@ -79,7 +79,8 @@ def intervals(tables: dict[str, pd.DataFrame], xlabel: str, title: str = "", col
     if zero:
         axis.axvline(0, color="black", linewidth=0.8)
     axis.set(xlabel=xlabel, title=title, yticks=range(len(rows)), yticklabels=rows, ylim=(len(rows) - 0.5, -0.5))
-    figure.legend(fontsize=9, loc="outside lower right", ncols=len(tables))  # clear of the intervals
+    if len(tables) > 1:
+        figure.legend(fontsize=9, loc="outside lower right", ncols=len(tables))  # clear of the intervals
     return figure
 
 

@@ -121,25 +121,25 @@ def _similarity(warp) -> np.ndarray | None:
     return np.column_stack([turned, whole + shift - turned @ whole]).astype(np.float32) if near else None
 
 
-def composites(groups: dict, caption: str = "", frames=None, columns: int = 7, most: int = MOST) -> plt.Figure:
+def composites(groups: dict, caption: str = "", frames=None, columns: int = 7) -> plt.Figure:
     """Show a composite of each group of images, or an empty panel where there are too few.
 
     Groups are, by title, a `Split`, whose `groups` say which images are of one photo, or uint8 images, N x H x W x 3.
-    `frames` are colours, by default those of the classes that the titles name; `most` the images in a composite."""
+    `frames` are colours, by default those of the classes that the titles name."""
     faces, titles = [], []
     for title, group in groups.items():
-        face, used = _face(group, most)
+        face, used = _face(group)
         faces.append(face)
         words = f"{used} of {len(group):,}" if 0 < used < len(group) else f"{len(group):,}"
         titles.append(f"{title}\nn = {words}" + ("" if used else f",\nfewer than {LEAST} aligned"))
     return image_grid(faces, titles, colors(groups) if frames is None else frames, columns, caption=caption)
 
 
-def _face(group, most: int, reference=None) -> tuple[np.ndarray, int]:
+def _face(group, reference=None) -> tuple[np.ndarray, int]:
     """Return the composite of a split or of images, and how many it is the mean of: grey and 0 for too few."""
     images, photos = (group.images, group.groups) if isinstance(group, Split) else (group, None)
     try:
-        return composite(images, photos, most, reference)
+        return composite(images, photos, reference=reference)
     except TooFewPhotos:
         return np.full((SIDE, SIDE, 3), TOO_FEW, np.uint8), 0
 
@@ -155,7 +155,7 @@ def confusion_faces(predictions, split: Split, title: str = "") -> plt.Figure:
     reference = np.mean([_normalised(np.asarray(image)) for image in some], axis=0)
     for (true, predicted), axis in np.ndenumerate(axes):
         cell = _cell(predictions, split, true, predicted)
-        axis.imshow(_face(cell, MOST, reference)[0])
+        axis.imshow(_face(cell, reference)[0])
         axis.set_title(f"{len(cell):,}", fontsize=10, pad=3)
         bare(axis, colors(names)[true] if true == predicted else None)
         axis.set_ylabel("" if predicted else names[true], fontsize=11)
@@ -166,14 +166,15 @@ def confusion_faces(predictions, split: Split, title: str = "") -> plt.Figure:
 
 
 def mistakes(predictions, split: Split, count: int = 6, title: str = "") -> plt.Figure:
-    """Show the `count` most frequent confusions, each a composite of its 24 most confident images in the split."""
+    """Show the `count` most frequent confusions, each a composite of its most confident images in the split."""
     names, wrong = predictions.class_names, predictions.predicted != predictions.labels
     pairs, sizes = np.unique([predictions.labels[wrong], predictions.predicted[wrong]], axis=1, return_counts=True)
     largest = pairs.T[np.argsort(-sizes, kind="stable")][:count]
     groups = {f"true: {names[t]}\npredicted: {names[p]}": _cell(predictions, split, t, p) for t, p in largest}
-    figure = composites(groups or {"no mistakes": split.take([])}, "each face: mean of the most confident images; "
-                        "frame: true class", colors(names[t] for t, _ in largest) or None, count, most=24)
+    figure = composites(groups or {"no mistakes": split.take([])}, "each face: mean of the most confident images that "
+                        "could be aligned; frame: true class", colors(names[t] for t, _ in largest) or None, count)
     figure.suptitle(title)
+    figure.set_figheight(figure.get_figheight() + 0.3)
     return figure
 
 
@@ -194,7 +195,7 @@ def image_grid(images, titles=None, frames=None, columns: int = 7, labels=None, 
     columns = min(columns, len(images))
     rows, titles = -(-len(images) // columns), [""] * len(images) if titles is None else titles
     lines = 1 + max(title.count("\n") for title in titles)
-    figure, axes = grid(rows, columns, (max(1.6 * columns, 5), (1.45 + 0.2 * lines) * rows + 0.9))
+    figure, axes = grid(rows, columns, (max(1.6 * columns, 5), (1.45 + 0.2 * lines) * rows + (0.4 if caption else 0.1)))
     figure.get_layout_engine().set(w_pad=0.06)  # inches: frames must not touch
     for axis in axes.flat[len(images) :]:
         axis.remove()
