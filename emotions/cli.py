@@ -209,10 +209,10 @@ def predict_with_ray(options: argparse.Namespace) -> int:
     from emotions.predict.many import predict_many
 
     class_names = options.classes and options.classes.split(",")
-    told = predict_many(options.paths, options.ray, options.model or "", class_names=class_names,
-                        faces=not options.no_faces, unsure_below=options.unsure_below, address=options.ray_address)
-    print("{images:,} images, {errors:,} of them without an answer".format(**told), f"are in {options.ray}.")
-    return int(told["errors"] > 0)
+    totals = predict_many(options.paths, options.ray, options.model or "", class_names=class_names,
+                          faces=not options.no_faces, unsure_below=options.unsure_below, address=options.ray_address)
+    print("{images:,} images, {errors:,} of them without an answer".format(**totals), f"are in {options.ray}.")
+    return int(totals["errors"] > 0)
 
 
 def predict_videos(classifier, options: argparse.Namespace) -> int:
@@ -275,10 +275,10 @@ def main(arguments: list[str] | None = None) -> int:
             notebook.start_backend()
         return options.run(options)
 
-    return told(act)
+    return exit_status(act)
 
 
-def told(act: Callable[[], int | None]) -> int:
+def exit_status(act: Callable[[], int | None]) -> int:
     """Return the exit status of what `act` does; see `main`."""
     from emotions import files
 

@@ -308,7 +308,7 @@ def refusal(kind: str, before: Path, obstacle: str, new: dict) -> dict:
             subprocess.run(["mount", "-o", "remount,ro", home], check=True)
         else:
             (home / "ballast").write_bytes(bytes(shutil.disk_usage(home).free - int(obstacle)))
-        number = start(lambda home, begin: sys.exit(cli.told(lambda: WORK[kind](home, begin))), home)
+        number = start(lambda home, begin: sys.exit(cli.exit_status(lambda: WORK[kind](home, begin))), home)
         status = os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
         said = home.with_name(f"{home.name}.txt").read_text()
         subprocess.run(["mount", "-o", "remount,rw", home], check=True)

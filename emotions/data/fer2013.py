@@ -10,7 +10,7 @@ import pandas as pd
 
 from emotions.data import audit
 from emotions.data.images import Store, in_colour
-from emotions.data.reading import Contents, NotThisOne, read_images
+from emotions.data.reading import Contents, WrongDataset, read_images
 from emotions.files import first_sentence
 
 FER2013_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # codes 0 to 6
@@ -24,7 +24,7 @@ def read_fer2013(path: Path, size=None) -> Contents:
     """Read FER2013 from its CSV (plain or compressed), Kaggle's folders, or a zip of either."""
     if path.name.endswith(".csv.zip") or (path.is_file() and not zipfile.is_zipfile(path)):
         if ".csv" not in path.suffixes:
-            raise NotThisOne("neither a CSV nor a zip archive")
+            raise WrongDataset("neither a CSV nor a zip archive")
         return _read_csv(path)
     store = Store(path)
     if tables := [file for file in store.files if Path(file).name in ("fer2013.csv", "icml_face_data.csv")]:
@@ -34,7 +34,7 @@ def read_fer2013(path: Path, size=None) -> Contents:
     listing = pd.Series(store.files, dtype=str).str.extract(pattern).dropna()
     listing = listing[listing["label"].isin(FER2013_CLASSES)]
     if listing.empty:
-        raise NotThisOne("no fer2013.csv and no train|test/<class>/Training_*, PublicTest_*, PrivateTest_* in it")
+        raise WrongDataset("no fer2013.csv and no train|test/<class>/Training_*, PublicTest_*, PrivateTest_* in it")
     listing["part"] = listing["part"].map(FER2013_PARTS)
     contents = read_images(store, listing, size)
     contents.table["id"] = [Path(file).stem for file in contents.table["id"]]
@@ -49,7 +49,7 @@ def _read_csv(file) -> Contents:
         raise ValueError(f"{name} cannot be read as a CSV: {first_sentence(reason)}.") from reason
     if missing := [column for column in ("emotion", "pixels", "Usage") if column not in frame]:
         columns = shorten(", ".join(frame.columns), 90, placeholder="…")
-        raise NotThisOne(f"no column {missing[0]}: its columns are {columns}")
+        raise WrongDataset(f"no column {missing[0]}: its columns are {columns}")
     if frame.empty:
         raise ValueError(f"{name} has no rows.")
     pixels = _pixels(frame["pixels"].fillna("").astype(str), name)
@@ -93,7 +93,7 @@ def read_recut(path: Path, size=None) -> Contents:
     pattern = rf"^(?P<file>(?:.*/)?(?P<part>train|validation)/(?P<label>{'|'.join(FER2013_CLASSES)})/[^/]+)$"
     listing = pd.Series(store.files, dtype=str).str.extract(pattern).dropna()
     if set(listing["part"]) != {"train", "validation"}:
-        raise NotThisOne("no train|validation/<class> folders in it")
+        raise WrongDataset("no train|validation/<class> folders in it")
     listing = listing[~listing["file"].str.contains("/images/images/")]  # Kaggle's archive holds all of it twice
     listing["part"] = listing["part"].replace("validation", "test")
     contents = read_images(store, listing, size)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from emotions.data import audit
 from emotions.data.images import SUFFIXES, Store
-from emotions.data.reading import Contents, NotThisOne, read_images
+from emotions.data.reading import Contents, WrongDataset, read_images
 
 HUMAN_EMOTIONS_CLASSES = ("angry", "happy", "sad")
 HUMAN_EMOTIONS_FILES = ("human-emotions*", "Emotions Dataset*", "EmotionsDataset*", "archive.zip")
@@ -49,7 +49,7 @@ def _listing(store: Store) -> tuple[pd.DataFrame, list[str]]:
     roots = sorted((root for root in held if held[root] == wanted), key=lambda root: ("split" in root.lower(), root))
     if not roots:  # FER2013 in folders has these three too: it must not pass for Human Emotions
         more = sorted({label for labels in held.values() if labels > wanted for _, label in labels - wanted})
-        raise NotThisOne(f"its train|test folders hold other classes too: {', '.join(more)}" if more
+        raise WrongDataset(f"its train|test folders hold other classes too: {', '.join(more)}" if more
                          else f"no train|test/{'|'.join(HUMAN_EMOTIONS_CLASSES)} folders in it")
     return listing[listing["root"] == roots[0]], roots[1:]
 

@@ -17,7 +17,7 @@ from emotions.data.folders import read_folder
 from emotions.data.human_emotions import HUMAN_EMOTIONS_CLASSES, HUMAN_EMOTIONS_FILES, read_human_emotions
 from emotions.data.images import fit_all
 from emotions.data.places import HELP, candidates, places
-from emotions.data.reading import Contents, NotThisOne, Source
+from emotions.data.reading import Contents, Source, WrongDataset
 from emotions.data.twins import exchange
 from emotions.files import expanded
 
@@ -35,8 +35,10 @@ SOURCES = {
     "fer2013-recut": Source(read_recut, RECUT_FILES, kaggle="jonathanoheix/face-expression-recognition-dataset",
                             folds=8, published={"train": 28821, "test": 7066}),
     "human-emotions": replace(HUMAN_EMOTIONS, pool=True),
-    "human-emotions-with-copies": replace(HUMAN_EMOTIONS, pool=True, finish=partial(exchange, with_copies=True)),
-    "human-emotions-without-copies": replace(HUMAN_EMOTIONS, pool=True, finish=partial(exchange, with_copies=False)),
+    "human-emotions-with-copies":
+        replace(HUMAN_EMOTIONS, pool=True, postprocess=partial(exchange, with_copies=True)),
+    "human-emotions-without-copies":
+        replace(HUMAN_EMOTIONS, pool=True, postprocess=partial(exchange, with_copies=False)),
     "human-emotions-as-distributed": replace(HUMAN_EMOTIONS, grouped=False, published={"train": 6799, "test": 2278}),
 }
 NAMES = tuple(SOURCES)
@@ -67,8 +69,8 @@ def load(name: str = "synthetic", path: str | Path | None = None, *, keep_copies
         contents.images = fit_all(contents.images, size)
     votes = ferplus_votes(contents.table["id"], path) if source.majority else None
     dataset = splits.assemble(name, source, contents, votes, keep_copies, seed)
-    if source.finish:
-        dataset = source.finish(dataset)
+    if source.postprocess:
+        dataset = source.postprocess(dataset)
     if name not in SOURCES and (count := len(dataset.test)) < SMALL:
         from scipy.stats import binomtest  # takes half a second: not for those who read known data sets
 
@@ -79,7 +81,7 @@ def load(name: str = "synthetic", path: str | Path | None = None, *, keep_copies
     return select(dataset, source.classes) if source.classes else dataset
 
 
-def at_hand(name: str) -> bool:
+def is_local(name: str) -> bool:
     """Tell whether a known data set is drawn, or lies in one of the `places`: loading it downloads nothing."""
     source = SOURCES.get(name)
     return source is not None and (not source.patterns or any(candidates(p, source.patterns) for p in places()))
@@ -125,7 +127,7 @@ def _read(name: str, source: Source, path, size, seed: int) -> Contents:
         read = partial(source.read, candidate, size)
         try:
             return cached(candidate, label, [size], read) if name in SOURCES else read()
-        except NotThisOne as reason:
+        except WrongDataset as reason:
             tried.append(f"{candidate} ({reason})")
     if path is not None:
         raise FileNotFoundError(f"{path} does not hold {name}. Tried: {'; '.join(tried)}. {HELP}")

@@ -35,7 +35,7 @@ class Contents:
             self.notes.append(f"{mask.sum()} {which} were left out: {reason}.")
 
 
-class NotThisOne(LookupError):
+class WrongDataset(LookupError):
     """A file or folder is not the data set that was looked for."""
 
 
@@ -43,7 +43,7 @@ class NotThisOne(LookupError):
 class Source:
     """How a data set known by name is found, read and split."""
 
-    read: Callable[..., Contents]  # takes path and size, may raise `NotThisOne`; of drawn faces, takes size and seed
+    read: Callable[..., Contents]  # takes path and size, may raise `WrongDataset`; of drawn faces, takes size and seed
     patterns: tuple[str, ...] = ()  # names of its files and folders, the best first; none for drawn faces
     kaggle: str = ""  # its handle there
     classes: tuple[str, ...] = ()  # keep these only, after everything else
@@ -52,7 +52,7 @@ class Source:
     pool: bool = False  # ignore the distributor's splits
     grouped: bool = True  # keep copies on one side of a split, drawn here or the distributor's
     published: dict[str, int] = field(default_factory=dict)  # how many images the distributor's splits should hold
-    finish: Callable[[Dataset], Dataset] | None = None  # makes the data set of what was split; by default it is that
+    postprocess: Callable[[Dataset], Dataset] | None = None  # of what was split
 
 
 def read_images(store: Store, listing: pd.DataFrame, size=None) -> Contents:

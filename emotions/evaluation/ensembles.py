@@ -81,8 +81,8 @@ def build_all(dataset: str, home: Path | None = None, check: bool = False) -> di
     finished = runs.all_of(dataset, home)
     named = {name: {"members": members} for name, members in PAIRS.items()}
     named |= {name: run.metrics["told"] for name, run in finished.items() if "told" in run.metrics}
-    chosen = {name: told for name, told in named.items()
-              if name not in CHOSEN and set(told["members"]) <= set(finished)}
+    chosen = {name: choice for name, choice in named.items()
+              if name not in CHOSEN and set(choice["members"]) <= set(finished)}
     validation = {name: run.validation for name, run in candidates(dataset, home).items() if name != BASELINE}
     if len(validation) > 1:
         chosen[PLAIN] = {"members": best_average(validation)}
@@ -100,11 +100,12 @@ def build_all(dataset: str, home: Path | None = None, check: bool = False) -> di
     return {name: run for name, run in runs.all_of(dataset, home).items() if "members" in run.metrics}
 
 
-def _current(run: Run | None, told: dict | None, finished: dict[str, Run]) -> bool:
+def _current(run: Run | None, choice: dict | None, finished: dict[str, Run]) -> bool:
     """Tell whether an ensemble exists exactly if it should, with the weights and the members' predictions of today."""
-    if run is None or told is None:
-        return run is told
-    metrics, weights = run.metrics, _weights([finished[name] for name in told["members"]], told.get("weighted", False))
+    if run is None or choice is None:
+        return run is choice
+    members = [finished[name] for name in choice["members"]]
+    metrics, weights = run.metrics, _weights(members, choice.get("weighted", False))
     latest = max(finished[name].metrics["evaluated"] for name in weights)
     return metrics["members"] == weights and latest <= metrics["evaluated"]
 

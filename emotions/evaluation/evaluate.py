@@ -74,7 +74,7 @@ def report(run: Run, faces: Dataset, **facts) -> dict:
         splits = [pd.DataFrame({"id": split.ids, "photo": split.groups}) for split in (faces.validation, faces.test)]
         files.write(run.folder.parent / PHOTOS, pd.concat(splits).to_csv(index=False, lineterminator="\n"))
     training = run.training if (run.folder / "training.json").exists() else {}
-    told = {name: value for name, value in run.facts.items() if name not in ("seed", "command")}
+    recorded = {name: value for name, value in run.facts.items() if name not in ("seed", "command")}
     return {
         "dataset": faces.name, "model": run.name, "class_names": list(faces.class_names),
         "split_sizes": {name: len(split) for name, split in faces.splits().items()},
@@ -82,7 +82,7 @@ def report(run: Run, faces: Dataset, **facts) -> dict:
         "backend": training.get("backend", backend.version()),
         "hardware": training.get("hardware", backend.hardware()), "training_seconds": training.get("seconds"),
         "git_commit": training.get("git_commit", files.git_commit()), "evaluated": files.now(),
-        **told, **facts, **({} if training else {"command": run.facts.get("command")}),
+        **recorded, **facts, **({} if training else {"command": run.facts.get("command")}),
         **measure_folder(run.folder),
         "training": training,
     }

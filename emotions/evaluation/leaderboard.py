@@ -43,7 +43,7 @@ def table(records: Iterable[dict], home: Path | None = None) -> pd.DataFrame:
 def _row(metrics: dict, home: Path) -> dict:
     test, clean, training = metrics["test"], metrics["test_leak_free"], metrics["training"]
     file = Run(metrics["dataset"], metrics["model"], home=home).file
-    copies, elsewhere = test["n"] - clean["n"], published.of(metrics)
+    copies, reported = test["n"] - clean["n"], published.of(metrics)
     # The baseline keeps no record of its training, and is trained on the whole split.
     unrecorded = metrics["split_sizes"]["train"] if metrics["model"] == BASELINE else None
 
@@ -75,7 +75,7 @@ def _row(metrics: dict, home: Path) -> dict:
         "members": " + ".join(metrics.get("members", ())) or None,
         "started_from": ", ".join(each["dataset"] for each in metrics.get("ancestors", ())) or None,
         **{fact: metrics.get(fact) for fact in ("trained_by", "seed", "hardware", "backend")},
-        **{f"published_{part}": elsewhere.get(part) for part in ("accuracy", "protocol", "source")},
+        **{f"published_{part}": reported.get(part) for part in ("accuracy", "protocol", "source")},
         "unfinished": cards.unfinished(training), "with_duplicates": learned_copies(metrics),
     }
 
@@ -129,12 +129,12 @@ def _with_best_in_bold(rows: pd.DataFrame) -> str:
 def to_markdown(dataset: str, board: pd.DataFrame, first: dict | None = None, with_unfinished: bool = True) -> str:
     """Return the main columns: our finished runs, third-party models and, on request, unfinished runs. `board` comes
     from `table`, `first` from `first_place`."""
-    ours, elsewhere = _ours(board), published.on(dataset)
+    ours, reported = _ours(board), published.on(dataset)
     return cards.render(
         "leaderboard", dataset=dataset, top=board.iloc[0], ours=ours, first=first,
         third_party=board[board["trained_by"].notna()], unfinished=board[board["unfinished"] & with_unfinished],
         seeds=comparison.over_seeds(ours, ["accuracy", "leak_free_accuracy", "macro_f1"]),
-        published=elsewhere[elsewhere["models"] == ""].to_dict("records"), table=_with_best_in_bold,
+        published=reported[reported["models"] == ""].to_dict("records"), table=_with_best_in_bold,
         points=comparison.points, verdict=comparison.verdict)
 
 

@@ -19,17 +19,17 @@ def table(home: Path) -> pd.DataFrame:
 
     "Published" is what others report for the system, or for the larger system that it stands in for, then with that
     one's name; "Difference" is leak-free minus as distributed, in points; "-" is what has no run."""
-    rows, apart = {}, differences(home)
+    rows, gaps = {}, differences(home)
     for name, row in records(home).iterrows():
         metrics = row.dropna()
         first = metrics.iloc[0]
         shares = {protocol: shown(each["test"], "accuracy") for protocol, each in metrics.items()}
-        if elsewhere := published.of(first):
-            larger = "" if first["architecture"] in elsewhere["models"].split() else f" ({elsewhere['system']})"
-            shares["Published"] = percent(elsewhere["accuracy"]) + larger
+        if reported := published.of(first):
+            larger = "" if first["architecture"] in reported["models"].split() else f" ({reported['system']})"
+            shares["Published"] = percent(reported["accuracy"]) + larger
         title = cards.display_title(first)
-        if title in apart.index:
-            shares["Difference"] = "{:+.1f} [{:+.1f}, {:+.1f}]".format(*apart.loc[title])
+        if title in gaps.index:
+            shares["Difference"] = "{:+.1f} [{:+.1f}, {:+.1f}]".format(*gaps.loc[title])
         rows[f"{title} (`{name}`)"] = dict.fromkeys(("Published", *DATASETS, "Difference"), "-") | shares
     board = pd.DataFrame.from_dict(rows, orient="index").rename_axis("System")
     return board.sort_values("Leak-free", ascending=False, kind="stable")
@@ -55,11 +55,11 @@ def differences(home: Path) -> pd.DataFrame:
     """Return leak-free minus as distributed, in points, of the networks trained under both protocols, the greatest loss
     first. The 95 % interval, low to high, comes from those of both accuracies (MOVER, Zou & Donner 2008)."""
     fair, leaky = (100 * table for table in reversed(accuracies(home).values()))
-    apart = fair["accuracy"] - leaky["accuracy"]
-    low = apart - np.hypot(fair["accuracy"] - fair["low"], leaky["high"] - leaky["accuracy"])
-    high = apart + np.hypot(fair["high"] - fair["accuracy"], leaky["accuracy"] - leaky["low"])
-    shown_apart = fair["accuracy"].round(1) - leaky["accuracy"].round(1)  # what a reader of the table gets
-    return pd.DataFrame({"points": shown_apart, "low": low, "high": high}).sort_values("points")
+    difference = fair["accuracy"] - leaky["accuracy"]
+    low = difference - np.hypot(fair["accuracy"] - fair["low"], leaky["high"] - leaky["accuracy"])
+    high = difference + np.hypot(fair["high"] - fair["accuracy"], leaky["accuracy"] - leaky["low"])
+    rounded = fair["accuracy"].round(1) - leaky["accuracy"].round(1)  # what a reader of the table gets
+    return pd.DataFrame({"points": rounded, "low": low, "high": high}).sort_values("points")
 
 
 def _is_network(metrics: dict, seed: int | None = 0) -> bool:

@@ -158,7 +158,7 @@ def faces_for(loaded: classifiers.Classifier) -> tuple[np.ndarray, np.ndarray | 
     """Return images to measure a model on, N x H x W x 3, their labels, and which these are: the validation images of
     its data set; where that is not at hand, drawn faces, without labels."""
     name = loaded.card.get("dataset", "synthetic")
-    if loading.at_hand(name) and (faces := loading.load(name)).class_names == loaded.class_names:
+    if loading.is_local(name) and (faces := loading.load(name)).class_names == loaded.class_names:
         return faces.validation.images, faces.validation.labels, f"validation images of {name}"
     labels = np.arange(COMPARED) % len(synthetic.CLASS_NAMES)
     return synthetic.render(labels, size=64), None, "drawn faces"
