@@ -1,6 +1,6 @@
 """What is the record of a training? `results/<dataset>/<run>/` and `models/<run>-<dataset>.keras`.
 
-This module alone reads and writes these files."""
+This module alone knows where they lie, and reads and writes predictions and `metrics.json`."""
 
 import os
 import shlex
