@@ -226,7 +226,7 @@ def test_leads_name_model_and_method(checks):
     leads = checks["leads"]({"LeNet": own, "VGG-16": own}, "deletion")
     assert list(leads) == ["minus random", "minus centred gaussian"]
     for table in leads.values():
-        assert list(table.index) == ["LeNet: grad-cam", "VGG-16: grad-cam"]
+        assert list(table.index) == ["LeNet:\ngrad-cam", "VGG-16:\ngrad-cam"]
         assert table["deletion"].to_numpy() == pytest.approx(-0.3, abs=0.01)
         assert (table["low"] < table["deletion"]).all() and (table["deletion"] < table["high"]).all()
 
