@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from conftest import definitions
 
+from emotions.evaluation.metrics import resampled
 from emotions.runs import Predictions
 
 across = definitions("16")
-restricted, bootstrapped, CLASSES = across["restricted"], across["bootstrapped"], across["CLASSES"]
+restricted, CLASSES = across["restricted"], across["CLASSES"]
 NAMES = ("angry", "fear", "happy", "sad")
 
 
@@ -34,9 +35,9 @@ def test_only_the_shared_classes_are_left_and_their_probabilities_sum_to_one(pre
 def test_the_interval_holds_the_mean_recall_and_is_wider_by_photo(predictions):
     own = restricted(predictions)
     recalls = [(own.predicted == k)[own.labels == k].mean() for k in range(3)]
-    single = bootstrapped(own, None)
+    single = resampled(own)["balanced_accuracy"]
     assert abs(single.mean() - np.mean(recalls)) < 0.01
     twice = own.take(np.repeat(np.arange(len(own)), 2))
-    by_photo = bootstrapped(twice, np.repeat(np.arange(len(own)), 2))
+    by_photo = resampled(twice, photos=np.repeat(np.arange(len(own)), 2))["balanced_accuracy"]
     np.testing.assert_allclose(by_photo, single)
-    assert bootstrapped(twice, None).std() < single.std()
+    assert resampled(twice)["balanced_accuracy"].std() < single.std()
