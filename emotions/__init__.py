@@ -2,8 +2,8 @@
 
 import os
 
-# TensorFlow turns these kernels on by itself only where a CPU has AVX-512; with AVX2 alone, networks of plain
-# convolutions train two to three times as fast with them. It reads the variable when it is first imported.
+# TensorFlow turns these kernels on by itself only on CPUs with instructions for neural networks (AVX-512 VNNI, AMX);
+# with AVX2 alone, the champion trains two and a half times as fast with them. The first import reads the variable.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 __version__ = "0.1.0"

@@ -143,7 +143,7 @@ def evaluate(options: argparse.Namespace) -> None:
         raise ValueError(f"{options.model} has the classes {ours}; {faces.name} has {theirs}.")
     if own not in (None, faces.name):
         print(f"This model was trained on {own}: images of {faces.name} may have been among its training images.")
-    photos = faces.test.groups if faces.name.startswith("human-emotions") else None
+    photos = faces.test.groups if faces.by_photo else None
     metrics = evaluation.measure(predict_split(classifier.model, faces.test, faces.class_names), photos=photos)
     print(f"{faces.name}, test, n = {metrics['n']:,}, accuracy {evaluation.shown(metrics)}")
     for name in ("macro_f1", "mcc", "log_loss", "ece"):

@@ -43,6 +43,11 @@ class Dataset:
     dropped: dict[str, tuple[str, ...]] = field(default_factory=dict)  # ids of the images that were left out, by reason
     variants: tuple[str, ...] = ()  # what was done to the training images, as `variants.SUFFIXES` names it
 
+    @property
+    def by_photo(self) -> bool:
+        """Whether there are several images of a photo, so that intervals and tests resample photos."""
+        return self.name.startswith("human-emotions")
+
     def splits(self) -> dict[str, Split]:
         return {"train": self.train, "validation": self.validation, "test": self.test}
 

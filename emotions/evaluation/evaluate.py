@@ -70,7 +70,7 @@ def report(run: Run, faces: Dataset, **facts) -> dict:
     training, and from which photo each image was made, where there are several of one."""
     copied = pd.DataFrame({"id": sorted(faces.copied)})
     files.write(run.folder.parent / COPIED, copied.to_csv(index=False, lineterminator="\n"))
-    if faces.name.startswith("human-emotions"):  # several images of each photo
+    if faces.by_photo:
         splits = [pd.DataFrame({"id": split.ids, "photo": split.groups}) for split in (faces.validation, faces.test)]
         files.write(run.folder.parent / PHOTOS, pd.concat(splits).to_csv(index=False, lineterminator="\n"))
     training = run.training if (run.folder / "training.json").exists() else {}

@@ -7,7 +7,6 @@ See docs/many_images.md."""
 import hashlib
 import itertools
 import json
-import os
 import time
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import pyarrow.dataset
 import pyarrow.parquet as pq
 import ray
 
+from emotions import backend
 from emotions.predict import classifier as classifiers
 from emotions.predict.classifier import BOX, DEFAULT
 
@@ -105,10 +105,9 @@ def _run(blocks: list[pa.Table], workers: int, **options) -> list[dict]:
     """Have the blocks predicted; return what the workers told of each. A block that fails again and again is left."""
     ray.data.DataContext.get_current().max_errored_blocks = -1
     threads = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    known = threads | {name: os.environ[name] for name in ("KERAS_BACKEND",) if name in os.environ}
     told = ray.data.from_arrow(blocks).map_batches(
         Worker, fn_constructor_kwargs=options, batch_size=None, batch_format="pyarrow", concurrency=workers, num_cpus=1,
-        max_task_retries=3, runtime_env={"env_vars": known})
+        max_task_retries=3, runtime_env={"env_vars": threads | {"KERAS_BACKEND": backend.name()}})
     return told.take_all()
 
 
