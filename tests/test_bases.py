@@ -58,6 +58,7 @@ def test_weights_from_elsewhere_have_no_ancestors(faces, tmp_path):
     (tmp_path / "vit-tiny").mkdir()  # a checkpoint of Hugging Face is a folder
     run = runs.start("compact", faces, weights=tmp_path / "vit-tiny")
     assert run.facts["weights"] == "vit-tiny" and "ancestors" not in run.facts
+    assert models.ancestors("imagenet") == models.ancestors(None) == []
 
 
 def test_mirrored_and_resized_copies_are_found(faces):
@@ -69,9 +70,21 @@ def test_mirrored_and_resized_copies_are_found(faces):
     assert marked.sum() == 2 + shared_photos(test, faces.train.images[:50]).sum()
 
 
+def test_a_constant_image_is_like_no_other_and_gives_no_warning(faces, recwarn):
+    grey = np.full((2, 48, 48, 3), 90, "uint8")
+    assert not shared_photos(grey, [*grey, *faces.train.images[:5]]).any()
+    assert not len(recwarn)
+
+
 def test_a_base_that_saw_test_images_is_refused(base, faces):
     seen = dataclasses.replace(faces, test=faces.train.take(slice(0, 30)), name="mine")
     with pytest.raises(ValueError, match=r"holds 30 of the 30 test images of mine: choose another base"):
+        training.check_base(base, seen)
+
+
+def test_a_base_whose_epoch_was_chosen_on_test_images_is_refused(base, faces):
+    seen = dataclasses.replace(faces, test=faces.validation.take(slice(0, 20)), name="mine")
+    with pytest.raises(ValueError, match=r"holds 20 of the 20 test images of mine"):
         training.check_base(base, seen)
 
 

@@ -143,3 +143,19 @@ def test_leak_free_has_a_column_only_where_test_images_have_copies_in_training(t
     assert ("test, leak-free, n = 270" in summary(metrics)) == copies
     assert len(summary(metrics).columns) == 2 + copies
     assert ("leak-free" in notebook.results(Run("fer2013-3", "lenet", home=tmp_path))) == copies
+
+
+def test_a_model_of_ferplus_is_measured_by_fer2013s_labels_too(tmp_path):
+    write_run(tmp_path / "results" / "fer2013" / "lenet")
+    write_run(tmp_path / "results" / "ferplus" / "lenet", architecture="lenet", variants=[])
+    run = Run("ferplus", "lenet", home=tmp_path)
+    file = tmp_path / "results" / "fer2013" / "lenet" / "predictions.csv"
+    header, *rows = file.read_text().splitlines()
+    rows = [row.replace(",happy,", ",sad,") for row in rows]  # whom FER+'s voters call happy, FER2013 calls sad
+    file.write_text("\n".join([header, *rows]) + "\n")
+    relabelled = cards.by_fer2013_labels(run)
+    happy = run.predictions.labels == CLASSES.index("happy")
+    assert (relabelled.labels[happy] == CLASSES.index("sad")).all()
+    assert (relabelled.labels[~happy] == run.predictions.labels[~happy]).all()
+    assert cards.by_fer2013_labels(Run("fer2013", "lenet", home=tmp_path)) is None
+    assert "By FER2013's own labels of 300 of these test images" in people(run)

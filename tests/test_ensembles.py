@@ -149,12 +149,15 @@ def test_runs_that_validation_flatters_are_no_candidates(home, folder):
     change(folder, "third", variants=[WITH_DUPLICATES])
     build(home, "ensemble-x", ["good", "other"])
     assert list(ensembles.candidates("faces", home)) == ["good", "other"]
+    for name in ("good", "other"):  # whose own protocol flatters all alike
+        change(folder, name, dataset="faces-as-distributed")
+    assert list(ensembles.candidates("faces", home)) == ["good", "other"]
 
 
 def test_all_ensembles_are_built_and_up_to_date_until_a_member_changes(home, folder):
     for seed, name in enumerate(MEMBERS):
         write_run(folder / name, skill=1.5, seed=10 + seed, n=200)
-    names = {PAIR, "ensemble-plain", "ensemble-weighted"}
+    names = {PAIR, f"{PAIR}-weighted", "ensemble-plain", "ensemble-weighted"}
     assert set(outdated(home)) == names
     built = ensembles.build_all("faces", home)
     assert set(built) == names

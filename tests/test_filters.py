@@ -57,7 +57,7 @@ def test_it_reads_one_layer_or_several_behind_the_activation_function():
     assert before.shape == (6, SIZE, SIZE, 2) and after.shape == (6, 8, 8, 2)
     assert before[0, 4, 4, 0] == pytest.approx(180 / 127.5 - 1, abs=1e-5) and before[0, 4, 4, 1] == 0
     np.testing.assert_allclose(responses("passed", images)[1], after, atol=1e-6)
-    names = [layer.name for layer in notebook["convolutions"](48).layers]
+    names = [layer.name for layer in notebook["vgg_base"](48).layers]
     assert len(notebook["EVERY"]) == 13 and set(notebook["LAST"]) < set(notebook["EVERY"]) < set(names)
 
 

@@ -219,6 +219,29 @@ def test_the_list_of_models_begins_with_the_default_and_leaves_out_the_unfinishe
     assert first.startswith("| [`lenet-fer2013-3`](models/lenet-fer2013-3.md) (default) | ")
 
 
+def test_users_are_told_what_the_default_model_does_elsewhere(home, monkeypatch):
+    monkeypatch.setattr(leaderboard, "DEFAULT", name := f"lenet-{DATASET}")
+    file = home / "models" / f"{name}.keras"
+    file.write_bytes(bytes(10))
+    card = {"dataset": DATASET, "model": "lenet", "class_names": CLASSES, "guessing": 0.4,
+            "abstention": [{"accuracy": 0.9}], "test": {"accuracy": 0.9}}  # fmt: skip
+    assert "Expect less" not in leaderboard.model_list(home, {file: card}), "nothing was measured"
+    rows = f"model,tested_on,accuracy\n{name},human-emotions,0.61\nother,human-emotions,0.2\n"
+    (home / "results" / "across.csv").write_text(rows)
+    rows = "corruption,strength,n,accuracy,confidence\nblur,5,50,0.4,0.3\nnoise,5,50,0.22,0.87\n"
+    (home / "results" / DATASET / "lenet" / "robustness.csv").write_text(rows)
+    text = leaderboard.model_list(home, {file: card})
+    assert "right on 90.0 %" in text and "right on 61.0 %" in text
+    assert "On 50 of its own test images with the strongest noise, it is right on 22.0 % and still 87.0 %" in text
+
+
+def test_a_leak_free_part_of_few_images_has_no_column(home):
+    write_run(home / "results" / "small" / "lenet", n=100)
+    board = leaderboard.table(leaderboard.read("small", home)[0], home)
+    text = leaderboard.to_markdown("small", board)
+    assert "Leak-free: the 90 of them" in text and "| Leak-free accuracy |" not in text
+
+
 def test_what_a_ready_made_model_gets_on_copies_is_said(board):
     text, theirs = leaderboard.best(DATASET, board), board.loc["theirs"]
     assert f"reaches {100 * theirs['copies_accuracy']:.1f} % on the 30 test images that have a copy" in text

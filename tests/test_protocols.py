@@ -2,6 +2,7 @@
 
 import pandas as pd
 import pytest
+from synthetic_runs import TRAINING, write_run
 
 from emotions.evaluation import comparison, protocols
 
@@ -17,3 +18,14 @@ def test_the_interval_of_a_difference_is_the_published_one(monkeypatch):
     points, low, high = protocols.differences(None).loc["net"]
     assert points == pytest.approx(-20)
     assert (low, high) == pytest.approx((-33.39, -5.24), abs=0.01)
+
+
+def test_copies_alone_are_compared_where_a_network_has_both_runs(tmp_path):
+    for dataset, skill in zip(protocols.TWINS, (3.0, 1.0), strict=True):
+        write_run(tmp_path / "results" / dataset / "lenet", skill=skill, title="LeNet", variants=[])
+        write_run(tmp_path / "results" / dataset / "cut-short", training=TRAINING | {"recipe_epochs": 30})
+    write_run(tmp_path / "results" / protocols.TWINS[0] / "alone", variants=[])
+    ((title, pair),) = protocols.copies_alone(tmp_path).items()
+    assert title == "LeNet at 64 pixels"
+    gain = float(pair["with_copies"][:-2]) - float(pair["without"][:-2])
+    assert gain > 5 and pair["difference"].startswith(f"+{gain:.1f} points [")

@@ -62,7 +62,7 @@ async function showVideo(file) {
     video.onloadeddata = () => done(video.videoWidth > 0);
     video.onerror = () => done(false);
   });
-  if (!playable) return refuse(file.name, `${file.name} has no pictures that this browser can play.`);
+  if (!playable) return refuse(file.name, `${file.name} cannot be played by this browser.`);
   watch(file.name, video, () => URL.revokeObjectURL(video.src));
   await video.play();
 }
@@ -114,7 +114,7 @@ function watch(name, video, release) {
     overlay.getContext("2d").clearRect(0, 0, width, height);
     drawBoxes(overlay, faces);
     showFaces(list, faces, (await ready)[0].class_names);
-    note.textContent = faces.length ? "" : "No face was found in this picture.";
+    note.textContent = faces.length ? "" : "No face was found.";
     note.hidden = faces.length > 0;
     video.requestVideoFrameCallback(() => look().catch(report));
   }

@@ -3,18 +3,29 @@
 After Mitchell et al. 2019, "Model Cards for Model Reporting": `models/<run>-<dataset>.md` is for people, the card
 inside the `.keras` file for programs. Both follow from the run's record."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import jinja2
+import numpy as np
 import pandas as pd
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from emotions import files
 from emotions.data.variants import learned_copies
 from emotions.evaluation import calibration
-from emotions.evaluation.metrics import PHOTOS, beats_majority_class, leak_free, majority_class, percent, shown, summary
+from emotions.evaluation.metrics import (
+    PHOTOS,
+    beats_majority_class,
+    leak_free,
+    majority_class,
+    measure,
+    percent,
+    shown,
+    summary,
+)
 from emotions.models.files import add_card, read_card
-from emotions.runs import Predictions, Run
+from emotions.runs import Predictions, Run, all_of
 
 TEMPLATES = Path(__file__).parent
 COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.5)  # of validation, for which a threshold of confidence is chosen
@@ -72,9 +83,22 @@ def reliance(validation: Predictions, test: Predictions) -> dict:
     return {"temperature": temperature, "abstention": rows}
 
 
+def by_fer2013_labels(run: Run) -> Predictions | None:
+    """Return what a model of FER+ predicts for its test images, with FER2013's labels: of those whose votes have a
+    majority for one of FER2013's classes. None for other models, and without a run on FER2013 that has the labels."""
+    others = all_of("fer2013", run.home) if run.dataset == "ferplus" else {}
+    if not others:
+        return None
+    theirs, own = next(iter(others.values())).predictions, run.predictions
+    own = own.take(np.isin(np.array(own.class_names)[own.labels], theirs.class_names))
+    labels = pd.Series(np.array(theirs.class_names)[theirs.labels], theirs.ids)[own.ids]
+    return replace(own, labels=pd.Index(own.class_names).get_indexer(labels))
+
+
 def for_people(run: Run, card: dict) -> str:
     """Return the card as Markdown, from that of `for_programs`, with the metadata of a Hugging Face card in front."""
     metrics, split, task = run.metrics, counted(run.metrics), "image-classification"
+    relabelled = by_fer2013_labels(run)
     results = [EvalResult(task, run.dataset, run.dataset, "accuracy", card[name]["accuracy"], dataset_split=name)
                for name in ("test", "test_leak_free")]
     data = ModelCardData(license="mit", library_name="keras", pipeline_tag=task, tags=["emotion-recognition"],
@@ -85,6 +109,7 @@ def for_people(run: Run, card: dict) -> str:
         majority=majority_class(metrics[split]), useful=beats_majority_class(metrics[split]),
         with_duplicates=split != "test", unfinished=unfinished(metrics["training"]),
         unit="source photos" if (run.folder.parent / PHOTOS).exists() else "images",
+        by_fer2013=relabelled and measure(relabelled),
         summary=markdown_table(summary(metrics).rename_axis("figure")),
         scaled=calibration.calibrate(run.validation, _test(run, metrics), card["temperature"]))
     return f"{text.content.rstrip()}\n"

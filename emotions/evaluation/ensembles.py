@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from emotions import files, runs
-from emotions.data.variants import SUFFIXES, learned_copies
+from emotions.data.variants import SUFFIXES, WITH_DUPLICATES
 from emotions.evaluation.baseline import NAME as BASELINE
 from emotions.evaluation.calibration import loss
 from emotions.evaluation.comparison import align
@@ -66,20 +66,22 @@ def best_average(validation: Mapping[str, Predictions]) -> list[str]:
 
 def candidates(dataset: str, home: Path | None = None) -> dict[str, Run]:
     """Return the runs from which members may be chosen on validation, by name: no ensembles, no third-party models,
-    which may have been chosen by these very images, and none trained on copies of validation images."""
+    which may have been chosen by these very images, and none trained with duplicates of validation images: beside the
+    others they would be flattered. A data set whose own protocol has such copies flatters all alike."""
     every = {name: (run, run.metrics) for name, run in runs.all_of(dataset, home).items()}
     return {name: run for name, (run, metrics) in every.items()
-            if not ({"members", "trained_by"} & set(metrics) or learned_copies(metrics))}
+            if not ({"members", "trained_by"} & set(metrics) or WITH_DUPLICATES in metrics.get("variants", ()))}
 
 
 def build_all(dataset: str, home: Path | None = None, check: bool = False) -> dict[str, Run]:
     """Build the ensembles that the runs of a data set allow, where they are out of date; return all, by name.
 
-    These are `PAIRS`; those built before of members that somebody named; and of the networks among all `candidates`,
-    where there are two or more, the best plain average and the weighted one, unless all the weight is on one run. With
-    `check` nothing is built, and those out of date are returned."""
+    These are `PAIRS`, plain and weighted; those built before of members that somebody named; and of the networks among
+    all `candidates`, where there are two or more, the best plain average and the weighted one, unless all the weight is
+    on one run. With `check` nothing is built, and those out of date are returned."""
     finished = runs.all_of(dataset, home)
-    named = {name: {"members": members} for name, members in PAIRS.items()}
+    named = {f"{name}{end}": {"members": members, "weighted": bool(end)} for name, members in PAIRS.items()
+             for end in ("", "-weighted")}
     named |= {name: run.metrics["told"] for name, run in finished.items() if "told" in run.metrics}
     chosen = {name: choice for name, choice in named.items()
               if name not in CHOSEN and set(choice["members"]) <= set(finished)}

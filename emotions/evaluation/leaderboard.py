@@ -97,9 +97,14 @@ def _trained_on(row: pd.Series) -> str:
     return ", ".join(facts) or "-"
 
 
+def _leak_free_part(board: pd.DataFrame) -> bool:
+    """Tell whether some test images have copies in training, and enough of them have none."""
+    return bool(((board["n"] > board["n_leak_free"]) & (board["n_leak_free"] >= 100)).any())
+
+
 def _display(board: pd.DataFrame) -> pd.DataFrame:
-    """Return the main columns as text; that of leak-free accuracy only where some test images have copies."""
-    with_copies = (board["n"] > board["n_leak_free"]).any()
+    """Return the main columns as text; that of leak-free accuracy only where it says something of its own."""
+    with_copies = _leak_free_part(board)
     rows = [{
         "Model": f"{row['title']} (`{name}`)",
         "Accuracy": _interval(row, "accuracy"),
@@ -171,7 +176,22 @@ def model_list(home: Path, saved: dict[Path, str | dict]) -> str:
             models.append({"name": file.stem, "card": saved[file], "megabytes": file.stat().st_size / 1e6,
                            "test": metrics[cards.counted(metrics)]})
     models.sort(key=lambda model: (model["name"] != DEFAULT, model["card"]["dataset"], -model["test"]["accuracy"]))
-    return cards.render("models", models=models, default=DEFAULT)
+    elsewhere = _default_elsewhere(home, saved.get(home / "models" / f"{DEFAULT}.keras"))
+    return cards.render("models", models=models, default=DEFAULT, **elsewhere)
+
+
+def _default_elsewhere(home: Path, card: dict | None) -> dict:
+    """Return how the default model does where it was not trained: `other`, on Human Emotions, and `corrupted`, on its
+    own test images under the corruption that costs it most. Empty before notebook 16 has measured both."""
+    across = home / "results" / "across.csv"
+    if card is None or not across.exists():
+        return {}
+    robustness = home / "results" / card["dataset"] / card["model"] / "robustness.csv"
+    rows = pd.read_csv(across).query("model == @DEFAULT and tested_on == 'human-emotions'")
+    if rows.empty or not robustness.exists():
+        return {}
+    corrupted = pd.read_csv(robustness)
+    return {"own": card["test"], "other": rows.iloc[0], "corrupted": corrupted.loc[corrupted["accuracy"].idxmin()]}
 
 
 def fill(text: str, parts: dict[str, str]) -> str:
@@ -238,9 +258,9 @@ def refresh(home: Path | None = None, check: bool = False) -> list[Path]:
 def _draw(board: pd.DataFrame, path: Path, dataset: str) -> None:
     """Draw the accuracies of finished runs with their intervals, and the majority-class baseline, into a file."""
     board = board[~board["unfinished"]].reset_index(drop=True)
-    figure, axis = plt.subplots(figsize=(9, 1.6 + 0.4 * len(board)), layout="constrained")
+    figure, axis = plt.subplots(figsize=(9, 1.9 + 0.4 * len(board)), layout="constrained")
     series = (("", "all test images", "#0072B2"), ("leak_free_", "leak-free: no copy in training", "#D55E00"))
-    for shift, (prefix, label, color) in zip((-0.13, 0.13), series, strict=True):
+    for shift, (prefix, label, color) in zip((-0.13, 0.13) if _leak_free_part(board) else (0,), series, strict=False):
         middle, low, high = (100 * board[f"{prefix}accuracy{end}"] for end in ("", "_low", "_high"))
         axis.errorbar(middle, board.index + shift, xerr=np.abs([middle - low, high - middle]), fmt="o", color=color,
                       capsize=2, markersize=5, label=label)
@@ -249,6 +269,7 @@ def _draw(board: pd.DataFrame, path: Path, dataset: str) -> None:
     axis.set(xlabel="accuracy (%), with 95 % intervals", title=f"{dataset}, test, n = {board['n'][0]:,}",
              yticks=range(len(board)), yticklabels=titles, ylim=(len(board) - 0.5, -0.5))
     axis.grid(axis="x", alpha=0.3)
-    axis.legend(title=f"dotted: majority-class baseline ({board['most_frequent'][0]})", title_fontsize=9, fontsize=9)
+    figure.legend(title=f"dotted: majority-class baseline ({board['most_frequent'][0]})", title_fontsize=9, fontsize=9,
+                  loc="outside lower right", ncols=2)  # clear of the intervals
     figure.savefig(path, dpi=110)
     plt.close(figure)

@@ -8,9 +8,10 @@ import pandas as pd
 from emotions import runs
 from emotions.evaluation import cards, comparison, published
 from emotions.evaluation.baseline import NAME as BASELINE
-from emotions.evaluation.metrics import majority_class, percent, shown
+from emotions.evaluation.metrics import majority_class, percent, photos_of, shown
 
 DATASETS = {"As distributed": "human-emotions-as-distributed", "Leak-free": "human-emotions"}
+TWINS = ("human-emotions-with-copies", "human-emotions-without-copies")  # with the same test images
 
 
 def table(home: Path) -> pd.DataFrame:
@@ -62,6 +63,21 @@ def differences(home: Path) -> pd.DataFrame:
     return pd.DataFrame({"points": rounded, "low": low, "high": high}).sort_values("points")
 
 
+def copies_alone(home: Path) -> dict[str, dict]:
+    """Compare the networks that were trained on both of `TWINS`, which differ in nothing but copies of test photos in
+    training: by title, the accuracy `with_copies` and `without` as text, and their paired difference."""
+    leaky, fair = (runs.all_of(dataset, home) for dataset in TWINS)
+    compared = {}
+    for name in (name for name in leaky if name in fair and _is_network(leaky[name].metrics)):
+        first, second = leaky[name].predictions, fair[name].predictions
+        pair = comparison.compare(first, second, photos=photos_of(first, leaky[name].folder.parent))
+        metrics = leaky[name].metrics
+        compared[f"{metrics['title']} at {metrics['training']['input_size']} pixels"] = {
+            "with_copies": percent(metrics["test"]["accuracy"]),
+            "without": percent(fair[name].metrics["test"]["accuracy"]), "difference": comparison.points(pair)}
+    return compared
+
+
 def _is_network(metrics: dict, seed: int | None = 0) -> bool:
     whole = not cards.unfinished(metrics["training"]) and seed in (None, metrics["seed"])
     return whole and metrics["model"] != BASELINE and not {"members", "trained_by"} & set(metrics)
@@ -78,4 +94,5 @@ def markdown(home: Path) -> str:
     fair = {name: run.metrics for name, run in runs.all_of(DATASETS["Leak-free"], home).items()}
     shares = {name: metrics["test"]["accuracy"] for name, metrics in fair.items() if _is_network(metrics, None)}
     seeds = comparison.over_seeds(pd.DataFrame({"accuracy": shares}), ["accuracy"])
-    return cards.render("protocols", table=both, tests=tests, differences=differences(home), seeds=seeds)
+    return cards.render("protocols", table=both, tests=tests, differences=differences(home), seeds=seeds,
+                        copies_alone=copies_alone(home))

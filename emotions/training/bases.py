@@ -1,5 +1,6 @@
 """May a model be a base here? Not if it was trained on photos of this test part."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -13,9 +14,9 @@ from emotions.models.files import ancestors
 SIDE = 48  # pixels, grey: what images of two data sets are compared at
 
 
-def check_base(file: str | Path, faces: Dataset) -> None:
-    """Compare all that a saved model was trained on with the test images of a data set; print what was compared.
-    ValueError: they share photos."""
+def check_base(file: str | Path | None, faces: Dataset) -> None:
+    """Compare the images on which a saved model was trained, or its epoch chosen, with the test images of a data set;
+    print what was compared. Weights from elsewhere have none. ValueError: they share photos."""
     for ancestor in ancestors(file):
         name = ancestor["dataset"]
         try:
@@ -24,22 +25,25 @@ def check_base(file: str | Path, faces: Dataset) -> None:
             print(f"{name}, on which {Path(file).name} was trained, is not at hand: whether it shares photos with "
                   "your test images was not checked.")
             continue
-        count, total = int(shared_photos(faces.test.images, base.train.images).sum()), len(faces.test)
+        seen = [*base.train.images, *base.validation.images]
+        count, total = int(shared_photos(faces.test.images, seen).sum()), len(faces.test)
         if count:
             raise ValueError(f"{Path(file).name} was trained on {name}, which holds {count:,} of the {total:,} "
                              f"test images of {faces.name}: choose another base.")
-        print(f"None of the {total:,} test images is among the {len(base.train):,} training images of {name}.")
+        print(f"None of the {total:,} test images is among the {len(seen):,} training and validation images of {name}.")
 
 
-def shared_photos(images: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Mark the images (bool, N) of which a near duplicate, perhaps mirrored, is among the others; both are uint8,
-    N x H x W x 3, RGB, of any two sizes."""
+def shared_photos(images: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> np.ndarray:
+    """Mark the images (bool, N) of which a near duplicate, perhaps mirrored, is among the others; each is uint8,
+    H x W x 3, RGB, of any size."""
     marked = np.zeros(len(images), bool)
     known, known_hashes = _small(others)
     for direction in (1, -1):  # as they are, and mirrored
         small, hashes = _small(images, direction)
         for i, j in audit.close_pairs(hashes, audit.HASH_DISTANCE, known_hashes):
-            marked[i] = marked[i] or np.corrcoef(small[i].ravel(), known[j].ravel())[0, 1] >= audit.CORRELATION
+            with np.errstate(invalid="ignore"):  # a constant image has no correlation: it is like no other
+                correlation = np.corrcoef(small[i].ravel(), known[j].ravel())[0, 1]
+            marked[i] = marked[i] or correlation >= audit.CORRELATION
     return marked
 
 

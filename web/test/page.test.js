@@ -144,7 +144,7 @@ test("a video is analysed while it plays, and a broken one gets a sentence", asy
   await drop(page, "clip.webm");
   await card(page, "clip.webm").locator(".face").waitFor();
   await drop(page, "text.webm");
-  await card(page, "text.webm").getByText("has no pictures that this browser can play").waitFor();
+  await card(page, "text.webm").getByText("cannot be played by this browser").waitFor();
 });
 
 test("the page fits a narrow window", async (t) => {
