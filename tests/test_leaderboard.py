@@ -232,7 +232,7 @@ def test_users_are_told_what_the_default_model_does_elsewhere(home, monkeypatch)
     (home / "results" / DATASET / "lenet" / "robustness.csv").write_text(rows)
     text = leaderboard.model_list(home, {file: card})
     assert "right on 90.0 %" in text and "right on 61.0 %" in text
-    assert "On 50 of its own test images with the strongest noise, it is right on 22.0 % and still 87.0 %" in text
+    assert "On 50 of its own test images with noise of strength 5 of 5, it is right on 22.0 % and still 87.0 %" in text
 
 
 def test_a_leak_free_part_of_few_images_has_no_column(home):

@@ -14,16 +14,8 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from emotions import files
 from emotions.data.variants import learned_copies
 from emotions.evaluation import calibration
-from emotions.evaluation.metrics import (
-    PHOTOS,
-    beats_majority_class,
-    leak_free,
-    majority_class,
-    measure,
-    percent,
-    shown,
-    summary,
-)
+from emotions.evaluation import metrics as measures
+from emotions.evaluation.metrics import PHOTOS, beats_majority_class, leak_free, majority_class, percent, shown, summary
 from emotions.models.files import add_card, read_card
 from emotions.runs import Predictions, Run, all_of
 
@@ -98,7 +90,6 @@ def by_fer2013_labels(run: Run) -> Predictions | None:
 def for_people(run: Run, card: dict) -> str:
     """Return the card as Markdown, from that of `for_programs`, with the metadata of a Hugging Face card in front."""
     metrics, split, task = run.metrics, counted(run.metrics), "image-classification"
-    relabelled = by_fer2013_labels(run)
     results = [EvalResult(task, run.dataset, run.dataset, "accuracy", card[name]["accuracy"], dataset_split=name)
                for name in ("test", "test_leak_free")]
     data = ModelCardData(license="mit", library_name="keras", pipeline_tag=task, tags=["emotion-recognition"],
@@ -109,7 +100,7 @@ def for_people(run: Run, card: dict) -> str:
         majority=majority_class(metrics[split]), useful=beats_majority_class(metrics[split]),
         with_duplicates=split != "test", unfinished=unfinished(metrics["training"]),
         unit="source photos" if (run.folder.parent / PHOTOS).exists() else "images",
-        by_fer2013=relabelled and measure(relabelled),
+        by_fer2013=(own := by_fer2013_labels(run)) and measures.measure(own),
         summary=markdown_table(summary(metrics).rename_axis("figure")),
         scaled=calibration.calibrate(run.validation, _test(run, metrics), card["temperature"]))
     return f"{text.content.rstrip()}\n"
