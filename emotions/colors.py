@@ -9,9 +9,3 @@ OTHER = "#444444"  # any other class
 def colors(class_names) -> list[str]:
     """Return the colour of each class as "#RRGGBB"."""
     return [EMOTION_COLORS.get(name, OTHER) for name in class_names]
-
-
-def rgb(class_name: str) -> tuple[int, int, int]:
-    """Return the colour of a class as red, green and blue, 0-255."""
-    (color,) = colors([class_name])
-    return tuple(bytes.fromhex(color[1:]))

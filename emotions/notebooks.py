@@ -106,7 +106,8 @@ def execute(path: Path, values: dict, quick: bool = False, in_place: bool = Fals
 
     output = files.REPOSITORY / "build" / "notebooks" / path.name
     output.parent.mkdir(parents=True, exist_ok=True)
-    with patch.dict(os.environ, environment(quick)), native_messages_off():  # what kernels print as they start
+    variables = environment(quick) | {"TQDM_DISABLE": "1"}  # no progress bars among the outputs
+    with patch.dict(os.environ, variables), native_messages_off():  # what kernels print as they start
         try:
             # In the notebook's own folder, as Jupyter does.
             papermill.execute_notebook(str(path), str(output), parameters=values, cwd=str(path.parent),
@@ -153,14 +154,12 @@ def _timed(path: Path, *options) -> str:
 
 
 def tidy(path: Path) -> None:
-    """Remove what papermill and the kernel leave behind: timings, paths of this machine, widgets, progress bars."""
+    """Remove what papermill and the kernel leave behind: timings, paths of this machine, widgets."""
     book = json.loads(path.read_text(encoding="utf-8"))
     book["metadata"] = {name: value for name, value in book["metadata"].items() if name in KEPT_METADATA}
     for cell in book["cells"]:
         tags = cell["metadata"].get("tags")
         cell["metadata"] = {"tags": tags} if tags else {}
-        if "outputs" in cell:
-            cell["outputs"] = [output for output in map(without_progress, cell["outputs"]) if output]
         for output in cell.get("outputs", ()):
             if "metadata" in output:
                 output["metadata"] = {}
@@ -194,14 +193,6 @@ def gallery(home: Path, columns: int = 4) -> str:
     rows = [cells[i : i + columns] for i in range(0, len(cells), columns)]
     lines = [[" "] * columns, [":---:"] * columns, *rows]
     return "\n".join(f"| {' | '.join(row)} |" for row in lines) + "\n"
-
-
-def without_progress(output: dict) -> dict | None:
-    """Return an output without the states of progress bars, which follow carriage returns; None if nothing is left."""
-    if output.get("name") != "stderr":
-        return output
-    text = re.sub(r"\r[^\r\n]*(?=\r|\Z)", "", "".join(output["text"])).strip("\r")
-    return output | {"text": text} if text.strip() else None
 
 
 def lighter(png: str, heavy: int = 50_000) -> dict[str, str]:

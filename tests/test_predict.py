@@ -21,7 +21,7 @@ import numpy as np
 import PIL.features
 import pytest
 from keras import layers
-from PIL import Image
+from PIL import Image, ImageColor
 from synthetic_runs import save_model
 
 from emotions import cli, colors, predict
@@ -361,12 +361,12 @@ def test_annotated_copies_show_boxes_and_leave_the_image_alone(classifier):
     one = with_boxes(classifier, (100, 150, 200, 200))
     copy = predict.annotate(image, one.predict(image))
     assert copy.shape == image.shape and (image == COLOURS["green"]).all()
-    other = colors.rgb("green")  # not an emotion
+    other = ImageColor.getrgb(colors.OTHER)  # green is not an emotion
     assert (copy[250, 100] == other).all() and (copy[150:350, 299] == other).all()
     assert (copy[200:300, 150:250] == COLOURS["green"]).all()
     assert (copy[:120] == COLOURS["green"]).all() and (copy[120:148, 100:200, 0] > 150).any()  # text above the box
     happy = one.predict(image).assign(emotion="happy")
-    assert (predict.annotate(image, happy)[250, 100] == colors.rgb("happy")).all()
+    assert (predict.annotate(image, happy)[250, 100] == ImageColor.getrgb(colors.EMOTION_COLORS["happy"])).all()
     small, large = patch("red"), patch("red", 2400, 3200)
     assert predict.annotate(small, one.predict(small)).shape == (336, 336, 3)
     copy = predict.annotate(large, one.predict(large))

@@ -458,10 +458,3 @@ def test_layer_decay_scales_the_rate_of_each_layer(monkeypatch):
 
 def test_the_record_of_a_training_names_its_layer_decay():
     assert notebook["AdamW"].layer_decay == 0.75 and notebook["AdamW"].__name__ == "AdamW"
-
-
-@pytest.mark.parametrize("look", [vit.attention_layers, notebook["layer_depths"]])
-def test_another_model_is_an_error(look):
-    model = keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(2)], name="other")
-    with pytest.raises(ValueError, match="'other' has no attention layers"):
-        look(model)

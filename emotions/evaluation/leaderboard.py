@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
@@ -97,14 +96,9 @@ def _trained_on(row: pd.Series) -> str:
     return ", ".join(facts) or "-"
 
 
-def _leak_free_part(board: pd.DataFrame) -> bool:
-    """Tell whether some test images have copies in training, and enough of them have none."""
-    return bool(((board["n"] > board["n_leak_free"]) & (board["n_leak_free"] >= 100)).any())
-
-
 def _display(board: pd.DataFrame) -> pd.DataFrame:
     """Return the main columns as text; that of leak-free accuracy only where it says something of its own."""
-    with_copies = _leak_free_part(board)
+    with_copies = ((board["n"] > board["n_leak_free"]) & (board["n_leak_free"] >= 100)).any()
     rows = [{
         "Model": f"{row['title']} (`{name}`)",
         "Accuracy": _interval(row, "accuracy"),
@@ -233,7 +227,7 @@ def datasets(home: Path) -> list[str]:
 
 
 def refresh(home: Path | None = None, check: bool = False) -> list[Path]:
-    """Write ensembles, model cards, leaderboards, figures and README's generated parts where they are out of date.
+    """Write ensembles, model cards, leaderboards and README's generated parts where they are out of date.
     Returns the files under `home` that were out of date, of ensembles the folders. With `check` nothing is written."""
     home = home or files.home()
     if not (names := datasets(home)):
@@ -244,32 +238,9 @@ def refresh(home: Path | None = None, check: bool = False) -> list[Path]:
         ensembles.build_all(dataset, home)
     outdated += cards.stale(saved) if check else cards.write_all(saved)
     for path, text in contents(home, saved).items():
-        figure = path.with_suffix(".png") if path.suffix == ".csv" else path
-        if figure.exists() and path.exists() and path.read_text(encoding="utf-8") == text:
+        if path.exists() and path.read_text(encoding="utf-8") == text:
             continue
         outdated.append(path)
         if not check:
             files.write(path, text)
-            if figure != path:
-                _draw(pd.read_csv(path), figure, path.parent.name)
     return outdated
-
-
-def _draw(board: pd.DataFrame, path: Path, dataset: str) -> None:
-    """Draw the accuracies of finished runs with their intervals, and the majority-class baseline, into a file."""
-    board = board[~board["unfinished"]].reset_index(drop=True)
-    figure, axis = plt.subplots(figsize=(9, 1.9 + 0.4 * len(board)), layout="constrained")
-    series = (("", "all test images", "#0072B2"), ("leak_free_", "leak-free: no copy in training", "#D55E00"))
-    for shift, (prefix, label, color) in zip((-0.13, 0.13) if _leak_free_part(board) else (0,), series, strict=False):
-        middle, low, high = (100 * board[f"{prefix}accuracy{end}"] for end in ("", "_low", "_high"))
-        axis.errorbar(middle, board.index + shift, xerr=np.abs([middle - low, high - middle]), fmt="o", color=color,
-                      capsize=2, markersize=5, label=label)
-        axis.axvline(100 * board[f"{prefix}guessing"][0], color=color, linestyle=":", zorder=0)
-    titles = board["title"] + np.where(board["title"].duplicated(keep=False), " (" + board["model"] + ")", "")
-    axis.set(xlabel="accuracy (%), with 95 % intervals", title=f"{dataset}, test, n = {board['n'][0]:,}",
-             yticks=range(len(board)), yticklabels=titles, ylim=(len(board) - 0.5, -0.5))
-    axis.grid(axis="x", alpha=0.3)
-    figure.legend(title=f"dotted: majority-class baseline ({board['most_frequent'][0]})", title_fontsize=9, fontsize=9,
-                  loc="outside lower right", ncols=2)  # clear of the intervals
-    figure.savefig(path, dpi=110)
-    plt.close(figure)

@@ -67,14 +67,6 @@ def encoder_block(x, name: str, heads: int, mlp: int, dropout: float, epsilon: f
     return layers.Add(name=f"{name}_mlp_add")([x, y])
 
 
-def attention_layers(model: keras.Model) -> list[layers.MultiHeadAttention]:
-    """Return the attention layers of a model of `build`, new or loaded from its file."""
-    attention = [layer for layer in model.layers if isinstance(layer, layers.MultiHeadAttention)]
-    if not attention:
-        raise ValueError(f"the model {model.name!r} has no attention layers: it is not a Vision Transformer")
-    return attention
-
-
 def principal_filters(model: keras.Model, count: int = 28) -> tuple[np.ndarray, np.ndarray]:
     """Return the first principal components of the patch filters (Dosovitskiy et al. 2021, figure 7), (count, patch,
     patch, 3), each of length 1; and the share of the filters' squared length that each of them holds."""
