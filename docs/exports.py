@@ -18,7 +18,9 @@ TEXT = """# Exported models
 Written by `python docs/exports.py`. The largest difference of a probability from the Keras model's is over 256
 validation images, at batch sizes 1 and 32; a file is refused above 1e-4 (float32) or 1e-2 (float16, int8), and
 exports.csv says by how much it differs. ms: one face alone, the fastest of 30, without resizing; {}. A
-`.keras` file holds float16 weights and computes in float32.
+`.keras` file holds float16 weights and computes in float32. Accuracy is on all validation images, resized and
+rounded to whole grey values first, as `emotions.predict` does. The cards measure the model's own resizing: by up
+to a point more.
 """
 COLUMNS = ["model", "format", "precision", "mb", "difference", "accuracy", "ms", "refused"]
 SHOWN = {"mb": "{:.1f}", "difference": "{:.0e}", "accuracy": "{:.1%}", "ms": "{:.1f}"}
