@@ -20,8 +20,8 @@ from emotions.models import DEFAULT
 TEXT = (REPOSITORY / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", TEXT, flags=re.DOTALL | re.MULTILINE)
 OURS, PLAIN = (text for language, text in BLOCKS if language == "python")
-COMMANDS = [shlex.split(line.removeprefix("EMOTIONS_HOME=elsewhere "), comments=True) for language, text in BLOCKS if language == "bash"
-            for line in text.splitlines()]
+COMMANDS = [shlex.split(line.removeprefix("EMOTIONS_HOME=elsewhere "), comments=True)
+            for language, text in BLOCKS if language == "bash" for line in text.splitlines()]
 MODEL = f"models/{DEFAULT}.keras"
 
 
@@ -113,7 +113,8 @@ def test_trainings_still_to_be_made_set_parameters_that_their_notebooks_have():
 def test_names_that_people_know_have_a_run_of_ours():
     """Each is the name that a notebook gives its run."""
     page = (REPOSITORY / "docs" / "names.md").read_text()
-    rows = re.findall(r"^\| `([\w.]+\.(?:keras|h5))` \| [^|]+ \| notebook (\d\d),([^|]*) run `([\w-]+)` \|$", page, re.M)
+    row = r"^\| `([\w.]+\.(?:keras|h5))` \| [^|]+ \| notebook (\d\d),([^|]*) run `([\w-]+)` \|$"
+    rows = re.findall(row, page, re.MULTILINE)
     assert {file for file, *_ in rows} == {"EmotionModelBest.keras", "Func_EmotionDetectorModelSaved.keras",
                                            "EfficientNetEmotionModelBest.keras", "best_emotion_model.h5"}
     for _, number, settings, run in rows:
