@@ -97,19 +97,14 @@ def bfloat16() -> bool:
 
 def hardware() -> str:
     """Return what the numbers were computed on: the accelerator, or the processor and its cores."""
-    if accelerator():
-        return accelerator()
     # The cores this process may use: in a container os.cpu_count() counts those of the host.
-    usable = getattr(os, "sched_getaffinity", None)
-    cores = len(usable(0)) if usable else os.cpu_count()
-    return f"CPU, {cores} {platform.machine()} cores"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return accelerator() or f"CPU, {cores} {platform.machine()} cores"
 
 
 def to_litert(model, precision: str, file) -> None:
     """Write a model as a LiteRT file, with built-in operators alone; under TensorFlow only. `precision` is "float32",
     or "float16" or "int8" of the weights."""
-    import tensorflow as tf
-
     options = {} if precision == "float32" else {"optimizations": [tf.lite.Optimize.DEFAULT]}
     target = {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}
     target |= {"supported_types": [tf.float16]} if precision == "float16" else {}

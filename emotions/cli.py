@@ -2,7 +2,6 @@
 
 import argparse
 import ast
-import contextlib
 import importlib.util
 import json
 import os
@@ -45,8 +44,9 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("paths", nargs="*", metavar="PATH", help="an image, a folder with all in it, or a video")
     add.add_argument("--camera", action="store_true", help="show the camera's live picture; --annotate records it")
     add.add_argument("--every", type=int, default=1, metavar="N", help="of a video, look at every Nth frame")
-    add.add_argument("--model", metavar="NAME_OR_FILE", help=f"{MODEL_HELP}; default: as in README")
-    add.add_argument("--classes", metavar="A,B,…", help="class names of a file that holds none, in order")
+    add.add_argument("--model", default="", metavar="NAME_OR_FILE", help=f"{MODEL_HELP}; default: as in README")
+    add.add_argument("--classes", type=lambda names: names.split(","), metavar="A,B,…",
+                     help="class names of a file that holds none, in order")
     add.add_argument("--no-faces", action="store_true", help="detect no faces: every image as a whole is one")
     add.add_argument("--unsure-below", type=share, default=0.0, metavar="P",
                      help='a confidence below P, 0 to 1, becomes "unsure"')
@@ -153,10 +153,9 @@ def evaluate(options: argparse.Namespace) -> None:
 
 def predict(options: argparse.Namespace) -> int:
     """Say which emotion each face shows: a table, JSON, or annotated copies. Exit status 1: some images failed."""
-    import keras
+    from tqdm import tqdm
 
     from emotions import files, predict
-    from emotions.models.files import DEFAULT
     from emotions.predict.boxes import save_copy
     from emotions.predict.inputs import VIDEOS, single_images
 
@@ -164,7 +163,7 @@ def predict(options: argparse.Namespace) -> int:
         raise ValueError("Give files and folders, or --camera.")
     if options.ray:
         return predict_with_ray(options)
-    classifier = predict.load(options.model or DEFAULT, options.classes and options.classes.split(","))
+    classifier = predict.load(options.model, options.classes)
     if options.camera:
         recording = Path(options.annotate) / "camera.annotated.mp4" if options.annotate else ""
         return predict.watch(classifier, recording, options.unsure_below)
@@ -172,14 +171,11 @@ def predict(options: argparse.Namespace) -> int:
         return predict_videos(classifier, options)
     names = [name for name, _ in single_images(options.paths)]
     base = os.path.commonpath([files.expanded(name).parent.resolve() for name in names]) if options.annotate else ""
-    rows = []
-    with contextlib.redirect_stdout(sys.stderr):  # the progress bar; results alone go to standard output
-        bar = keras.utils.Progbar(len(names), unit_name="image", verbose=int(sys.stderr.isatty()))
-        for faces in classifier.stream(options.paths, faces=not options.no_faces, unsure_below=options.unsure_below):
-            rows += faces
-            if options.annotate and not faces[0]["error"]:
-                save_copy(faces[0]["image"], classifier.table(faces), options.annotate, base)
-            bar.add(1)
+    rows, stream = [], classifier.stream(options.paths, faces=not options.no_faces, unsure_below=options.unsure_below)
+    for faces in tqdm(stream, total=len(names), unit="image", disable=None):  # a bar on standard error, if a terminal
+        rows += faces
+        if options.annotate and not faces[0]["error"]:
+            save_copy(faces[0]["image"], classifier.table(faces), options.annotate, base)
     table = classifier.table(rows)
     failed = table["error"].notna()
     if options.json:
@@ -208,8 +204,7 @@ def predict_with_ray(options: argparse.Namespace) -> int:
         raise ValueError("Ray is missing: pip install -e '.[ray]' in the clone.")
     from emotions.predict.many import predict_many
 
-    class_names = options.classes and options.classes.split(",")
-    totals = predict_many(options.paths, options.ray, options.model or "", class_names=class_names,
+    totals = predict_many(options.paths, options.ray, options.model, class_names=options.classes,
                           faces=not options.no_faces, unsure_below=options.unsure_below, address=options.ray_address)
     print("{images:,} images, {errors:,} of them without an answer".format(**totals), f"are in {options.ray}.")
     return int(totals["errors"] > 0)

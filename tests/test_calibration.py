@@ -98,13 +98,14 @@ def test_temperature_scaling_keeps_what_is_predicted_and_ends_where_it_should():
 
 def test_a_probability_of_zero_is_no_trouble():
     run = Predictions(("a", "b"), np.array(["1", "2", "3"]), np.array([0, 1, 0]), np.array([[1.0, 0]] * 3))
-    result = calibration.calibrate(run, run)
+    result = calibration.calibrate(run, calibration.fit_temperature(run))
     assert all(np.isfinite(value) for value in result.values())
     assert result["temperature"] > 1
 
 
 def test_scaling_helps_on_images_it_was_not_fitted_on():
-    result = calibration.calibrate(drawn(5000, 0.4, seed=1), drawn(5000, 0.4, seed=2))
+    temperature = calibration.fit_temperature(drawn(5000, 0.4, seed=1))
+    result = calibration.calibrate(drawn(5000, 0.4, seed=2), temperature)
     assert result["ece_before"] > 0.1
     assert result["ece_after"] < 0.03
     assert result["log_loss_after"] < result["log_loss_before"] - 0.1

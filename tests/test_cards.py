@@ -45,16 +45,17 @@ def test_what_is_written_is_up_to_date_until_the_run_changes(home, run):
     contents = cards.contents(home)
     names = {"lenet-fer2013-3.keras", "lenet-fer2013-3.md", "lenet-all-synthetic.keras", "lenet-all-synthetic.md"}
     assert {path.name for path in contents} == names
-    assert cards.write_all(contents) == list(contents)
-    assert cards.stale(cards.contents(home)) == []
+    assert cards.update(contents) == list(contents)
+    assert cards.update(cards.contents(home), check=True) == []
     make_predictions(skill=0.2, prefix="validation").save(run.folder / "predictions_validation.csv")
-    assert [path.name for path in cards.stale(cards.contents(home))] == ["lenet-fer2013-3.keras", "lenet-fer2013-3.md"]
+    stale = cards.update(cards.contents(home), check=True)
+    assert [path.name for path in stale] == ["lenet-fer2013-3.keras", "lenet-fer2013-3.md"]
 
 
 def test_the_model_in_the_file_stays_as_it_is_and_is_used_with_the_temperature(home, run):
     images = np.random.default_rng(0).integers(2, 256, (3, 8, 8, 3)).astype("uint8")
     before = keras.models.load_model(run.file).predict(images, verbose=0)
-    cards.write_all(cards.contents(home))
+    cards.update(cards.contents(home))
     classifier = predict.load(run.file)
     assert np.array_equal(classifier.model.predict(images, verbose=0), before)
     shown = classifier.predict(images, faces=False)[list(CLASSES)].to_numpy(float)

@@ -92,7 +92,7 @@ def test_a_killed_worker_loses_no_row_and_writes_none_twice(many, file, tmp_path
 
     thread = threading.Thread(target=kill, daemon=True)
     thread.start()
-    assert many.predict_many([str(tmp_path / "photos")], str(tmp_path / "answers"), file, workers=2)["images"] == 120
+    assert many.predict_many([str(tmp_path / "photos")], str(tmp_path / "answers"), file)["images"] == 120
     thread.join(10)
     assert killed
     table = rows(tmp_path / "answers")
@@ -112,7 +112,7 @@ def test_an_image_that_kills_its_process_again_and_again_costs_its_block(
 
     monkeypatch.setattr(many, "Worker", Dies)
     with pytest.raises(RuntimeError, match="2 images have no row"):
-        many.predict_many([str(photos)], str(tmp_path / "answers"), file, workers=2)
+        many.predict_many([str(photos)], str(tmp_path / "answers"), file)
     found = rows(tmp_path / "answers")["image"]
     assert found.is_unique and len(found) == 17 - 2 and not found.str.contains("07.png").any()
 

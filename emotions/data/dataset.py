@@ -24,7 +24,8 @@ class Split:
     def take(self, indices) -> "Split":
         """Return the images at `indices` (integers, a slice or a mask), in that order."""
         targets, groups = (None if values is None else values[indices] for values in (self.targets, self.groups))
-        return Split(take(self.images, indices), self.labels[indices], self.ids[indices], targets, groups)
+        images = in_colour(channels(self.images)[indices])  # a grey set's broadcast view stays a view
+        return Split(images, self.labels[indices], self.ids[indices], targets, groups)
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,6 @@ class Dataset:
         return pd.DataFrame.from_dict(counts, orient="index", columns=list(self.class_names))
 
 
-def take(images, indices):
-    """Return `images[indices]`; a grey set's broadcast view stays a view."""
-    return in_colour(channels(images)[indices])
-
-
 def select(dataset: Dataset, class_names: tuple[str, ...]) -> Dataset:
     """Keep the images of some classes, or raise ValueError; labels are numbered anew, in the data set's order."""
     if unknown := set(class_names) - set(dataset.class_names):
@@ -78,11 +74,11 @@ def select(dataset: Dataset, class_names: tuple[str, ...]) -> Dataset:
     return replace(dataset, class_names=class_names, copied=copied, notes=notes, **parts)
 
 
-def limit(split: Split, most: int | None, seed: int = 0) -> Split:
+def limit(split: Split, most: int) -> Split:
     """Return at most `most` images of a split, in order, with its class proportions to within one image."""
-    if most is None or len(split) <= most:
+    if len(split) <= most:
         return split
-    shuffled = np.random.default_rng(seed).permutation(len(split))
+    shuffled = np.random.default_rng(0).permutation(len(split))
     by_class = shuffled[np.argsort(split.labels[shuffled], kind="stable")]
     # Evenly spaced over all, class after class, each class is hit in proportion; the smallest need not be.
     return split.take(np.sort(by_class[np.arange(most) * len(split) // most]))

@@ -65,7 +65,6 @@ def _read_csv(file) -> Contents:
         "label": np.array(FER2013_CLASSES)[emotions.to_numpy(int)],
         "part": usage.map(FER2013_PARTS),
         "group": [audit.digest(image) for image in images],
-        "row": np.arange(len(frame)),
     })
     return Contents(images, table)
 

@@ -20,7 +20,7 @@ class Contents:
 
     images: np.ndarray  # uint8, N x H x W x 3, RGB
     # One row per image: `id`, `label` (class name), `part` ("train", "validation", "test", or "" where the distributor
-    # has no splits), `group` (equal for copies), and for FER2013's CSV `row`.
+    # has no splits) and `group` (equal for copies).
     table: pd.DataFrame
     notes: list[str] = field(default_factory=list)
     dropped: dict[str, tuple[str, ...]] = field(default_factory=dict)

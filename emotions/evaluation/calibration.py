@@ -26,11 +26,11 @@ def fit_temperature(validation: Predictions) -> float:
     return float(np.exp(least.x))
 
 
-def calibrate(validation: Predictions, test: Predictions, temperature: float | None = None) -> dict[str, float]:
-    """Measure what temperature scaling, fitted on validation unless it is given, does on test: temperature (above 1:
-    the model was overconfident); ece and log_loss on test, each with `_before` and `_after`."""
-    metrics = {"temperature": temperature or fit_temperature(validation)}
-    for when, predictions in (("before", test), ("after", temperature_scale(test, metrics["temperature"]))):
+def calibrate(test: Predictions, temperature: float) -> dict[str, float]:
+    """Measure what scaling by a temperature does on test: temperature (above 1: the model was overconfident); ece and
+    log_loss, each with `_before` and `_after`."""
+    metrics = {"temperature": temperature}
+    for when, predictions in (("before", test), ("after", temperature_scale(test, temperature))):
         metrics[f"ece_{when}"] = calibration_error(predictions.labels, predictions.probabilities)
         metrics[f"log_loss_{when}"] = loss(predictions)
     return metrics

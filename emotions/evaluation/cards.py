@@ -102,7 +102,7 @@ def for_people(run: Run, card: dict) -> str:
         unit="source photos" if (run.folder.parent / PHOTOS).exists() else "images",
         by_fer2013=(own := by_fer2013_labels(run)) and measures.measure(own),
         summary=markdown_table(summary(metrics).rename_axis("figure")),
-        scaled=calibration.calibrate(run.validation, _test(run, metrics), card["temperature"]))
+        scaled=calibration.calibrate(_test(run, metrics), card["temperature"]))
     return f"{text.content.rstrip()}\n"
 
 
@@ -147,21 +147,17 @@ def contents(home: Path) -> dict[Path, str | dict]:
     return cards
 
 
-def stale(cards: dict[Path, str | dict]) -> list[Path]:
-    """Return which of the files of `contents` are missing or differ; explanations inside a model's file don't count."""
+def update(contents: dict[Path, str | dict], check: bool = False) -> list[Path]:
+    """Write the files that are missing or hold something else, or only `check` them; return their paths. The
+    explanations inside a model's file don't count."""
 
-    def is_current(path: Path, card: str | dict) -> bool:
-        if isinstance(card, dict):
-            return read_card(path) | EXPLANATIONS == card
-        return path.exists() and path.read_text(encoding="utf-8") == card
+    def is_current(path: Path, content: str | dict) -> bool:
+        if isinstance(content, dict):
+            return read_card(path) | EXPLANATIONS == content
+        return path.exists() and path.read_text(encoding="utf-8") == content
 
-    return [path for path, card in cards.items() if not is_current(path, card)]
-
-
-def write_all(cards: dict[Path, str | dict]) -> list[Path]:
-    """Write the `stale` ones of `contents`; return their paths."""
-    outdated = stale(cards)
-    for path in outdated:
+    outdated = [path for path, content in contents.items() if not is_current(path, content)]
+    for path in () if check else outdated:
         write = add_card if path.suffix == ".keras" else files.write
-        write(path, cards[path])
+        write(path, contents[path])
     return outdated

@@ -42,18 +42,18 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> tuple[int, int, float]:
     return only_first, only_second, float(binomtest(only_first, discordant).pvalue) if discordant else 1.0
 
 
-def compare(first: Predictions, second: Predictions, resamples: int = RESAMPLES, seed: int = 0, photos=None) -> dict:
+def compare(first: Predictions, second: Predictions, resamples: int = RESAMPLES, photos=None) -> dict:
     """Estimate how much better the first model is than the second, and whether that is statistically significant.
 
     `photos`, int, N: the source photo of each of `first`'s images, see `metrics.photos_of`. Returns n; for accuracy and
     macro_f1 `<figure>_difference` (first minus second), its 95% interval `<figure>_low` and `<figure>_high` by paired
     bootstrap, and `<figure>_p` (two-sided; at least 2 / (resamples + 1)); only_first, only_second, see `mcnemar`; p, to
     report: McNemar's, or `accuracy_p` with `photos`, where that does not hold."""
-    pair = compare_all({"first": first, "second": second}, resamples, seed, photos).iloc[0]
+    pair = compare_all({"first": first, "second": second}, resamples, photos).iloc[0]
     return pair.drop([name for name in pair.index if name in ("first", "second") or name.endswith("_holm")]).to_dict()
 
 
-def compare_all(runs: Mapping[str, Predictions], resamples=RESAMPLES, seed: int = 0, photos=None) -> pd.DataFrame:
+def compare_all(runs: Mapping[str, Predictions], resamples: int = RESAMPLES, photos=None) -> pd.DataFrame:
     """Compare every two models: a row per pair with first, second, all that `compare` returns, and beside each p-value
     `<name>_holm`, the same after Holm's correction over all pairs."""
     runs = align(runs)
@@ -63,7 +63,7 @@ def compare_all(runs: Mapping[str, Predictions], resamples=RESAMPLES, seed: int 
     observed = {name: {"accuracy": accuracy_score(run.labels, run.predicted),
                        "macro_f1": f1_score(run.labels, run.predicted, labels=range(len(run.class_names)),
                                             average="macro", zero_division=0)} for name, run in runs.items()}
-    samples = {name: resampled(run, resamples, seed, photos) for name, run in runs.items()}
+    samples = {name: resampled(run, resamples, photos=photos) for name, run in runs.items()}
     rows = []
     for first, second in combinations(runs, 2):
         row = {"first": first, "second": second, "n": len(runs[first])}
@@ -76,12 +76,12 @@ def compare_all(runs: Mapping[str, Predictions], resamples=RESAMPLES, seed: int 
     return pairs.assign(**{f"{name}_holm": holm(pairs[name]) for name in ("p", *(f"{name}_p" for name in FIGURES))})
 
 
-def mean_difference(first, second, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, float]:
+def mean_difference(first, second) -> dict[str, float]:
     """Compare the means of two groups of images, a number each, by a bootstrap over both, not paired. Returns
     mean_difference (first minus second), mean_low, mean_high and mean_p, as `compare` does."""
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     groups = [np.asarray(values, float) for values in (first, second)]
-    means = [values[random.integers(len(values), size=(resamples, len(values)))].mean(axis=1) for values in groups]
+    means = [values[random.integers(len(values), size=(RESAMPLES, len(values)))].mean(axis=1) for values in groups]
     return _bootstrapped("mean", groups[0].mean() - groups[1].mean(), means[0] - means[1])
 
 

@@ -74,32 +74,27 @@ def candidates(dataset: str, home: Path | None = None) -> dict[str, Run]:
 
 
 def build_all(dataset: str, home: Path | None = None, check: bool = False) -> dict[str, Run]:
-    """Build the ensembles that the runs of a data set allow, where they are out of date; return all, by name.
+    """Build the ensembles that the runs of a data set allow, where they are out of date; return these, by name.
 
-    These are `PAIRS`, plain and weighted; those built before of members that somebody named; and of the networks among
-    all `candidates`, where there are two or more, the best plain average and the weighted one, unless all the weight is
-    on one run. With `check` nothing is built, and those out of date are returned."""
+    These are `PAIRS`, plain and weighted; and of the networks among all `candidates`, where there are two or more, the
+    best plain average and the weighted one, unless all the weight is on one run. What can no longer be built is
+    removed. With `check` nothing is built or removed."""
     finished = runs.all_of(dataset, home)
-    named = {f"{name}{end}": {"members": members, "weighted": bool(end)} for name, members in PAIRS.items()
-             for end in ("", "-weighted")}
-    named |= {name: run.metrics["told"] for name, run in finished.items() if "told" in run.metrics}
-    chosen = {name: choice for name, choice in named.items()
-              if name not in CHOSEN and set(choice["members"]) <= set(finished)}
+    chosen = {f"{name}{end}": {"members": members, "weighted": bool(end)} for name, members in PAIRS.items()
+              for end in ("", "-weighted") if set(members) <= set(finished)}
     validation = {name: run.validation for name, run in candidates(dataset, home).items() if name != BASELINE}
     if len(validation) > 1:
-        chosen[PLAIN] = {"members": best_average(validation)}
+        chosen[PLAIN] = {"members": best_average(validation), "weighted": False}
         if len(select(validation)) > 1:
             chosen[WEIGHTED] = {"members": list(validation), "weighted": True}
     outdated = {name: Run(dataset, name, home=home or files.home()) for name in (*CHOSEN, *chosen)
                 if not _current(finished.get(name), chosen.get(name), finished)}
-    if check:
-        return outdated
-    for name, run in outdated.items():
+    for name, run in () if check else outdated.items():
         if name in chosen:
             build(dataset, name, **chosen[name], home=home)
         else:
             shutil.rmtree(run.folder)
-    return {name: run for name, run in runs.all_of(dataset, home).items() if "members" in run.metrics}
+    return outdated
 
 
 def _current(run: Run | None, choice: dict | None, finished: dict[str, Run]) -> bool:
@@ -107,22 +102,18 @@ def _current(run: Run | None, choice: dict | None, finished: dict[str, Run]) -> 
     if run is None or choice is None:
         return run is choice
     members = [finished[name] for name in choice["members"]]
-    metrics, weights = run.metrics, _weights(members, choice.get("weighted", False))
+    metrics, weights = run.metrics, _weights(members, choice["weighted"])
     latest = max(finished[name].metrics["evaluated"] for name in weights)
     return metrics["members"] == weights and latest <= metrics["evaluated"]
 
 
-def build(dataset: str, name: str, members: Sequence[str], *, weighted: bool = False, title: str | None = None,
-          home: Path | None = None) -> Run:
+def build(dataset: str, name: str, members: Sequence[str], weighted: bool = False, home: Path | None = None) -> Run:
     """Average saved runs into a new run, "ensemble-…": predictions of validation and test, and `metrics.json`.
 
     Members weigh the same or, `weighted`, as `select` says, which leaves some out; predictions with test-time
     augmentation get the same weights. The metrics hold `members`, the weights by name. Parameters and times are sums
     over the members, since each of them has to run."""
     finished = runs.all_of(dataset, home)
-    if not name.startswith("ensemble-") or len(set(members)) < 2 or not set(members) <= set(finished) - {name}:
-        raise ValueError(f'An ensemble is named "ensemble-…", not {name}, and has two members or more of '
-                         f"{', '.join(finished)}; named were {', '.join(members) or 'none'}.")
     weights = _weights([finished[member] for member in members], weighted)
     run, parts = Run(dataset, name, home=home or files.home()), [finished[member] for member in weights]
     run.folder.mkdir(exist_ok=True)
@@ -131,8 +122,7 @@ def build(dataset: str, name: str, members: Sequence[str], *, weighted: bool = F
             average({part.name: part.predictions_of(file) for part in parts}, weights).save(run.folder / file)
         else:
             (run.folder / file).unlink(missing_ok=True)
-    told = {"members": list(members), "weighted": weighted, "title": title}
-    run.finish(_record(run, weights, [part.metrics for part in parts], told))
+    run.finish(_record(run, weights, [part.metrics for part in parts], weighted))
     return run
 
 
@@ -142,9 +132,8 @@ def _weights(members: list[Run], weighted: bool) -> dict[str, float]:
     return {run.name: 1 / len(members) for run in members}
 
 
-def _record(run: Run, weights: dict[str, float], members: list[dict], told: dict) -> dict:
-    """Return `metrics.json` in the form of `evaluate.report`, with facts drawn from the members', and the arguments of
-    `build`, to build it again."""
+def _record(run: Run, weights: dict[str, float], members: list[dict], weighted: bool) -> dict:
+    """Return `metrics.json` in the form of `evaluate.report`, with facts drawn from the members'."""
 
     def total(fact: str) -> float | None:
         values = [member.get(fact) for member in members]
@@ -153,14 +142,14 @@ def _record(run: Run, weights: dict[str, float], members: list[dict], told: dict
     together = {fact: "; ".join(dict.fromkeys(member[fact] for member in members if fact in member))
                 for fact in ("backend", "hardware", "timed_on")}
     variants = [words for words in SUFFIXES if any(words in member.get("variants", ()) for member in members)]
-    title = told["title"] or f"{'Weighted' if told['weighted'] else 'Plain'} average of {len(weights)}"
+    title = f"{'Weighted' if weighted else 'Plain'} average of {len(weights)}"
     return {
         **{fact: members[0][fact] for fact in ("dataset", "class_names", "split_sizes")},
         "model": run.name, "title": ", ".join([title, *variants]), "seed": None,
         "git_commit": files.git_commit(), "evaluated": files.now(), "variants": variants,
         **together,
         **{fact: total(fact) for fact in ("training_seconds", "parameters", "seconds_per_picture")},
-        "members": weights, "told": told, "command": runs.command(),
+        "members": weights, "command": runs.command(),
         **measure_folder(run.folder),
         "training": {},
     }

@@ -11,7 +11,7 @@ from emotions import backend, files
 from emotions.data.dataset import Dataset, Split
 from emotions.evaluation import cards
 from emotions.evaluation.metrics import COPIED, PHOTOS, measure_folder
-from emotions.models.files import add_card, light_copy, read_card
+from emotions.models.files import add_card, light_copy
 from emotions.runs import Predictions, Run, digest_of
 
 
@@ -27,13 +27,14 @@ def evaluate(model: keras.Model, faces: Dataset, run: Run) -> dict:
     light = run.checkpoint / "light.keras"
     facts = predict_splits(light_copy(model, light), faces, run)
     metrics = report(run, faces, **facts, digest=digest_of(light))
-    add_card(light, cards.for_programs(run, metrics))
+    card = cards.for_programs(run, metrics)
+    add_card(light, card)
     run.file.parent.mkdir(parents=True, exist_ok=True)
     light.replace(run.file)
     for old in (run.home / "results").glob(f"*/across/{run.file.stem}.csv"):
         old.unlink()  # answers of the model before
     run.record(metrics)
-    files.write(run.file.with_suffix(".md"), cards.for_people(run, read_card(run.file)))
+    files.write(run.file.with_suffix(".md"), cards.for_people(run, card))
     run.close()
     return metrics
 

@@ -11,7 +11,7 @@ from emotions import files, notebooks, runs
 from emotions.data.variants import learned_copies
 from emotions.evaluation import cards, comparison, ensembles, protocols, published
 from emotions.evaluation.baseline import NAME as BASELINE
-from emotions.evaluation.metrics import leak_free, majority_class, percent, photos_of, shown
+from emotions.evaluation.metrics import in_words, leak_free, majority_class, percent, photos_of
 from emotions.models.files import DEFAULT
 from emotions.runs import Predictions, Run
 
@@ -80,7 +80,7 @@ def _row(metrics: dict, home: Path) -> dict:
 
 
 def _interval(row: pd.Series, figure: str) -> str:
-    return shown({figure: row[figure], f"{figure}_interval": row[[f"{figure}_low", f"{figure}_high"]]}, figure)
+    return in_words(*row[[figure, f"{figure}_low", f"{figure}_high"]])
 
 
 def _trained_on(row: pd.Series) -> str:
@@ -233,14 +233,6 @@ def refresh(home: Path | None = None, check: bool = False) -> list[Path]:
     if not (names := datasets(home)):
         raise FileNotFoundError(f"{home / 'results'} has no run yet: train a model first.")
     saved = cards.contents(home)
-    outdated = [run.folder for dataset in names for run in ensembles.build_all(dataset, home, check=True).values()]
-    for dataset in () if check else names:
-        ensembles.build_all(dataset, home)
-    outdated += cards.stale(saved) if check else cards.write_all(saved)
-    for path, text in contents(home, saved).items():
-        if path.exists() and path.read_text(encoding="utf-8") == text:
-            continue
-        outdated.append(path)
-        if not check:
-            files.write(path, text)
-    return outdated
+    outdated = [run.folder for dataset in names for run in ensembles.build_all(dataset, home, check).values()]
+    outdated += cards.update(saved, check)  # before the leaderboards, which tell the sizes of these files
+    return outdated + cards.update(contents(home, saved), check)

@@ -4,7 +4,6 @@ a new one start from it? With its body, and its head's rows of the classes that 
 import io
 import json
 import re
-import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
@@ -27,8 +26,8 @@ def light_copy(model: keras.Model, path: str | Path) -> keras.Model:
     the model read back gives the same probabilities, within 0.01."""
     path, plain = Path(path), in_float32(model)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
-        full, light = Path(folder) / "full.keras", Path(folder) / "light.keras"
+    with files.written(path, ".keras") as light, tempfile.TemporaryDirectory() as folder:
+        full = Path(folder) / "full.keras"
         plain.save(full)
         _copy_members(full, light, lambda name, data: _halve(data) if name.endswith(".weights.h5") else data)
         reloaded = keras.models.load_model(light, compile=False)
@@ -37,8 +36,6 @@ def light_copy(model: keras.Model, path: str | Path) -> keras.Model:
         before, after = (ops.convert_to_numpy(each(images, training=False)) for each in (plain, reloaded))
         if not (difference := np.abs(before - after).max()) < 0.01:  # NaN is not below it
             raise ValueError(f"{path} was not written: read back, its probabilities differ by up to {difference:.4f}.")
-        with files.written(path) as temporary:
-            shutil.copyfile(light, temporary)
     return reloaded
 
 

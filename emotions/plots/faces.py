@@ -21,14 +21,14 @@ class TooFewPhotos(ValueError):
     """Raised where a composite could show a person."""
 
 
-def composite(images, photos=None, most: int = MOST, reference=None) -> tuple[np.ndarray, int]:
+def composite(images, photos=None, reference=None) -> tuple[np.ndarray, int]:
     """Average aligned, contrast-normalised images of different photos into one face, uint8, 96 x 96 x 3; return it and
     the number of images in it: those that align and are most like the mean.
 
-    Images are uint8, N x H x W x 3, RGB; only the first `most` are used, and those of one photo count once (by default,
+    Images are uint8, N x H x W x 3, RGB; only the first 64 are used, and those of one photo count once (by default,
     identical ones). They are aligned first to `reference`, a contrast-normalised face; by default their own mean. Fewer
     than eight photos raise TooFewPhotos, a ValueError."""
-    faces = [_normalised(np.asarray(images[i])) for i in _different(images, photos, most)]
+    faces = [_normalised(np.asarray(images[i])) for i in _different(images, photos)]
     _guard(faces)
     reference = np.mean(faces, axis=0) if reference is None else reference
     for _ in range(PASSES):
@@ -40,12 +40,12 @@ def composite(images, photos=None, most: int = MOST, reference=None) -> tuple[np
     return np.clip(_standard(reference) * 52 + 122, 0, 255).astype(np.uint8), len(used)
 
 
-def _different(images, photos, most: int) -> list[int]:
-    """Return the positions of the first `most` images from different photos."""
+def _different(images, photos) -> list[int]:
+    """Return the positions of the first 64 images from different photos."""
     chosen: dict = {}
     for i in range(len(images)):
         chosen.setdefault(np.asarray(images[i]).tobytes() if photos is None else photos[i], i)
-        if len(chosen) == most:
+        if len(chosen) == MOST:
             break
     return list(chosen.values())
 
@@ -165,14 +165,14 @@ def confusion_faces(predictions, split: Split, title: str = "") -> plt.Figure:
     return figure
 
 
-def mistakes(predictions, split: Split, count: int = 6, title: str = "") -> plt.Figure:
-    """Show the `count` most frequent confusions, each a composite of its most confident images in the split."""
+def mistakes(predictions, split: Split, title: str = "") -> plt.Figure:
+    """Show the six most frequent confusions, each a composite of its most confident images in the split."""
     names, wrong = predictions.class_names, predictions.predicted != predictions.labels
     pairs, sizes = np.unique([predictions.labels[wrong], predictions.predicted[wrong]], axis=1, return_counts=True)
-    largest = pairs.T[np.argsort(-sizes, kind="stable")][:count]
+    largest = pairs.T[np.argsort(-sizes, kind="stable")][:6]
     groups = {f"true: {names[t]}\npredicted: {names[p]}": _cell(predictions, split, t, p) for t, p in largest}
     figure = composites(groups or {"no mistakes": split.take([])}, "each face: mean of the most confident images that "
-                        "could be aligned; frame: true class", colors(names[t] for t, _ in largest) or None, count)
+                        "could be aligned; frame: true class", colors(names[t] for t, _ in largest) or None)
     figure.suptitle(title)
     figure.set_figheight(figure.get_figheight() + 0.3)
     return figure

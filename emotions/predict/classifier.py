@@ -69,7 +69,10 @@ class Classifier:
     def table(self, rows: Iterable[dict]) -> pd.DataFrame:
         """Return the rows of `stream` as the table that `predict` returns."""
         columns = ["image", *BOX, "detected", "emotion", "confidence", *self.class_names, "note", "error"]
-        return pd.DataFrame(list(rows), columns=columns).astype(dict.fromkeys(BOX, "Int64") | {"detected": "boolean"})
+        kinds = dict.fromkeys(BOX, "Int64") | {"detected": "boolean"}
+        kinds |= dict.fromkeys(["confidence", *self.class_names], float)
+        # Texts stay objects: names of files may hold what Arrow's strings cannot.
+        return pd.DataFrame(list(rows), columns=columns, dtype=object).astype(kinds)
 
     def stream(self, images, *, faces: bool = True, unsure_below: float = 0.0) -> Iterator[list[dict]]:
         """Yield what `predict` returns, image by image, as lists of rows: memory stays flat over any folder."""

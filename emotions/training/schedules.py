@@ -8,5 +8,4 @@ def cosine(peak: float, epochs: int, steps: int, warmup: float = 0.1) -> keras.o
     (Loshchilov & Hutter 2017); `steps` are the batches per epoch."""
     total = max(1, epochs * steps)
     rise = int(warmup * total)
-    start, target = (0.0, peak) if rise else (peak, None)
-    return keras.optimizers.schedules.CosineDecay(start, total - rise, warmup_target=target, warmup_steps=rise)
+    return keras.optimizers.schedules.CosineDecay(0.0, total - rise, warmup_target=peak, warmup_steps=rise)
