@@ -150,6 +150,16 @@ def test_weights_too_large_for_float16_stay_and_broken_ones_are_not_written(tmp_
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
 
 
+def test_weights_for_which_float16_is_too_coarse_stay_float32(tmp_path):
+    """The classes differ by less than float16 can tell apart near 1, times thousands."""
+    head = layers.Dense(2, activation="softmax", kernel_initializer="ones")
+    model = keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten(), head])
+    head.kernel.assign(ops.stack([ops.full((192,), 1.0001), ops.ones((192,))], axis=1))
+    save_model(model, file := tmp_path / "x.keras", CARD)
+    again = keras.models.load_model(file).layers[-1].kernel
+    np.testing.assert_array_equal(ops.convert_to_numpy(again), ops.convert_to_numpy(head.kernel))
+
+
 def test_a_model_trained_under_mixed_precision_is_saved_under_float32(tmp_path):
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
