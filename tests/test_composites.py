@@ -80,7 +80,7 @@ def test_composites_name_their_n_and_leave_small_groups_empty(drawn):
     figure = plots.composites(groups, "drawn faces")
     first, second, third = titles(figure)
     assert first.startswith("angry\nn = ") and first.endswith("12")
-    assert second == "happy\nn = 12,\nfewer than 8 aligned" and third == "sad\nn = 3,\nfewer than 8 aligned"
+    assert second == "happy\nn = 12, too few align" and third == "sad\nn = 3, too few align"
     assert [is_empty(image) for image in shown(figure)] == [False, True, True]
     assert same_color(figure.axes[1].spines["left"].get_edgecolor(), EMOTION_COLORS["happy"])
     assert figure.get_supxlabel() == "drawn faces"
@@ -100,10 +100,10 @@ def test_mistakes_are_composites_of_the_most_frequent_pairs(drawn):
     figure = plots.mistakes(shuffled_predictions(drawn), drawn)
     first, second = titles(figure)
     assert first.startswith("true: angry\npredicted: sad\nn = ") and first.endswith("12")
-    assert second == "true: happy\npredicted: angry\nn = 1,\nfewer than 8 aligned"
+    assert second == "true: happy\npredicted: angry\nn = 1, too few align"
     assert [is_empty(image) for image in shown(figure)] == [False, True]
     perfect = replace(predictions_of(drawn.labels, drawn.labels), ids=drawn.ids)
-    assert titles(plots.mistakes(perfect, drawn)) == ["no mistakes\nn = 0,\nfewer than 8 aligned"]
+    assert titles(plots.mistakes(perfect, drawn)) == ["no mistakes\nn = 0, too few align"]
 
 
 def test_the_images_of_a_confusion_are_found_by_their_ids_the_most_confident_first(drawn):

@@ -49,9 +49,9 @@ def test_panel_displays_words_table_and_two_figures_and_keeps_those_of_the_run(r
                           "majority-class baseline: accuracy 60.0 %")
     assert table.loc["angry"].tolist() == ["50.0", "75.0", "60.0", 4]
     labels = [axis.get_ylabel() for axis in overview.axes[:4]]
-    assert labels == ["accuracy (%)", "loss (nats)", "true", "true positive rate (%)"]
+    assert labels == ["accuracy (%)", "loss (nats)", "true class", "true positive rate (%)"]
     assert "kept: epoch 2" in legend(overview.axes[0])
-    assert titles(wrong) == ["true: angry\npredicted: sad\nn = 1,\nfewer than 8 aligned"]
+    assert titles(wrong) == ["true: angry\npredicted: sad\nn = 1, too few align"]
     assert not plt.get_fignums(), "displayed figures are closed, or a notebook shows them twice"
     for name in ("training_accuracy_loss.png", "confusion_matrix.png"):
         assert (run.folder / name).read_bytes()[:4] == b"\x89PNG"
@@ -69,6 +69,6 @@ def test_panel_of_a_baseline_has_no_training_curves_and_leaves_existing_figures_
     (run.folder / "history.csv").unlink()
     (run.folder / "confusion_matrix.png").write_bytes(b"committed")
     plots.panel(run, faces)
-    assert [axis.get_ylabel() for axis in shown[2].axes[:2]] == ["true", "true positive rate (%)"]
+    assert [axis.get_ylabel() for axis in shown[2].axes[:2]] == ["true class", "true positive rate (%)"]
     assert not (run.folder / "training_accuracy_loss.png").exists()
     assert (run.folder / "confusion_matrix.png").read_bytes() == b"committed"

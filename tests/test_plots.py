@@ -70,7 +70,7 @@ def test_confusion_matrix_shows_shares_of_the_true_class():
     metrics = {"per_class": {"angry": {}, "sad": {}}, "confusion": [[3, 1], [0, 0]]}
     figure = plots.confusion_matrix(metrics, "a model")
     assert [text.get_text() for text in figure.axes[0].texts] == ["75 %\n3", "25 %\n1", "0 %\n0", "0 %\n0"]
-    assert figure.axes[0].get_xlabel() == "predicted" and figure.axes[0].get_ylabel() == "true"
+    assert figure.axes[0].get_xlabel() == "predicted class" and figure.axes[0].get_ylabel() == "true class"
 
 
 def test_roc_curves_leave_out_classes_without_images():

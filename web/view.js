@@ -49,7 +49,7 @@ function drawNumber(context, number, x, y, size) {
 /** Show the faces in a list: the level crop, the emotion, and a bar for each class. */
 export function showFaces(list, faces, classNames) {
   list.replaceChildren(...faces.map((face, i) => {
-    const percent = Math.round(100 * Math.max(...face.probabilities));
+    const percent = (100 * Math.max(...face.probabilities)).toFixed(1);
     const unsure = face.emotion === "unsure";
     const words = unsure ? `unsure (most likely ${face.best}, ${percent} %)` : `${face.emotion}, ${percent} %`;
     const number = faces.length > 1 ? `${i + 1}: ` : "";

@@ -23,7 +23,7 @@ def confusion_matrix(metrics: dict, title: str = "", axis=None) -> plt.Figure:
     sns.heatmap(shares, annot=notes, fmt="", cmap="Blues", vmin=0, vmax=100, square=True, xticklabels=names,
                 yticklabels=names, annot_kws={"fontsize": 9}, ax=axis,
                 cbar_kws={"label": "share of the true class (%)", "shrink": 0.8})
-    axis.set(xlabel="predicted", ylabel="true", title=title)
+    axis.set(xlabel="predicted class", ylabel="true class", title=title)
     axis.tick_params(axis="y", rotation=0)
     return axis.figure
 

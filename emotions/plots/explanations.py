@@ -83,7 +83,7 @@ def attention_heads(image, maps, title: str = "") -> plt.Figure:
             shown = axis.imshow(weights[column - 1, head], cmap="inferno", vmin=0, vmax=4, alpha=0.7,
                                 extent=(0, image.shape[1], image.shape[0], 0))
     axes[0, 0].imshow(np.asarray(image, np.uint8))
-    figure.colorbar(shown, ax=axes, label="attention x tokens\n(1: uniform)", shrink=0.9, extend="max", aspect=30)
+    figure.colorbar(shown, ax=axes, label="attention, relative to uniform", shrink=0.9, extend="max", aspect=30)
     return figure
 
 
@@ -97,7 +97,7 @@ def attention_distances(distances: dict, uniform: dict, title: str = "") -> plt.
         axis.plot(blocks, 100 * values.mean(axis=1), color=VALIDATION, linewidth=1, label="mean of the heads")
         axis.axhline(100 * uniform[name], color="black", linestyle=":", linewidth=1, label="uniform attention")
         axis.set(xlabel="block", title=name, xticks=blocks)
-    highest = max(values.max() for values in distances.values())
-    axes[0, 0].set(ylabel="mean attention distance\n(% of the side)", ylim=(0, 110 * highest))
+        axis.margins(y=0.2)
+    axes[0, 0].set_ylabel("mean attention distance\n(% of the side)")
     axes[0, -1].legend(fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
     return figure

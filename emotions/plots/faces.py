@@ -131,7 +131,7 @@ def composites(groups: dict, caption: str = "", frames=None, columns: int = 7) -
         face, used = _face(group)
         faces.append(face)
         words = f"{used} of {len(group):,}" if 0 < used < len(group) else f"{len(group):,}"
-        titles.append(f"{title}\nn = {words}" + ("" if used else f",\nfewer than {LEAST} aligned"))
+        titles.append(f"{title}\nn = {words}" + ("" if used else ", too few align"))
     return image_grid(faces, titles, colors(groups) if frames is None else frames, columns, caption=caption)
 
 
@@ -160,8 +160,8 @@ def confusion_faces(predictions, split: Split, title: str = "") -> plt.Figure:
         bare(axis, colors(names)[true] if true == predicted else None)
         axis.set_ylabel("" if predicted else names[true], fontsize=11)
         axis.set_xlabel(names[predicted] if true == len(names) - 1 else "", fontsize=11)
-    figure.supylabel("true")
-    figure.supxlabel("predicted")
+    figure.supylabel("true class")
+    figure.supxlabel("predicted class")
     return figure
 
 
@@ -171,8 +171,9 @@ def mistakes(predictions, split: Split, title: str = "") -> plt.Figure:
     pairs, sizes = np.unique([predictions.labels[wrong], predictions.predicted[wrong]], axis=1, return_counts=True)
     largest = pairs.T[np.argsort(-sizes, kind="stable")][:6]
     groups = {f"true: {names[t]}\npredicted: {names[p]}": _cell(predictions, split, t, p) for t, p in largest}
-    figure = composites(groups or {"no mistakes": split.take([])}, "each face: mean of the most confident images that "
-                        "could be aligned; frame: true class", colors(names[t] for t, _ in largest) or None)
+    about = ("each face: mean of the most confident images that could be aligned, grey: fewer than "
+             f"{LEAST}; frame: true class")
+    figure = composites(groups or {"no mistakes": split.take([])}, about, colors(names[t] for t, _ in largest) or None)
     figure.suptitle(title)
     figure.set_figheight(figure.get_figheight() + 0.3)
     return figure
@@ -203,6 +204,7 @@ def image_grid(images, titles=None, frames=None, columns: int = 7, labels=None, 
         axis.imshow(np.round(image).astype(np.uint8) if np.ndim(image) == 3 else image, cmap="viridis")
         axis.set_title(title, fontsize=10)
         bare(axis, frames[k] if frames is not None else None)
+        axis.set_anchor("S")  # any free height lies above, between the figure's title and those of the images
     for axis, label in zip(axes[:, 0], labels or [], strict=False):
         axis.set_ylabel(label, fontsize=10)
     return captioned(figure, caption)

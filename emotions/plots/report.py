@@ -21,7 +21,7 @@ def panel(run, faces) -> None:
     figures = (f"accuracy {shown(test)}, macro F1 {percent(test['macro_f1'])}; "
                f"majority-class baseline: accuracy {percent(majority_class(test)[1])}")
     display(Markdown(f"**{about}**: {figures}"), report(test))
-    for figure in (overview(run, about), mistakes(run.predictions, faces.test, title=f"Mistakes: {about}")):
+    for figure in (overview(run), mistakes(run.predictions, faces.test, title=f"Mistakes: {about}")):
         display(figure)
         plt.close(figure)
     wanted = [CONFUSION, CURVES] if _has_history(run) else [CONFUSION]
@@ -36,15 +36,19 @@ def report(metrics: dict) -> pd.DataFrame:
     return pd.DataFrame({**shares, "n": table["support"]})
 
 
-def overview(run, title: str = "") -> plt.Figure:
+def overview(run) -> plt.Figure:
     """Draw training curves (where the run has a history), confusion matrix and ROC curves on test in one figure."""
-    rows = 1 + _has_history(run)
-    figure, axes = grid(rows, 2, (14, 0.5 + 6 * rows))
-    if rows > 1:
-        training_curves(run.history, axes=axes[0])
-    confusion_matrix(run.metrics["test"], "confusion matrix", axis=axes[-1, 0])
-    roc_curves(run.predictions, "ROC, each class against the others", axis=axes[-1, 1])
-    figure.suptitle(title)
+    heights = {"Training": 4.4} if _has_history(run) else {}
+    heights[f"Test, n = {run.metrics['test']['n']:,}"] = 6.2
+    figure = plt.figure(figsize=(13, sum(heights.values())), layout="constrained")
+    parts = figure.subfigures(len(heights), 1, height_ratios=list(heights.values()), squeeze=False)[:, 0]
+    for part, title in zip(parts, heights, strict=True):
+        part.suptitle(title, fontsize=14)
+    if len(parts) > 1:
+        training_curves(run.history, axes=parts[0].subplots(1, 2))
+    left, right = parts[-1].subplots(1, 2)
+    confusion_matrix(run.metrics["test"], "confusion matrix", axis=left)
+    roc_curves(run.predictions, "ROC, each class against the others", axis=right)
     return figure
 
 

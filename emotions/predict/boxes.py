@@ -28,7 +28,7 @@ def annotate(image, faces: pd.DataFrame) -> np.ndarray:
     for face in faces[faces["error"].isna()].to_dict("records"):
         x, y, width, height = (round(scale * face[side]) for side in ("x", "y", "width", "height"))
         width, height = max(1, width), max(1, height)  # of a strip, one side may be rounded to nothing
-        colour, text = ImageColor.getrgb(*colors([face["emotion"]])), f" {face['emotion']} {face['confidence']:.0%} "
+        colour, text = ImageColor.getrgb(*colors([face["emotion"]])), f" {face['emotion']} {face['confidence']:.1%} "
         ink = "black" if np.dot(colour, (0.299, 0.587, 0.114)) > 127 else "white"  # by the colour's Rec. 601 luma
         draw.rectangle((x - 1, y - 1, x + width, y + height), outline="white", width=line + 2)
         draw.rectangle((x, y, x + width - 1, y + height - 1), outline=colour, width=line)
