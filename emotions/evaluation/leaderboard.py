@@ -15,6 +15,7 @@ from emotions.evaluation.metrics import in_words, leak_free, majority_class, per
 from emotions.models.files import DEFAULT
 from emotions.runs import Predictions, Run
 
+LEAST_LEAK_FREE = 100  # images: fewer say too little to be shown
 WHOLE = ("parameters", "training_pictures", "input_size", "epochs", "recipe_epochs", "seed")  # integers, with gaps
 
 
@@ -98,7 +99,7 @@ def _trained_on(row: pd.Series) -> str:
 
 def _display(board: pd.DataFrame) -> pd.DataFrame:
     """Return the main columns as text; that of leak-free accuracy only where it says something of its own."""
-    with_copies = ((board["n"] > board["n_leak_free"]) & (board["n_leak_free"] >= 100)).any()
+    with_copies = ((board["n"] > board["n_leak_free"]) & (board["n_leak_free"] >= LEAST_LEAK_FREE)).any()
     rows = [{
         "Model": f"{row['title']} (`{name}`)",
         "Accuracy": _interval(row, "accuracy"),
@@ -142,11 +143,15 @@ def _ours(board: pd.DataFrame) -> pd.DataFrame:
 
 
 def first_place(board: pd.DataFrame, clean: dict[str, Predictions], folder: Path) -> dict | None:
-    """Compare the first of our finished networks with the second by `clean` of `read`; None where there are not two."""
-    names = _ours(board).index.drop(BASELINE, errors="ignore")[:2]
+    """Compare our first finished run with the first other single network, by `clean` of `read`, or on all of test
+    where few images are clean; None where there are not two."""
+    ours = _ours(board).drop(index=BASELINE, errors="ignore")
+    names = [*ours.index[:1], *ours.index[1:][ours["members"].isna()[1:]][:1]]
     if len(names) < 2:
         return None
-    first, second = (clean[name] for name in names)
+    enough = board["n_leak_free"].iloc[0] >= LEAST_LEAK_FREE
+    first, second = (clean[name] if enough else Run(folder.name, name, home=folder.parents[1]).predictions
+                     for name in names)
     result = comparison.compare(first, second, photos=photos_of(first, folder))
     return {"first": names[0], "second": names[1], **result}
 

@@ -59,8 +59,7 @@ def differences(home: Path) -> pd.DataFrame:
     difference = fair["accuracy"] - leaky["accuracy"]
     low = difference - np.hypot(fair["accuracy"] - fair["low"], leaky["high"] - leaky["accuracy"])
     high = difference + np.hypot(fair["high"] - fair["accuracy"], leaky["accuracy"] - leaky["low"])
-    rounded = fair["accuracy"].round(1) - leaky["accuracy"].round(1)  # what a reader of the table gets
-    return pd.DataFrame({"points": rounded, "low": low, "high": high}).sort_values("points")
+    return pd.DataFrame({"points": difference, "low": low, "high": high}).sort_values("points")
 
 
 def copies_alone(home: Path) -> dict[str, dict]:
