@@ -68,7 +68,8 @@ def chosen(path: Path, settings: dict, quick: bool) -> dict:
             raise ValueError(f"{path.name} has no parameter {name}{hint} It has {', '.join(known)}.")
     values = known.get("QUICK", {}) | ({"TRAIN": True} if "TRAIN" in known else {}) if quick else {}
     for name, value in settings.items():  # a notebook runs in its own folder: paths below the current one are resolved
-        place = Path(value.removeprefix("folder:")) if isinstance(value, str) and "/" in value else None
+        is_path = isinstance(value, str) and (value.startswith("folder:") or "/" in value)
+        place = Path(value.removeprefix("folder:")) if is_path else None
         values[name] = str(place.resolve()) if place and place.exists() else value
     return values
 

@@ -215,7 +215,7 @@ def test_relative_places_are_those_of_the_command_and_not_of_the_notebook(home, 
     monkeypatch.chdir(home)
     monkeypatch.setenv("EMOTIONS_HOME", "elsewhere")
     assert notebooks.environment(quick=False)["EMOTIONS_HOME"] == str(home / "elsewhere")
-    for place in ("folder:./mine", "./mine"):
+    for place in ("folder:mine", "folder:./mine", "./mine"):
         assert notebooks.chosen(path, {"DATASET": place}, quick=False) == {"DATASET": str(home / "mine")}
 
 
