@@ -205,9 +205,26 @@ def test_a_saved_run_shows_its_log_and_trains_nothing(home, easy_dataset, capsys
     assert not runs.start("a", easy_dataset, train=True).saved
 
 
-def test_a_model_that_is_not_compiled_is_refused(home, easy_dataset):
+def test_a_model_that_is_not_compiled_or_not_for_fit_is_refused(home, easy_dataset):
+    model, run = small_net(), runs.start("a", easy_dataset)
     with pytest.raises(ValueError, match=r"call model.compile\(…\) before fit"):
-        training.fit(small_net(), easy_dataset, run=runs.start("a", easy_dataset), epochs=1)
+        training.fit(model, easy_dataset, run=run, epochs=1)
+    for loss, metrics in (("categorical_crossentropy", []), ("sparse_categorical_crossentropy", ["accuracy"])):
+        model.compile("adam", loss=loss, metrics=metrics)
+        with pytest.raises(ValueError, match=r'Compile small with metrics=\["accuracy"\], .* a loss of one-hot labels'):
+            training.fit(model, easy_dataset, run=run, epochs=1)
+
+
+@pytest.mark.parametrize("schedule", [
+    keras.optimizers.schedules.ExponentialDecay(3e-3, 100, 0.9),
+    keras.optimizers.schedules.PiecewiseConstantDecay([10], [3e-3, 1e-3]),
+], ids=lambda schedule: type(schedule).__name__)
+def test_any_schedule_of_keras_is_recorded(home, easy_dataset, schedule):
+    model, run = small_net(), runs.start("a", easy_dataset)
+    model.compile(keras.optimizers.Adam(schedule), loss="categorical_crossentropy", metrics=["accuracy"])
+    training.fit(model, easy_dataset, run=run, epochs=1)
+    assert run.training["recipe"]["schedule"] == type(schedule).__name__
+    assert run.training["recipe"]["phases"][0]["learning_rate"] == 3e-3
 
 
 # Killed, and on other backends

@@ -91,6 +91,10 @@ def _training_graph(model: keras.Model, augment, split, mixup: float, devices: i
     config, depth = model.get_compile_config(), channels(split.images).shape[-1]
     if not config:
         raise ValueError(f"{model.name} is not compiled: call model.compile(…) before fit.")
+    metrics = [metric if isinstance(metric, str) else metric["config"]["name"] for metric in config["metrics"] or ()]
+    if "accuracy" not in metrics or "sparse" in str(config["loss"]).lower():
+        raise ValueError(f'Compile {model.name} with metrics=["accuracy"], which chooses the best epoch, and a loss of '
+                         'one-hot labels, as "categorical_crossentropy".')
     x = image = keras.Input((*split.images.shape[1:3], depth), name="image")
     for layer in augment:
         x = layer(x)
@@ -293,8 +297,10 @@ def _describe(model, faces, run, epochs, batch_size, augment, mixup, class_weigh
     patience = [callback.patience for callback in callbacks if isinstance(callback, keras.callbacks.EarlyStopping)]
     plateau = any(isinstance(callback, keras.callbacks.ReduceLROnPlateau) for callback in callbacks)
     rate, schedule = optimizer["learning_rate"], "plateau" if plateau else "constant"
-    if isinstance(rate, dict):
-        rate, schedule = rate["config"]["warmup_target"] or rate["config"]["initial_learning_rate"], "cosine"
+    if isinstance(rate, dict):  # one of keras.optimizers.schedules; the record holds its highest rate
+        schedule, config = rate["class_name"], rate["config"]
+        rate = config.get("warmup_target") or config.get("initial_learning_rate") or max(config["values"])
+        schedule = "cosine" if schedule == "CosineDecay" else schedule
     trained = int(sum(np.prod(weight.shape) for weight in model.trainable_weights))
     phase = {"last_epoch": epochs, "learning_rate": float(rate), "trainable_parameters": trained,
              "patience": patience[0] if patience else None}
