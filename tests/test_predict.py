@@ -173,10 +173,14 @@ def test_lists_name_images_by_position_or_file(classifier, tmp_path):
     assert list(table["emotion"]) == ["red", "blue", "green", "red"]
 
 
+def test_a_black_image_is_one(classifier):
+    assert classifier.predict(np.zeros((48, 48, 3), np.uint8))["error"].isna().all()
+
+
 @pytest.mark.parametrize("wrong, words", [
     (patch("red") / 255, "range from 0 to 0.784314; models take 0 to 255"),
-    (np.zeros((48, 48, 3), np.uint8), "range from 0 to 0"),
-    (np.ones((48, 48), bool), "range from 1 to 1"),
+    (np.zeros((48, 48, 3)), "range from 0 to 0"),
+    (np.ones((48, 48), bool), "An array of bool"),
     (np.full((48, 48, 3), np.nan), "range from nan"),
     (patch("red").astype(int) - 1, "range from -1 to 199"),
     (patch("red").astype(int) * 2, "range from 0 to 400"),

@@ -97,13 +97,14 @@ def _files(path: Path) -> list[Path]:
 def _checked(array: np.ndarray) -> np.ndarray:
     """Return an image or a stack of them as uint8, (N x) H x W x 3; grey becomes three equal channels."""
     array = array[..., None] if array.ndim == 2 else array
-    if array.ndim not in (3, 4) or array.shape[-1] not in (1, 3) or not array.size or array.dtype.kind not in "buif":
+    if array.ndim not in (3, 4) or array.shape[-1] not in (1, 3) or not array.size or array.dtype.kind not in "uif":
         raise ValueError(f"An array of {array.dtype} with shape {array.shape} is not an image: give numbers from 0 to "
                          "255, H x W x 3 (RGB), H x W (grey) or a stack, N x H x W x 3.")
-    low, high = array.min(), array.max()
-    if not (low >= 0 and 1 < high <= 255):  # in this form NaN fails, too
-        raise ValueError(f"The array's values range from {low:g} to {high:g}; models take 0 to 255 and scale inside.")
-    array = array if array.dtype == np.uint8 else np.rint(array).astype(np.uint8)
+    if array.dtype != np.uint8:
+        low, high = array.min(), array.max()
+        if not (low >= 0 and 1 < high <= 255):  # in this form NaN fails, too
+            raise ValueError(f"The array's values range from {low:g} to {high:g}; models take 0 to 255, scale inside.")
+        array = np.rint(array).astype(np.uint8)
     return np.broadcast_to(array, (*array.shape[:-1], 3))
 
 
