@@ -22,7 +22,7 @@ def logistic_regression(faces: Dataset) -> Run:
     if run.saved:
         return run
     train = _pixels(faces.train)
-    components = min(COMPONENTS, len(train) - 1)
+    components = min(COMPONENTS, len(train) - 1, train.shape[1])
     regression = LogisticRegression(class_weight="balanced", max_iter=1000)
     classifier = make_pipeline(PCA(components, random_state=0), StandardScaler(), regression)
     classifier.fit(train, faces.train.labels)
