@@ -82,16 +82,6 @@ def test_averaged_weights_resuming_and_mixed_precision_work_on_two_devices(home,
     run_under(name, START + RESUMED, precision)
 
 
-def test_mixed_targets_follow_the_images_of_each_device():
-    """TensorFlow's `Blend` pairs the images of one device's part of a batch."""
-    batches = Batches(easy_faces().train, 3, 8, seed=0, mixup=0.4, devices=2)
-    alone = Batches(easy_faces().train, 3, 8, seed=0, devices=2)
-    (images, targets), (_, hard) = batches[0], alone[0]
-    for part in (slice(0, 4), slice(4, 8)):
-        share = images["share"][part]
-        assert targets[part] == pytest.approx(share * hard[part] + (1 - share) * hard[part][::-1])
-
-
 def test_what_cannot_be_divided_is_refused():
     with pytest.raises(ValueError, match="Batches of 15 images cannot be divided among 2 devices"):
         Batches(easy_faces().train, 3, 15, devices=2)

@@ -42,16 +42,6 @@ class RandomAffine(keras.layers.Layer):
         return super().get_config() | {name: getattr(self, name) for name in ("flip", "rotation", "shift", "zoom")}
 
 
-class Blend(keras.layers.Layer):
-    """Mixup of each image with the one that stands opposite in the batch, by its `share`; training only."""
-
-    def call(self, images, share, training=None):
-        if not training:
-            return images
-        share = ops.reshape(share, (-1, 1, 1, 1))
-        return share * images + (1 - share) * ops.flip(images, axis=0)
-
-
 def RandomErasing(share: float = 0.5, seed: int = 0) -> keras.layers.Layer:
     """Return the layer that overwrites a random rectangle with noise in a share of the images (Zhong et al. 2017)."""
     # Both ends of the range: a single number would be the upper end, and half as many would be erased.

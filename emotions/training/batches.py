@@ -6,7 +6,6 @@ import keras
 import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
 
-from emotions import backend
 from emotions.data.dataset import Split
 from emotions.data.images import channels
 
@@ -18,9 +17,9 @@ class Batches(keras.utils.PyDataset):
     sees what an uninterrupted one would have seen. A grey set (a broadcast view) is fed as one channel.
 
     A seed shuffles anew each epoch; None keeps the order. With `class_weight`, by class number, a soft label weighs the
-    mean of its classes' weights. With `mixup`, alpha of the Beta distribution, the images come with the share that
-    `augmentation.Blend` leaves of each, which is 1 where there is no seed. Each of several devices is to get an equal
-    part of every batch, so an epoch leaves out up to `devices - 1` images."""
+    mean of its classes' weights. With `mixup`, alpha of the Beta distribution, each image and its target are blended
+    with those that stand opposite in the batch. Each of several devices is to get an equal part of every batch, so an
+    epoch leaves out up to `devices - 1` images."""
 
     def __init__(self, split: Split, classes: int, batch_size: int, *, seed=None, class_weight=None, mixup=0.0,
                  devices=1):
@@ -47,14 +46,11 @@ class Batches(keras.utils.PyDataset):
         chosen = self.order[index * self.batch_size : (index + 1) * self.batch_size]
         images, targets = self.images[chosen], self.targets[chosen]
         if self.mixup:
-            share = np.ones((len(chosen), 1), "float32")
-            if self.seed is not None:
-                random = np.random.default_rng((self.seed, self.epoch, index))
-                share = random.beta(self.mixup, self.mixup, size=share.shape).astype("float32")
-            # TensorFlow's layers see one device's part of a batch, those of JAX the whole.
-            parts = np.split(targets, self.devices if backend.name() == "tensorflow" else 1)
-            targets = share * targets + (1 - share) * np.concatenate([part[::-1] for part in parts])
-            images = {"image": images, "share": share}
+            random = np.random.default_rng((self.seed, self.epoch, index))
+            share = random.beta(self.mixup, self.mixup, size=(len(chosen), 1)).astype("float32")
+            targets = share * targets + (1 - share) * targets[::-1]
+            share = share[..., None, None]
+            images = share * images + (1 - share) * images[::-1]
         return (images, targets) if self.weights is None else (images, targets, targets @ self.weights)
 
 

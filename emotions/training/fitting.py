@@ -40,7 +40,8 @@ def fit(model: keras.Model, faces, *, run: Run, epochs: int, batch_size: int = 6
         model: takes RGB images with values 0-255, returns class probabilities; compiled with `metrics=["accuracy"]`.
         epochs, initial_epoch: number of the last epoch, and how many earlier phases have trained.
         augment: layers that change training images at random; see `augmentation`.
-        mixup: alpha of the Beta distribution by which pairs of images are blended (Zhang et al. 2018); 0 blends none.
+        mixup: alpha of the Beta distribution by which pairs of images are blended, before they are augmented (Zhang et
+            al. 2018); 0 blends none.
         class_weight, callbacks: as in Keras. `SwapEMAWeights` belongs here where the optimizer averages weights.
         devices: how many GPUs (or other devices) of this machine share each batch; `batch_size` is that of all
             together. Default: EMOTIONS_DEVICES of the environment, or 1. A copy of the model is trained on them, so
@@ -49,13 +50,13 @@ def fit(model: keras.Model, faces, *, run: Run, epochs: int, batch_size: int = 6
         return _show_saved(run, initial_epoch)
     classes, seed = len(faces.class_names), run.facts["seed"]
     devices = devices or int(os.environ.get("EMOTIONS_DEVICES", 1))
-    scope, options = backend.parallel(devices), {"mixup": mixup, "devices": devices}
-    training = Batches(faces.train, classes, batch_size, seed=seed, class_weight=class_weight, **options)
+    training = Batches(faces.train, classes, batch_size, seed=seed, class_weight=class_weight, mixup=mixup,
+                       devices=devices)
     # Validation is counted by hard labels, whatever the targets of training are.
-    validation = Batches(dataclasses.replace(faces.validation, targets=None), classes, batch_size, **options)
+    validation = Batches(dataclasses.replace(faces.validation, targets=None), classes, batch_size, devices=devices)
     state = State(run, initial_epoch)
-    with scope:
-        graph = _training_graph(model, augment, faces.train, mixup, devices)
+    with backend.parallel(devices):
+        graph = _training_graph(model, augment, faces.train, devices)
         state.begin(_describe(model, faces, run, epochs, batch_size, augment, mixup, class_weight, callbacks, devices))
         if not state.ended:
             trained = graph.get_layer(model.name)
@@ -83,9 +84,9 @@ def _show_saved(run: Run, initial_epoch: int) -> pd.DataFrame:
     return history
 
 
-def _training_graph(model: keras.Model, augment, split, mixup: float, devices: int) -> keras.Model:
+def _training_graph(model: keras.Model, augment, split, devices: int) -> keras.Model:
     """Return the model with augmentation in front, for images like those of a split, compiled as the model was: the
-    same optimizer, loss and metrics. With `mixup` it takes the share of each image as well; see `Blend`.
+    same optimizer, loss and metrics.
 
     On several devices it is a copy, with an optimizer of its own: variables lie where they are made."""
     config, depth = model.get_compile_config(), channels(split.images).shape[-1]
@@ -98,12 +99,9 @@ def _training_graph(model: keras.Model, augment, split, mixup: float, devices: i
     x = image = keras.Input((*split.images.shape[1:3], depth), name="image")
     for layer in augment:
         x = layer(x)
-    if mixup:
-        share = keras.Input((1,), name="share")
-        x = augmentation.Blend(dtype="float32")(x, share)
     if depth == 1:
         x = keras.layers.Concatenate(dtype="float32")([x, x, x])
-    graph = keras.Model({"image": image, "share": share} if mixup else image, model(x), name="training")
+    graph = keras.Model(image, model(x), name="training")
     optimizer = model.optimizer
     if devices > 1:
         weights = graph.get_weights()
