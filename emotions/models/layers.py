@@ -50,9 +50,16 @@ def compact(classes: int, size: int = 48, widths: tuple[int, ...] = (32, 64, 128
     return keras.Model(image, probabilities, name="compact")
 
 
+def resizing_layer(model: keras.Model) -> keras.Layer | None:
+    """Return the layer that resizes a model's images: that of `resize`, or Keras' own; None without one."""
+    resizing = (layer for layer in model.layers if layer.name == "resize" or isinstance(layer, layers.Resizing))
+    return next(resizing, None)
+
+
 def input_size(model: keras.Model) -> int | None:
-    """Return the side, in pixels, to which a model resizes images; None if it does not resize as ours do."""
-    return next((layer.output.shape[1] for layer in model.layers if layer.name == "resize"), None)
+    """Return the side, in pixels, to which a model resizes images; None if it does not."""
+    layer = resizing_layer(model)
+    return layer and layer.output.shape[1]
 
 
 def temperature_scale(probabilities: np.ndarray, temperature: float) -> np.ndarray:

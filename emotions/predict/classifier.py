@@ -23,7 +23,7 @@ from PIL import Image
 from emotions import files
 from emotions.data.images import in_threads
 from emotions.models.files import DEFAULT, read_card
-from emotions.models.layers import temperature_scale
+from emotions.models.layers import resizing_layer, temperature_scale
 from emotions.predict import inputs
 from emotions.predict.faces import Face, crop, find_faces
 
@@ -111,9 +111,8 @@ class Classifier:
         """Height and width at which the model sees a face: of its input, or of the resizing inside."""
         if all(self.model.input_shape[1:3]):
             return self.model.input_shape[1:3]
-        for layer in self.model.layers:
-            if layer.name == "resize" or isinstance(layer, keras.layers.Resizing):
-                return layer.output.shape[1:3]
+        if layer := resizing_layer(self.model):
+            return layer.output.shape[1:3]
         raise ValueError(f"The model {self.model.name} does not resize its images: give it an input of fixed size.")
 
     def _faces(self, source, detect: bool) -> list[tuple[tuple, bool, str | None, np.ndarray]]:

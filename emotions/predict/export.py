@@ -18,11 +18,11 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from keras import layers
 
 from emotions import backend, files
 from emotions.data import loading, synthetic
 from emotions.models.files import CARD
+from emotions.models.layers import resizing_layer
 from emotions.predict import classifier as classifiers
 
 FORMATS = {"onnx": "ONNX", "litert": "LiteRT"}
@@ -80,7 +80,7 @@ def at_fixed_size(loaded: classifiers.Classifier) -> keras.Model:
     if all(model.input_shape[1:3]):
         return model
     image = keras.Input((*loaded.size, model.input_shape[-1]), name="image")
-    resizing = next(layer for layer in model.layers if layer.name == "resize" or isinstance(layer, layers.Resizing))
+    resizing = resizing_layer(model)
     if isinstance(model, keras.Sequential):
         return keras.Sequential([image, *(layer for layer in model.layers if layer is not resizing)])
 
