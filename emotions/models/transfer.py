@@ -28,7 +28,9 @@ def base(family: str, size: int, weights: str | Path | None) -> keras.Model:
                                 "into ~/.keras/models, or give its path as weights, or train from scratch with "
                                 "weights=None.") from error
     if weights is None:
-        _prepare_for_short_training(network)
+        for layer in network.layers:
+            if isinstance(layer, layers.BatchNormalization):
+                layer.momentum = 0.9  # with MobileNetV2's 0.999 validation lags a thousand steps behind training
     elif weights != "imagenet":
         network.load_weights(weights)
         if family.startswith("EfficientNet"):
@@ -64,15 +66,3 @@ def _scale_as_downloaded(network: keras.Model) -> None:
     mean, variance, *rest = normalize.get_weights()
     normalize.set_weights([mean, variance * np.array([0.229, 0.224, 0.225], "float32"), *rest])
     normalize.finalize_state()
-
-
-def _prepare_for_short_training(network: keras.Model) -> None:
-    """Change what keeps a network from learning from scratch in some thousand steps: batch norms forget faster (with
-    MobileNetV2's momentum of 0.999 validation lags a thousand steps behind), and VGG16, without norms, gets kernels
-    with the variance of He et al. 2015 (the default's signal fades over 13 layers)."""
-    norms = [layer for layer in network.layers if isinstance(layer, layers.BatchNormalization)]
-    for layer in norms:
-        layer.momentum = 0.9
-    for variable in () if norms else network.trainable_variables:
-        if variable.path.endswith("kernel"):
-            variable.assign(variable * np.sqrt(2))
