@@ -21,7 +21,6 @@ with contextlib.suppress(ImportError):  # the extra "heif"
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".heic", ".heif", ".avif"}
 HIDDEN = re.compile(r"(^|/)(\.[^/]|__MACOSX)")  # names of files and folders that are left out
 LARGEST_SIDE = 256  # pixels, of images that have no size in common
-SHARES = 16  # into which work is cut for threads: enough that none idles while another decodes large images
 
 
 class Store:
@@ -71,7 +70,7 @@ class Store:
 
 
 def in_threads(task, items):
-    """Yield `task` of each item in order, or the exception it raised, a thousand at a time."""
+    """Yield `task` of each item in order, or the exception it raised."""
     def run(item):
         try:
             return task(item)
@@ -79,12 +78,8 @@ def in_threads(task, items):
             return reason
 
     with ThreadPoolExecutor() as threads:
-        for start in range(0, len(items), 1000):
-            some = items[start:start + 1000]
-            share = -(-len(some) // SHARES)  # several at once: handing one over costs a good part of decoding it
-            parts = [some[i:i + share] for i in range(0, len(some), share)]
-            for done in threads.map(lambda part: [run(item) for item in part], parts):
-                yield from done
+        for start in range(0, len(items), 1000):  # results wait in memory: not all at once
+            yield from threads.map(run, items[start:start + 1000])
 
 
 def progress(items, words: str, total: int):
