@@ -134,7 +134,7 @@ def test_sources_are_folders_lists_tables_and_addresses(many, photos, tmp_path):
     assert sorted(many.paths_of(str(photos))) == images
     assert many.paths_of(f"file://{photos}") == ["file://" + path for path in many.paths_of(str(photos))]
     pd.DataFrame({"path": images}).to_parquet(tmp_path / "a.parquet")
-    (tmp_path / "a.txt").write_text("\n".join(images))
+    (tmp_path / "a.txt").write_text("\n\n".join(images))  # blank lines name nothing
     for source in ("a.parquet", "a.txt"):
         assert many.paths_of(str(tmp_path / source)) == images
     with pytest.raises(FileNotFoundError, match="There is no file"):

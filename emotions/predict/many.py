@@ -68,7 +68,7 @@ def paths_of(source: str) -> list[str]:
     elif source.endswith(".parquet"):
         names = pd.read_parquet(source, columns=["path"])["path"].tolist()
     elif source.endswith(".txt"):
-        names = system.read_text(place, encoding="utf-8").splitlines()
+        names = [line for line in system.read_text(place, encoding="utf-8").splitlines() if line]
     else:
         names = [source]
     if not names:
