@@ -509,6 +509,8 @@ def test_a_folder_in_data_loads_by_its_name(tmp_path):
     zipped(Path("data/mine"), Path("data/packed.zip"))
     Path("data/mine").rename("moved")
     assert load("packed").describe().equals(load("folder:moved").describe())
+    Path("data/packed.zip").rename("PACKED.ZIP")  # as some systems write it
+    assert load("folder:PACKED.ZIP").name == "PACKED"
     with pytest.raises(ValueError, match="Unknown data set"):
         load("mine")
 

@@ -96,10 +96,8 @@ def place_of(name: str) -> tuple[str, Path | None]:
     path = expanded(name.removeprefix("folder:"))
     if not path.exists():
         raise FileNotFoundError(f"There is no folder {path}.")
-    if path.is_file() and path.suffix != ".zip":
-        raise ValueError(f"{path} is neither a folder nor a zip archive.")
     path = path.resolve()
-    own = path.name.removesuffix(".zip")
+    own = path.stem if path.suffix.lower() == ".zip" else path.name
     if own.lower() in NAMES:  # in lower case: some file systems would take results/FER2013 for results/fer2013
         raise ValueError(f'{path} is named like the data set "{own.lower()}": rename the folder, '
                          "so that results on it are not taken for results on that data set.")
