@@ -83,8 +83,8 @@ def jit_compile() -> bool | str:
 
 
 def bfloat16() -> bool:
-    """Return whether an accelerator computes in bfloat16: of NVIDIA's, those from compute capability 8.0 on; a T4, P100
-    or V100 would only emulate it."""
+    """Tell whether the accelerator computes in bfloat16. NVIDIA's do from compute capability 8.0 on; a T4, P100 or V100
+    would only emulate it."""
     if accelerator() is None:
         return False
     if name() == "tensorflow":

@@ -58,8 +58,8 @@ def parameters(path: Path) -> dict:
 
 
 def chosen(path: Path, settings: dict, quick: bool) -> dict:
-    """Return the parameters to set in a notebook: for a quick run its QUICK values, trained anew; and `settings`. Of a
-    parameter that the notebook does not have, ValueError names the nearest."""
+    """Return the parameters to set in a notebook: `settings`, and for a quick run its QUICK values with TRAIN = True.
+    ValueError: the notebook has no such parameter; names the most similar one."""
     known = parameters(path)
     for name in settings:
         if name not in known:

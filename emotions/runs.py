@@ -70,15 +70,13 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Run:
-    """A training and what came of it: the name of its data set; its own, such as "lenet-s1": the model, the variants of
-    the data, the seed; what `start` was told of the model, nothing for a run that is only read; whether to train anew
-    although a finished record exists; and the folder that holds `results/` and `models/`."""
+    """A training and its results."""
 
     dataset: str
-    name: str
-    facts: dict = field(default_factory=dict)
-    train: bool = False
-    home: Path = field(default_factory=files.home)
+    name: str  # model, variants of the data, seed: "lenet-all-s1"
+    facts: dict = field(default_factory=dict)  # about the model, from `start`; empty for a run that is only read
+    train: bool = False  # train anew, although a finished record exists
+    home: Path = field(default_factory=files.home)  # folder that holds `results/` and `models/`
 
     @property
     def folder(self) -> Path:
@@ -168,9 +166,9 @@ def start(name: str, faces, *, title: str | None = None, weights: str | Path | N
           train: bool = False) -> Run:
     """Begin a run of a model such as "lenet", or open the one that exists under this name; with `train`, train anew.
 
-    The data set's variants and a seed above 0 are added to the name: "lenet-all-s1". The title is for tables and
-    figures; of the pretrained weights that the model starts from the name is recorded, without a path. The seed, of
-    initial weights, the order of images and augmentation, is set here: call this before the model is built."""
+    The data set's variants and a seed above 0 are added to the name: "lenet-all-s1". `title` is for tables and figures.
+    `weights` are the pretrained ones that the model starts from; their name is recorded, without a path. `seed` is set
+    here, for initial weights, the order of images, and augmentation: call this before you build the model."""
     keras.utils.set_random_seed(seed)
     suffix, chain = variants.suffix(faces.variants) + (f"-s{seed}" if seed else ""), []
     if weights is not None and Path(weights).exists():

@@ -18,9 +18,9 @@ from emotions.runs import Predictions, Run, digest_of
 def evaluate(model: keras.Model, faces: Dataset, run: Run) -> dict:
     """Save a trained model, reload the file, predict validation and test, and write the run's record.
 
-    What is measured is the file that a user loads. Writes `models/<run>-<dataset>.keras` with class names and card
-    inside, the card for people beside it, the files of `predict_splits`, and `metrics.json`, whose content it returns;
-    see `metrics.measure`. Of a saved run (see `runs.start`) the record is read."""
+    The file that users load is measured, not the model in memory. Writes `models/<run>-<dataset>.keras`, with class
+    names and card inside, the card for people beside it, the files of `predict_splits`, and `metrics.json`. Returns the
+    content of the latter, see `metrics.measure`. For a saved run (see `runs.start`), only reads it."""
     if run.saved:
         run.close()  # what a kill during its end may have left
         return run.metrics

@@ -30,11 +30,11 @@ def fit(model: keras.Model, faces, *, run: Run, epochs: int, batch_size: int = 6
         devices: int | None = None) -> pd.DataFrame:
     """Train a compiled model on `faces.train`, and keep the epoch with the highest accuracy on `faces.validation`.
 
-    Of a saved run (see `runs.start`) the log is shown instead. A second phase is a second `compile` and `fit`, whose
-    `initial_epoch` is the number of epochs so far, as in Keras' guide to transfer learning.
+    Where `run` is saved already (see `runs.start`), print its log instead. For a second phase, compile and fit again,
+    with the number of epochs so far as `initial_epoch`, as in Keras' guide to transfer learning.
 
-    Returned is the history of all phases so far, one row per epoch, as in `history.csv`; the model has the best
-    weights. An interrupted training of the same run that was begun with other choices raises ValueError.
+    Return the history of all phases so far, one row per epoch, as in `history.csv`. The model ends with its best
+    weights. ValueError: an interrupted training of this run was begun with other choices.
 
     Args:
         model: takes RGB images with values 0-255, returns class probabilities; compiled with `metrics=["accuracy"]`.
@@ -43,9 +43,9 @@ def fit(model: keras.Model, faces, *, run: Run, epochs: int, batch_size: int = 6
         mixup: alpha of the Beta distribution by which pairs of images are blended, before they are augmented (Zhang et
             al. 2018); 0 blends none.
         class_weight, callbacks: as in Keras. `SwapEMAWeights` belongs here where the optimizer averages weights.
-        devices: how many GPUs (or other devices) of this machine share each batch; `batch_size` is that of all
-            together. Default: EMOTIONS_DEVICES of the environment, or 1. A copy of the model is trained on them, so
-            that it may be built as for one; up to `devices - 1` images are left out of an epoch and of validation."""
+        devices: number of GPUs (or other devices) of this machine that share each batch of `batch_size`. Default: the
+            environment variable EMOTIONS_DEVICES, or 1. They train a copy of the model, so build it as for one. An
+            epoch, and validation, leave out up to `devices - 1` images."""
     if run.saved:
         return _show_saved(run, initial_epoch)
     classes, seed = len(faces.class_names), run.facts["seed"]
