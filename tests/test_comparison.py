@@ -1,7 +1,6 @@
 """Paired tests: they agree with other people's code, and refuse what is not paired."""
 
 from dataclasses import replace
-from math import comb
 
 import numpy as np
 import pandas as pd
@@ -17,16 +16,13 @@ from emotions.evaluation import comparison
 from emotions.evaluation.metrics import resampled
 
 
-def test_mcnemar_agrees_with_statsmodels_and_with_counting():
+def test_mcnemar_agrees_with_statsmodels():
     for seed in range(5):
         first, second = (np.random.default_rng((seed, k)).random(60) < share for k, share in ((0, 0.8), (1, 0.6)))
         only_first, only_second, p = comparison.mcnemar(first, second)
         table = pd.crosstab(first, second).to_numpy()
         assert (only_first, only_second) == (table[1, 0], table[0, 1])
         assert p == pytest.approx(their_mcnemar(table, exact=True).pvalue, abs=1e-12)
-        n, least = only_first + only_second, min(only_first, only_second)
-        by_hand = min(1, 2 * sum(comb(n, k) for k in range(least + 1)) / 2**n)
-        assert p == pytest.approx(by_hand, abs=1e-12)
 
 
 def test_models_that_agree_on_every_image_do_not_differ():
@@ -66,23 +62,6 @@ def test_interval_of_a_difference_agrees_with_theory():
     assert found["accuracy_difference"] == pytest.approx(difference.mean())
     assert found["accuracy_low"] == pytest.approx(difference.mean() - error, abs=0.15 * error)
     assert found["accuracy_high"] == pytest.approx(difference.mean() + error, abs=0.15 * error)
-
-
-def test_intervals_of_differences_agree_with_scipys_bootstrap():
-    first, second = make_predictions(300, skill=2), make_predictions(300, skill=1.5, seed=1)
-
-    def difference(labels, one, other):
-        mine, others = (f1_score(labels, predicted, average="macro") for predicted in (one, other))
-        return mine - others
-
-    data = (first.labels, first.predicted, second.predicted)
-    theirs = bootstrap(
-        data, difference, paired=True, vectorized=False, method="percentile", n_resamples=200, random_state=0
-    ).confidence_interval
-    ours = comparison.compare(first, second)
-    width = theirs.high - theirs.low
-    assert ours["macro_f1_low"] == pytest.approx(theirs.low, abs=0.25 * width)
-    assert ours["macro_f1_high"] == pytest.approx(theirs.high, abs=0.25 * width)
 
 
 def test_p_values_are_uniform_where_there_is_nothing_to_find():
