@@ -92,6 +92,9 @@ def test_the_card_holds_the_figures_the_recipe_and_what_the_model_is_not_for(hom
     drawn = people(Run("synthetic", "lenet-all", home=home))
     assert "drawings only" in drawn and "Article 5(1)(f)" in drawn
     assert "were in the training data" in drawn and "too low" in drawn
+    write_run(home / "results" / "ferrets" / "lenet", architecture="lenet", variants=[])
+    own = people(Run("ferrets", "lenet", home=home))
+    assert "Labels are noisy" in text and "The user's own images." in own and "FER2013" not in own
 
 
 def test_a_training_that_was_cut_short_is_called_so(run):
