@@ -9,8 +9,8 @@ const LARGEST = 2048; // pixels on the longer side: larger photos are analysed a
 const PARTS = [1, 2, 4, 8]; // a photo is searched for faces as a whole, in halves … for small ones; a video as a whole
 const CROP = 224; // pixels: what is shown of a face
 
-const [files, choose, camera, stop, status] =
-  ["files", "choose", "camera", "stop", "status"].map((id) => document.getElementById(id));
+const [files, choose, camera, stop, status, results] =
+  ["files", "choose", "camera", "stop", "status", "results"].map((id) => document.getElementById(id));
 const ready = Promise.all([loadClassifier(), loadDetector()]);
 let stopWatching = () => {};
 let turn = 0; // counts what was chosen, so that a newer choice ends an older one
@@ -68,16 +68,17 @@ async function showVideo(file) {
 }
 
 async function showCamera() {
-  turn++;
-  stopWatching();
-  document.querySelector("#results").replaceChildren();
-  say("Waiting for the camera …");
   if (!navigator.mediaDevices) return say("Browsers allow the camera on https:// and localhost pages only.");
+  const before = turn;
+  say("Waiting for the camera …");
   try {
     const stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 1280 } } });
+    const release = () => stream.getTracks().forEach((track) => track.stop());
+    if (before !== turn) return release(); // something else was chosen while the browser asked
     const video = element("video", { srcObject: stream, muted: true, playsInline: true });
+    begin(); // only now: a refused or missing camera leaves the results as they are
     await video.play();
-    watch("Camera", video, () => stream.getTracks().forEach((track) => track.stop()));
+    watch("Camera", video, release);
     say("The camera is on.");
   } catch (error) {
     say(CAMERA_ERRORS[error.name] ?? `The camera cannot be used (${error.message}).`);
@@ -125,10 +126,15 @@ function watch(name, video, release) {
   look().catch(report);
 }
 
-async function showAll(chosen) {
-  const mine = ++turn;
+/** Clear the page for what was chosen; return its turn. */
+function begin() {
   stopWatching();
-  document.querySelector("#results").replaceChildren();
+  results.replaceChildren();
+  return ++turn;
+}
+
+async function showAll(chosen) {
+  const mine = begin();
   await ready;
   for (const [i, file] of chosen.entries()) {
     if (mine !== turn) return;
@@ -153,7 +159,11 @@ function report(error) {
 }
 
 choose.onclick = () => files.click();
-files.onchange = () => { showAll([...files.files]).catch(report); };
+files.onchange = () => {
+  const chosen = [...files.files];
+  files.value = ""; // or choosing the same file again would be no change
+  showAll(chosen).catch(report);
+};
 camera.onclick = () => { showCamera().catch(report); };
 stop.onclick = () => { stopWatching(); say("Stopped."); camera.focus(); };
 document.ondragover = (event) => { event.preventDefault(); document.body.classList.add("over"); };

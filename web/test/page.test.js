@@ -85,6 +85,16 @@ test("a dropped photo gives one face with a bar for each class", async (t) => {
   assert.ok(Math.abs(values.reduce((a, b) => a + b) - 1) < 1e-6);
 });
 
+test("chosen files are looked at, and the same ones can be chosen again", async (t) => {
+  const page = await open(t);
+  for (const _ of [1, 2]) {
+    await page.locator("#files").setInputFiles(path("astronaut.png"));
+    await page.getByText(/^Done/).waitFor();
+    assert.equal(await page.locator("article").count(), 1);
+    assert.equal(await page.locator("#files").inputValue(), ""); // so that choosing it again is a change
+  }
+});
+
 test("a tilted face is levelled", async (t) => {
   const page = await open(t);
   await drop(page, "astronaut.png", "tilted.png");
@@ -118,10 +128,12 @@ test("bad and large files get a sentence, and the others are still used", async 
   assert.equal(await card(page, "astronaut.png").locator(".face").count(), 1);
 });
 
-test("without a camera, and without permission, the page says so", async (t) => {
+test("without a camera, and without permission, the page says so and keeps its results", async (t) => {
   const page = await open(t, browser, ["camera"]);
+  await drop(page, "astronaut.png");
   await page.getByRole("button", { name: "Use the camera" }).click();
   await sentence(page, "No camera was found on this device.");
+  assert.equal(await card(page, "astronaut.png").count(), 1);
   const refused = await open(t, withCamera);
   await refused.getByRole("button", { name: "Use the camera" }).click();
   await sentence(refused, "This page may not use the camera");
@@ -132,7 +144,7 @@ test("the camera's faces are shown until it is stopped, from the keyboard", asyn
   await page.keyboard.press("Tab");
   await page.keyboard.press("Tab");
   await page.keyboard.press("Enter");
-  await page.locator(".face").waitFor();
+  await card(page, "Camera").locator(".face").waitFor();
   await page.keyboard.press("Tab");
   await page.keyboard.press("Enter");
   await sentence(page, "Stopped.");
