@@ -13,7 +13,7 @@ export function addCard(name, picture) {
   const list = element("ol", { className: "faces" });
   const parts = picture ? [element("div", { className: "picture" }, ...picture), list] : [];
   const card = element("article", {}, element("h2", { textContent: name }), ...parts, note);
-  document.querySelector("#results").prepend(card);
+  document.querySelector("#results").append(card);
   return { card, list, note };
 }
 

@@ -121,7 +121,9 @@ test("probabilities of crops agree with Python's, resizing included", async (t) 
 
 test("bad and large files get a sentence, and the others are still used", async (t) => {
   const page = await open(t);
-  await drop(page, "text.jpg", "empty.png", "large.jpg", "astronaut.png");
+  const names = ["text.jpg", "empty.png", "large.jpg", "astronaut.png"];
+  await drop(page, ...names);
+  assert.deepEqual(await page.locator("article h2").allTextContents(), names);
   await card(page, "text.jpg").getByText("is not an image or video that this browser can read").waitFor();
   await card(page, "empty.png").getByText("No face was found.").waitFor();
   await card(page, "large.jpg").getByText("8000 × 5000 pixels, analysed at 2048 × 1280.").waitFor();
