@@ -3,6 +3,7 @@
 import { loadClassifier } from "./classifier.js";
 import { loadDetector } from "./detector.js";
 import { chooseFaces, crop, resize, tilt } from "./faces.js";
+import { summary } from "./summary.js";
 import { addCard, drawBoxes, element, showFaces } from "./view.js";
 
 const LARGEST = 2048; // pixels on the longer side: larger photos are analysed at this size
@@ -30,6 +31,7 @@ async function analyse(canvas, parts) {
   return faces;
 }
 
+/** Show a photo; return what came out, for `summary`. */
 async function showPhoto(file) {
   const bitmap = await createImageBitmap(file).catch(() => null);
   if (!bitmap) return refuse(file.name, `${file.name} is not an image or video that this browser can read.`);
@@ -52,10 +54,13 @@ async function showPhoto(file) {
   showFaces(list, faces, classifier.class_names);
   note.textContent = large + (faces.length ? "" : "No face was found.");
   note.hidden = !note.textContent;
+  const { name } = file;
+  return faces.length ? { name, emotions: faces.map((face) => face.emotion) } : { name, ending: "has no face" };
 }
 
+/** Play a video, its faces shown; return what came out. */
 async function showVideo(file) {
-  if (!stop.hidden) return refuse(file.name, `${file.name} was left out: one video at a time.`);
+  if (!stop.hidden) return refuse(file.name, `${file.name} was left out: one video at a time.`, "was left out");
   const src = URL.createObjectURL(file);
   const video = element("video", { src, controls: true, muted: true, playsInline: true, loop: true });
   const playable = await new Promise((done) => {
@@ -65,6 +70,7 @@ async function showVideo(file) {
   if (!playable) return refuse(file.name, `${file.name} cannot be played by this browser.`);
   watch(file.name, video, () => URL.revokeObjectURL(video.src));
   await video.play();
+  return { name: file.name, ending: "is playing" };
 }
 
 async function showCamera() {
@@ -136,18 +142,21 @@ function begin() {
 async function showAll(chosen) {
   const mine = begin();
   await ready;
+  const outcomes = [];
   for (const [i, file] of chosen.entries()) {
     if (mine !== turn) return;
     say(`Looking at ${file.name} (${i + 1} of ${chosen.length}) …`);
     const show = file.type.startsWith("video/") ? showVideo : showPhoto;
-    await show(file).catch((error) => refuse(file.name, `${file.name} cannot be used (${error.message}).`));
+    outcomes.push(await show(file).catch((error) =>
+      refuse(file.name, `${file.name} cannot be used (${error.message}).`)));
   }
-  if (mine !== turn) return;
-  say(chosen.length === 1 ? "Done." : `Done: ${chosen.length} files.`);
+  if (mine === turn) say(summary(outcomes));
 }
 
-function refuse(name, sentence) {
+/** Show a sentence in place of a file's faces; return what came out. */
+function refuse(name, sentence, ending = "cannot be read") {
   addCard(name).note.textContent = sentence;
+  return { name, ending };
 }
 
 function say(sentence) {

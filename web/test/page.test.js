@@ -8,6 +8,7 @@ import { preview } from "vite";
 import { answerOf, calibrate } from "../classifier.js";
 import { merge, squares } from "../detector.js";
 import { crop, resize } from "../faces.js";
+import { summary } from "../summary.js";
 import { json, path } from "./fixtures.js";
 
 const FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -53,7 +54,7 @@ async function open(t, from = browser, permissions = []) {
   return page;
 }
 
-/** Drop files on the page, as a person does, and wait until all are done. */
+/** Drop files on the page, as a person does; wait until all are done, and return what the page says then. */
 async function drop(page, ...names) {
   const type = (name) => TYPES[name.split(".").pop()];
   const contents = names.map((name) => [name, type(name), readFileSync(path(name)).toString("base64")]);
@@ -66,7 +67,14 @@ async function drop(page, ...names) {
     return made;
   }, contents);
   await page.dispatchEvent("#inputs", "drop", { dataTransfer: transfer });
-  await page.getByText(/^Done/).waitFor();
+  return done(page);
+}
+
+/** Wait until the page no longer looks at files; return what it says. */
+async function done(page) {
+  const status = page.getByRole("status").filter({ hasNotText: /^(Ready|Looking at)/ });
+  await status.waitFor();
+  return status.textContent();
 }
 
 const card = (page, name) => page.locator("article", { has: page.getByRole("heading", { name, exact: true }) });
@@ -77,7 +85,7 @@ const sentence = (page, words) => page.getByRole("status").filter({ hasText: wor
 
 test("a dropped photo gives one face with a bar for each class", async (t) => {
   const page = await open(t);
-  await drop(page, "astronaut.png");
+  assert.equal(await drop(page, "astronaut.png"), "astronaut.png: 1 face, happy.");
   assert.equal(await page.locator(".face").count(), 1);
   assert.match(await page.locator(".emotion").textContent(), /^happy, \d+\.\d %$/);
   const values = await probabilities(page.locator(".face"));
@@ -89,7 +97,7 @@ test("chosen files are looked at, and the same ones can be chosen again", async 
   const page = await open(t);
   for (const _ of [1, 2]) {
     await page.locator("#files").setInputFiles(path("astronaut.png"));
-    await page.getByText(/^Done/).waitFor();
+    assert.equal(await done(page), "astronaut.png: 1 face, happy.");
     assert.equal(await page.locator("article").count(), 1);
     assert.equal(await page.locator("#files").inputValue(), ""); // so that choosing it again is a change
   }
@@ -122,7 +130,7 @@ test("probabilities of crops agree with Python's, resizing included", async (t) 
 test("bad and large files get a sentence, and the others are still used", async (t) => {
   const page = await open(t);
   const names = ["text.jpg", "empty.png", "large.jpg", "astronaut.png"];
-  await drop(page, ...names);
+  assert.equal(await drop(page, ...names), "4 files: 2 faces; 1 has no face, 1 cannot be read.");
   assert.deepEqual(await page.locator("article h2").allTextContents(), names);
   await card(page, "text.jpg").getByText("is not an image or video that this browser can read").waitFor();
   await card(page, "empty.png").getByText("No face was found.").waitFor();
@@ -155,9 +163,9 @@ test("the camera's faces are shown until it is stopped, from the keyboard", asyn
 
 test("a video is analysed while it plays, and a broken one gets a sentence", async (t) => {
   const page = await open(t);
-  await drop(page, "clip.webm");
+  assert.equal(await drop(page, "clip.webm"), "clip.webm is playing.");
   await card(page, "clip.webm").locator(".face").waitFor();
-  await drop(page, "text.webm");
+  assert.equal(await drop(page, "text.webm"), "text.webm cannot be read.");
   await card(page, "text.webm").getByText("cannot be played by this browser").waitFor();
 });
 
@@ -196,4 +204,17 @@ test("probabilities are calibrated, and a doubtful answer is unsure", () => {
   const metadata = { class_names: ["sad", "happy"], unsure_below: 0.65 };
   assert.equal(answerOf([0.4, 0.6], metadata).emotion, "unsure");
   assert.equal(answerOf([0.3, 0.7], metadata).emotion, "happy");
+});
+
+test("what came out of the files is said in a sentence", () => {
+  const name = "a.png";
+  assert.equal(summary([{ name, emotions: ["unsure"] }]), "a.png: 1 face, unsure.");
+  assert.equal(summary([{ name, emotions: ["happy", "sad", "happy"] }]), "a.png: 3 faces, 2 happy, 1 sad.");
+  assert.equal(summary([{ name, ending: "has no face" }]), "a.png has no face.");
+  const two = { name, emotions: ["sad", "sad"] };
+  const none = { name, ending: "has no face" };
+  assert.equal(summary([two, two]), "2 files: 4 faces.");
+  assert.equal(summary([none, none]), "2 files: 2 have no face.");
+  const rest = ["is playing", "was left out", "was left out"].map((ending) => ({ name, ending }));
+  assert.equal(summary([two, ...rest]), "4 files: 2 faces; 1 is playing, 2 were left out.");
 });
