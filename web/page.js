@@ -101,7 +101,7 @@ const CAMERA_ERRORS = {
 function watch(name, video, release) {
   stopWatching();
   const frame = element("canvas");
-  const overlay = element("canvas");
+  const overlay = element("canvas", { ariaHidden: "true" }); // the list says what its boxes show
   const { card, list, note } = addCard(name, [video, overlay]);
   let watching = true;
   let reading = false;

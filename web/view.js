@@ -73,7 +73,7 @@ function bars(probabilities, classNames) {
 
 function asCanvas({ data, width, height }) {
   const channels = data.length / (width * height);
-  const canvas = element("canvas", { width, height });
+  const canvas = element("canvas", { width, height, ariaHidden: "true" }); // the words beside it say all
   const pixels = new ImageData(width, height);
   for (let i = 0; i < width * height; i++) {
     pixels.data.set(data.subarray(channels * i, channels * i + 3), 4 * i);

@@ -169,6 +169,17 @@ test("a video is analysed while it plays, and a broken one gets a sentence", asy
   await card(page, "text.webm").getByText("cannot be played by this browser").waitFor();
 });
 
+test("a screen reader meets headings in order, and no canvas without a name", async (t) => {
+  const page = await open(t);
+  await drop(page, "astronaut.png", "empty.png");
+  const headings = await page.getByRole("heading").evaluateAll((all) => all.map((one) => one.tagName));
+  assert.deepEqual(headings, ["H1", "H2", "H2", "H2"]); // the page, a card for each file, the footer
+  const images = page.getByRole("img");
+  assert.equal(await images.count(), 2);
+  assert.equal(await page.locator(".face canvas:not([aria-hidden=true])").count(), 0);
+  assert.equal(await images.first().getAttribute("aria-label"), "astronaut.png, faces: 1");
+});
+
 test("the page fits a narrow window", async (t) => {
   const page = await open(t);
   await page.setViewportSize({ width: 320, height: 640 });
