@@ -7,6 +7,11 @@ export function element(tag, properties = {}, ...children) {
   return made;
 }
 
+/** Write a share as "99.8 %", with one decimal everywhere, so that numbers can be compared. */
+export function inPercent(share) {
+  return `${(100 * share).toFixed(1)} %`;
+}
+
 /** Add a card for one photo or video: its name, a picture, a list of faces, and a sentence. */
 export function addCard(name, picture) {
   const note = element("p", { className: "note" });
@@ -49,13 +54,13 @@ function drawNumber(context, number, x, y, size) {
 /** Show the faces in a list: the level crop, the emotion, and a bar for each class. */
 export function showFaces(list, faces, classNames) {
   list.replaceChildren(...faces.map((face, i) => {
-    const percent = (100 * Math.max(...face.probabilities)).toFixed(1);
+    const percent = inPercent(Math.max(...face.probabilities));
     const unsure = face.emotion === "unsure";
-    const words = unsure ? `unsure (most likely ${face.best}, ${percent} %)` : `${face.emotion}, ${percent} %`;
+    const words = unsure ? `unsure (most likely ${face.best}, ${percent})` : `${face.emotion}, ${percent}`;
     const number = faces.length > 1 ? `${i + 1}: ` : "";
     const emotion = element("strong", { className: "emotion", textContent: number + words });
     const title = element("p", {}, asCanvas(face.image), emotion);
-    return element("li", { className: "face" }, title, bars(face.probabilities, classNames));
+    return element("li", { className: unsure ? "face unsure" : "face" }, title, bars(face.probabilities, classNames));
   }));
 }
 
@@ -63,7 +68,7 @@ function bars(probabilities, classNames) {
   const rows = classNames.flatMap((name, i) => {
     const bar = element("span", { className: "bar" });
     bar.style.width = `${100 * probabilities[i]}%`;
-    const number = element("span", { className: "number", textContent: `${(100 * probabilities[i]).toFixed(1)} %` });
+    const number = element("span", { className: "number", textContent: inPercent(probabilities[i]) });
     const value = element("dd", {}, element("span", { className: "track" }, bar), number);
     value.dataset.probability = probabilities[i];
     return [element("dt", { textContent: name }), value];

@@ -32,8 +32,8 @@ after(async () => {
   await server?.close();
 });
 
-/** Open the page; fail the test on any error in it, and on any request to elsewhere. */
-async function open(t, from = browser, permissions = []) {
+/** Open the page, with other values in the model's metadata if need be; fail the test on any error in it, and on any request to elsewhere. */
+async function open(t, from = browser, permissions = [], metadata = {}) {
   const context = await from.newContext({ permissions });
   const page = await context.newPage();
   page.setDefaultTimeout(90_000); // a busy machine is no failure
@@ -48,6 +48,10 @@ async function open(t, from = browser, permissions = []) {
   t.after(async () => {
     await context.close();
     assert.deepEqual(wrong, []);
+  });
+  await page.route("**/model.json", async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, json: { ...(await response.json()), ...metadata } });
   });
   await page.goto(address);
   await page.getByText("Ready.").waitFor();
@@ -167,6 +171,16 @@ test("a video is analysed while it plays, and a broken one gets a sentence", asy
   await card(page, "clip.webm").locator(".face").waitFor();
   assert.equal(await drop(page, "text.webm"), "text.webm cannot be read.");
   await card(page, "text.webm").getByText("cannot be played by this browser").waitFor();
+});
+
+test("unsure is explained where it occurs, by the model's threshold", async (t) => {
+  const words = "unsure: less than 99.9 % sure, this model's threshold.";
+  const page = await open(t, browser, [], { unsure_below: 0.999 });
+  assert.equal(await page.getByText(words).isVisible(), false);
+  assert.equal(await drop(page, "astronaut.png"), "astronaut.png: 1 face, unsure.");
+  assert.equal(await page.getByText(words).isVisible(), true);
+  await drop(page, "empty.png");
+  assert.equal(await page.getByText(words).isVisible(), false);
 });
 
 test("a screen reader meets headings in order, and no canvas without a name", async (t) => {
