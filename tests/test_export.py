@@ -22,7 +22,7 @@ def model(tmp_path_factory):
     keras.utils.set_random_seed(0)
     path = tmp_path_factory.mktemp("models") / "small.keras"
     card = {"class_names": NAMES, "dataset": "nowhere", "model": "small", "temperature": 1.5, "title": "Small",
-            "abstention": [{"validation_answered": 0.9, "threshold": 0.4}]}  # fmt: skip
+            "abstention": [{"validation_answered": 0.9, "threshold": 0.4}], "test": {"accuracy": 0.75}}  # fmt: skip
     save_model(compact(3, 32, (4, 8)), path, card)
     return path
 
@@ -45,10 +45,10 @@ def test_an_exported_file_agrees_with_the_keras_model_at_any_batch_size(exported
 
 
 @pytest.mark.parametrize("to", export.FORMATS)
-def test_class_names_size_and_thresholds_are_in_the_file(exported, to):
+def test_class_names_size_thresholds_and_accuracy_are_in_the_file(exported, to):
     content = export.read_metadata(exported[to]["file"])
     assert content["class_names"] == NAMES and content["size"] == [32, 32]
-    assert content["temperature"] == 1.5 and content["unsure_below"] == 0.4
+    assert content["temperature"] == 1.5 and content["unsure_below"] == 0.4 and content["test_accuracy"] == 0.75
 
 
 def test_half_precision_is_smaller_and_close(exported, model, tmp_path):

@@ -4,7 +4,7 @@ import { loadClassifier } from "./classifier.js";
 import { loadDetector } from "./detector.js";
 import { chooseFaces, crop, resize, tilt } from "./faces.js";
 import { summary } from "./summary.js";
-import { addCard, drawBoxes, element, inPercent, showFaces } from "./view.js";
+import { aboutModel, addCard, drawBoxes, element, inPercent, showFaces } from "./view.js";
 
 const LARGEST = 2048; // pixels on the longer side: larger photos are analysed at this size
 const PARTS = [1, 2, 4, 8]; // a photo is searched for faces as a whole, in halves … for small ones; a video as a whole
@@ -184,9 +184,9 @@ document.ondrop = (event) => {
 };
 window.onunhandledrejection = (event) => report(event.reason);
 
-ready.then(([{ title, name, unsure_below }]) => {
+ready.then(([metadata]) => {
   document.getElementById("unsure").textContent =
-    `unsure: less than ${inPercent(unsure_below)} sure, this model's threshold.`;
-  document.getElementById("model").textContent = `Model: ${title ?? name} (${name}).`;
+    `unsure: less than ${inPercent(metadata.unsure_below)} sure, this model's threshold.`;
+  document.getElementById("model").textContent = `Model: ${aboutModel(metadata)}.`;
   say("Ready.");
 }).catch((error) => say(`The model could not be loaded (${error.message}): reload the page.`));

@@ -1,5 +1,7 @@
 // What the page shows of a photo, a video or the camera: the picture with boxes, and the probabilities of each face.
 
+const DATASETS = { ferplus: "FER+", fer2013: "FER2013", "human-emotions": "Human Emotions" }; // as people write them
+
 /** Make an element with properties and children. */
 export function element(tag, properties = {}, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
@@ -10,6 +12,12 @@ export function element(tag, properties = {}, ...children) {
 /** Write a share as "99.8 %", with one decimal everywhere, so that numbers can be compared. */
 export function inPercent(share) {
   return `${(100 * share).toFixed(1)} %`;
+}
+
+/** Name a model, and how often it is right on images that it was not trained on. */
+export function aboutModel({ name, title, dataset, test_accuracy }) {
+  if (test_accuracy === undefined) return `${title ?? name} (${name})`;
+  return `${name}, right on ${inPercent(test_accuracy)} of ${DATASETS[dataset] ?? dataset}'s test images`;
 }
 
 /** Add a card for one photo or video: its name, a picture, a list of faces, and a sentence. */

@@ -93,6 +93,7 @@ def at_fixed_size(loaded: classifiers.Classifier) -> keras.Model:
 def metadata(loaded: classifiers.Classifier, precision: str) -> dict:
     """Return what using an exported file takes, from the card of the model."""
     answered = {row["validation_answered"]: row["threshold"] for row in loaded.card.get("abstention", ())}
+    counted = loaded.card.get(loaded.card.get("counts", "test"))  # the split whose figures count
     return {
         "class_names": list(loaded.class_names),
         "size": list(loaded.size),
@@ -103,6 +104,7 @@ def metadata(loaded: classifiers.Classifier, precision: str) -> dict:
         "unsure_below": answered.get(COVERAGE, 0.0),
         "precision": precision,
         **{name: loaded.card[name] for name in ("title", "dataset", "limits") if name in loaded.card},
+        **({"test_accuracy": counted["accuracy"]} if counted else {}),
     }
 
 

@@ -9,6 +9,7 @@ import { answerOf, calibrate } from "../classifier.js";
 import { merge, squares } from "../detector.js";
 import { crop, resize } from "../faces.js";
 import { summary } from "../summary.js";
+import { aboutModel } from "../view.js";
 import { json, path } from "./fixtures.js";
 
 const FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -242,4 +243,11 @@ test("what came out of the files is said in a sentence", () => {
   assert.equal(summary([none, none]), "2 files: 2 have no face.");
   const rest = ["is playing", "was left out", "was left out"].map((ending) => ({ name, ending }));
   assert.equal(summary([two, ...rest]), "4 files: 2 faces; 1 is playing, 2 were left out.");
+});
+
+test("the model is named with its accuracy, where the export holds it", () => {
+  const model = { name: "champion-ferplus", title: "Champion", dataset: "ferplus" };
+  const words = "champion-ferplus, right on 86.7 % of FER+'s test images";
+  assert.equal(aboutModel({ ...model, test_accuracy: 0.8671 }), words);
+  assert.equal(aboutModel(model), "Champion (champion-ferplus)");
 });
