@@ -34,8 +34,8 @@ after(async () => {
 });
 
 /** Open the page, with other values in the model's metadata if need be; fail the test on any error in it, and on any request to elsewhere. */
-async function open(t, from = browser, permissions = [], metadata = {}) {
-  const context = await from.newContext({ permissions });
+async function open(t, { from = browser, metadata = {}, ...options } = {}) {
+  const context = await from.newContext(options);
   const page = await context.newPage();
   page.setDefaultTimeout(90_000); // a busy machine is no failure
   const wrong = [];
@@ -144,18 +144,18 @@ test("bad and large files get a sentence, and the others are still used", async 
 });
 
 test("without a camera, and without permission, the page says so and keeps its results", async (t) => {
-  const page = await open(t, browser, ["camera"]);
+  const page = await open(t, { permissions: ["camera"] });
   await drop(page, "astronaut.png");
   await page.getByRole("button", { name: "Use the camera" }).click();
   await sentence(page, "No camera was found on this device.");
   assert.equal(await card(page, "astronaut.png").count(), 1);
-  const refused = await open(t, withCamera);
+  const refused = await open(t, { from: withCamera });
   await refused.getByRole("button", { name: "Use the camera" }).click();
   await sentence(refused, "This page may not use the camera");
 });
 
 test("the camera's faces are shown until it is stopped, from the keyboard", async (t) => {
-  const page = await open(t, withCamera, ["camera"]);
+  const page = await open(t, { from: withCamera, permissions: ["camera"] });
   await page.keyboard.press("Tab");
   await page.keyboard.press("Tab");
   await page.keyboard.press("Enter");
@@ -176,7 +176,7 @@ test("a video is analysed while it plays, and a broken one gets a sentence", asy
 
 test("unsure is explained where it occurs, by the model's threshold", async (t) => {
   const words = "unsure: less than 99.9 % sure, this model's threshold.";
-  const page = await open(t, browser, [], { unsure_below: 0.999 });
+  const page = await open(t, { metadata: { unsure_below: 0.999 } });
   assert.equal(await page.getByText(words).isVisible(), false);
   assert.equal(await drop(page, "astronaut.png"), "astronaut.png: 1 face, unsure.");
   assert.equal(await page.getByText(words).isVisible(), true);
@@ -193,6 +193,13 @@ test("a screen reader meets headings in order, and no canvas without a name", as
   assert.equal(await images.count(), 2);
   assert.equal(await page.locator(".face canvas:not([aria-hidden=true])").count(), 0);
   assert.equal(await images.first().getAttribute("aria-label"), "astronaut.png, faces: 1");
+});
+
+test("dropping is offered where a pointer can drop", async (t) => {
+  for (const [isMobile, offered] of [[false, true], [true, false]]) {
+    const page = await open(t, { isMobile, hasTouch: isMobile });
+    assert.equal(await page.getByText("Drop photos or a video here, or").isVisible(), offered);
+  }
 });
 
 test("the page fits a narrow window", async (t) => {
