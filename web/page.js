@@ -78,7 +78,8 @@ async function showCamera() {
   const before = turn;
   say("Waiting for the camera …");
   try {
-    const stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 1280 } } });
+    const wanted = { facingMode: "user", width: { ideal: 1280 } }; // a phone's camera beside the screen
+    const stream = await navigator.mediaDevices.getUserMedia({ video: wanted });
     const release = () => stream.getTracks().forEach((track) => track.stop());
     if (before !== turn) return release(); // something else was chosen while the browser asked
     const video = element("video", { srcObject: stream, muted: true, playsInline: true });

@@ -156,10 +156,15 @@ test("without a camera, and without permission, the page says so and keeps its r
 
 test("the camera's faces are shown until it is stopped, from the keyboard", async (t) => {
   const page = await open(t, { from: withCamera, permissions: ["camera"] });
+  await page.evaluate(() => {
+    const ask = navigator.mediaDevices.getUserMedia;
+    navigator.mediaDevices.getUserMedia = function (wanted) { window.asked = wanted; return ask.call(this, wanted); };
+  });
   await page.keyboard.press("Tab");
   await page.keyboard.press("Tab");
   await page.keyboard.press("Enter");
   await card(page, "Camera").locator(".face").waitFor();
+  assert.equal(await page.evaluate(() => window.asked.video.facingMode), "user");
   await page.keyboard.press("Tab");
   await page.keyboard.press("Enter");
   await sentence(page, "Stopped.");
