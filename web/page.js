@@ -33,6 +33,7 @@ async function analyse(canvas, parts) {
 
 /** Show a photo; return what came out, for `summary`. */
 async function showPhoto(file) {
+  const mine = turn;
   const bitmap = await createImageBitmap(file).catch(() => null);
   if (!bitmap) return refuse(file.name, `${file.name} is not an image or video that this browser can read.`);
   const scale = Math.min(1, LARGEST / Math.max(bitmap.width, bitmap.height));
@@ -47,6 +48,7 @@ async function showPhoto(file) {
   bitmap.close();
   const faces = await analyse(canvas, PARTS);
   const [classifier] = await ready;
+  if (mine !== turn) return; // something newer is shown by now
   canvas.setAttribute("role", "img");
   canvas.ariaLabel = `${file.name}, faces: ${faces.length}`;
   const { list, note } = addCard(file.name, [canvas]);
@@ -60,6 +62,7 @@ async function showPhoto(file) {
 
 /** Play a video, its faces shown; return what came out. */
 async function showVideo(file) {
+  const mine = turn;
   if (!stop.hidden) return refuse(file.name, `${file.name} was left out: one video at a time.`, "was left out");
   const src = URL.createObjectURL(file);
   const video = element("video", { src, controls: true, muted: true, playsInline: true, loop: true });
@@ -67,6 +70,7 @@ async function showVideo(file) {
     video.onloadeddata = () => done(video.videoWidth > 0);
     video.onerror = () => done(false);
   });
+  if (mine !== turn) return URL.revokeObjectURL(src);
   if (!playable) return refuse(file.name, `${file.name} cannot be played by this browser.`);
   watch(file.name, video, () => URL.revokeObjectURL(video.src));
   await video.play();

@@ -108,6 +108,13 @@ test("chosen files are looked at, and the same ones can be chosen again", async 
   }
 });
 
+test("a photo shows nothing once something newer is chosen", async (t) => {
+  const page = await open(t);
+  for (const name of ["astronaut.png", "tilted.png"]) await page.locator("#files").setInputFiles(path(name));
+  assert.match(await done(page), /^tilted\.png: 1 face/);
+  assert.equal(await page.locator("article").count(), 1);
+});
+
 test("a tilted face is levelled", async (t) => {
   const page = await open(t);
   await drop(page, "astronaut.png", "tilted.png");
