@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -43,8 +44,11 @@ def sentence(reason: Exception) -> str:
 
 
 def refused(kind: type, reason: BaseException, trace) -> None:
-    """Say in one sentence what the machine refuses, as `sys.excepthook`; another error is a mistake, shown whole."""
-    if not issubclass(kind, OSError):
+    """Say in one sentence, as `sys.excepthook`, what the machine refuses (OSError), or this package (its ValueErrors);
+    another error is a mistake in the code, shown whole."""
+    *_, (frame, _) = traceback.walk_tb(trace)
+    ours = frame.f_globals["__name__"].startswith("emotions.")
+    if not (issubclass(kind, OSError) or (issubclass(kind, ValueError) and ours)):
         sys.__excepthook__(kind, reason, trace)
         return
     print(f"emotions: {sentence(reason)}", file=sys.stderr)

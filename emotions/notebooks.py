@@ -86,7 +86,7 @@ def environment(quick: bool) -> dict[str, str]:
 def as_script(path: Path, values: dict, quick: bool = False) -> None:
     """Run a notebook's cells tagged "train" as a plain Python script, without Jupyter, or raise RuntimeError."""
     chosen_values = "".join(f"\n{name} = {value!r}" for name, value in values.items())
-    parts = ["import sys\nfrom emotions import files\nsys.excepthook = files.refused"]  # a full disk needs no traceback
+    parts = ["import sys\nfrom emotions import files\nsys.excepthook = files.refused"]  # a full disk, a misspelt name
     parts += [source + (chosen_values if "parameters" in tags else "")
               for tags, source in code_cells(path) if tags & {"train", "parameters"}]
     command = [sys.executable, "-c", "\n\n".join(parts)]

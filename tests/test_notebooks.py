@@ -253,6 +253,17 @@ def test_what_the_machine_refuses_is_one_sentence_in_a_script(home, capfd):
     assert capfd.readouterr().err == "emotions: nowhere/a.txt: No such file or directory.\n"
 
 
+def test_an_unknown_data_set_is_one_sentence_in_a_script_and_a_mistake_in_its_code_is_shown_whole(home, capfd):
+    path = write_notebook(home, "from emotions.data import load\nload(DATASET)")
+    with pytest.raises(SystemExit, match="2"):
+        notebooks.as_script(path, {"DATASET": "nosuch"})
+    assert re.fullmatch('emotions: Unknown data set "nosuch".*\n', capfd.readouterr().err)
+    write_notebook(home, "int(DATASET)")
+    with pytest.raises(RuntimeError, match="exit status 1"):
+        notebooks.as_script(path, {"DATASET": "nosuch"})
+    assert "Traceback" in capfd.readouterr().err
+
+
 def test_in_place_the_outputs_land_in_the_source(home):
     source = write_notebook(home, "print(DATASET)")
     assert cli.main(["run", "--in-place"]) == 0
