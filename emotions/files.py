@@ -1,6 +1,7 @@
 """Where do results lie, and how are files written? Whole or not at all, the same on every system."""
 
 import contextlib
+import difflib
 import json
 import os
 import re
@@ -8,7 +9,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -41,6 +42,13 @@ def sentence(reason: Exception) -> str:
     if isinstance(reason, OSError) and reason.filename and reason.strerror:
         return f"{reason.filename}: {reason.strerror}."
     return str(reason)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return how a sentence about an unknown name goes on: with the known one that is much like it, if there is one."""
+    lowered = {each.lower(): each for each in known}
+    near = difflib.get_close_matches(name.lower(), lowered, n=1)
+    return f'; did you mean "{lowered[near[0]]}"?' if near else "."
 
 
 def refused(kind: type, reason: BaseException, trace) -> None:

@@ -2,7 +2,6 @@
 
 import ast
 import base64
-import difflib
 import io
 import json
 import os
@@ -63,9 +62,8 @@ def chosen(path: Path, settings: dict, quick: bool) -> dict:
     known = parameters(path)
     for name in settings:
         if name not in known:
-            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)
-            hint = f"; did you mean {nearest[0]}?" if nearest else "."
-            raise ValueError(f"{path.name} has no parameter {name}{hint} It has {', '.join(known)}.")
+            hint = files.nearest(name, known)
+            raise ValueError(f'{path.name} has no parameter "{name}"{hint} It has {", ".join(known)}.')
     values = known.get("QUICK", {}) | ({"TRAIN": True} if "TRAIN" in known else {}) if quick else {}
     for name, value in settings.items():  # a notebook runs in its own folder: paths below the current one are resolved
         is_path = isinstance(value, str) and (value.startswith("folder:") or "/" in value)

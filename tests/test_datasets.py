@@ -644,9 +644,12 @@ def test_test_images_without_training_images_are_an_error(tmp_path):
         load(f"folder:{tmp_path / 'mine'}")
 
 
-def test_an_unknown_name_gets_the_nearest_one(tmp_path):
-    with pytest.raises(ValueError, match='did you mean "fer2013"'):
-        load("fer2103")
+def test_an_unknown_name_gets_the_nearest_one_if_one_is_near(tmp_path):
+    for misspelt in ("fer2103", "FER2013"):
+        with pytest.raises(ValueError, match=f'Unknown data set "{misspelt}"; did you mean "fer2013"[?] There are'):
+            load(misspelt)
+    with pytest.raises(ValueError, match=r'Unknown data set "nosuch"\. There are synthetic'):
+        load("nosuch")
     class_folders(Path("data/students"))
     with pytest.raises(ValueError, match='did you mean "students"'):
         load("student")

@@ -229,7 +229,7 @@ def test_quick_takes_the_notebooks_own_quick_values_and_writes_below_build(home)
 def test_a_misspelt_parameter_names_the_nearest(home, capsys):
     write_notebook(home, SHOW)
     assert cli.main(["run", "01", "--set", "SEDE=3"]) == 2
-    message = "emotions: 01_small.ipynb has no parameter SEDE; did you mean SEED? It has DATASET, SEED, QUICK.\n"
+    message = 'emotions: 01_small.ipynb has no parameter "SEDE"; did you mean "SEED"? It has DATASET, SEED, QUICK.\n'
     assert capsys.readouterr().err == message
     assert cli.main(["run", "07"]) == 2 and "There is no notebook 07" in capsys.readouterr().err
 

@@ -438,9 +438,13 @@ def test_models_are_found_by_name_in_the_current_directory_and_in_emotions_home(
             enter()
             for name in ("colours-test", "colours-test.keras"):
                 assert predict.find(name).samefile(file)
-            with pytest.raises(FileNotFoundError, match="no model 'colour-test'; did you mean 'colours-test'"):
+            with pytest.raises(FileNotFoundError, match=r'no model "colour-test"; did you mean "colours-test"\? There'):
                 predict.load("colour-test")
-    with pytest.raises(FileNotFoundError, match="There is no model 'colours-test'"):
+            with pytest.raises(FileNotFoundError, match=r'There is no model "nosuch"\. There are .*colours-test'):
+                predict.load("nosuch")
+            with pytest.raises(FileNotFoundError, match=r"no file no\.keras, and no model of that name in models/\."):
+                predict.load("no.keras")
+    with pytest.raises(FileNotFoundError, match='There is no model "colours-test"'):
         predict.load("colours-test")
 
 

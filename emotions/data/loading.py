@@ -1,6 +1,5 @@
 """Load a data set by name: find or download it, read it, split it."""
 
-import difflib
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,7 +18,7 @@ from emotions.data.images import fit_all
 from emotions.data.places import HELP, candidates, places
 from emotions.data.reading import Contents, Source, WrongDataset
 from emotions.data.twins import exchange
-from emotions.files import expanded
+from emotions.files import expanded, nearest
 
 FER2013 = Source(read_fer2013, FER2013_FILES, kaggle="msambare/fer2013",
                  published={"train": 28709, "validation": 3589, "test": 3589})
@@ -110,8 +109,7 @@ def _own_folder(name: str, path: str | Path | None) -> Source:
                for entry in (place, *(place.iterdir() if place.is_dir() else ()))]
     own = [entry.name.removesuffix(".zip") for entry in entries if entry.is_dir() or entry.suffix == ".zip"]
     if name not in (known := [*NAMES, *own]):
-        near = difflib.get_close_matches(name, known, 1, cutoff=0)[0]
-        raise ValueError(f'Unknown data set "{name}"; did you mean "{near}"? There are {", ".join(NAMES)}, '
+        raise ValueError(f'Unknown data set "{name}"{nearest(name, known)} There are {", ".join(NAMES)}, '
                          '"folder:PATH", and the names of folders in data/ that hold class sub-folders.')
     return Source(read_folder, (name, f"{name}.zip"))
 

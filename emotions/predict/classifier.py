@@ -6,7 +6,6 @@
 
 Images are RGB with values 0-255. OpenCV reads BGR: reverse its channels first, `image[..., ::-1]`."""
 
-import difflib
 import itertools
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
@@ -187,9 +186,9 @@ def find(model: str | Path = DEFAULT) -> Path:
     name = path.name.removesuffix(".keras")
     if name in known:
         return known[name]
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)
-    hint = f"did you mean {nearest[0]!r}? There are {', '.join(sorted(known))}" if nearest else "models/ is empty"
-    raise FileNotFoundError(f"There is no model {name!r}; {hint}.")
+    unknown = f"file {path}, and no model of that name in models/" if path.suffix else f'model "{name}"'
+    listed = f"There are {', '.join(sorted(known))}." if known else "models/ is empty."
+    raise FileNotFoundError(f"There is no {unknown}{files.nearest(name, known)} {listed}")
 
 
 def _load_network(path: Path) -> keras.Model:
