@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import contextlib
 import importlib.util
 import json
 import os
@@ -43,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
     add = command(predict, "predict the emotion of each face")
     add.add_argument("paths", nargs="*", metavar="PATH", help="an image, a folder with all in it, or a video")
     add.add_argument("--camera", action="store_true", help="show the camera's live picture; --annotate records it")
-    add.add_argument("--every", type=int, default=1, metavar="N", help="of a video, look at every Nth frame")
+    add.add_argument("--every", type=count, default=1, metavar="N", help="of a video, look at every Nth frame")
     add.add_argument("--model", default="", metavar="NAME_OR_FILE", help=f"{MODEL_HELP}; default: as in README")
     add.add_argument("--classes", type=lambda names: names.split(","), metavar="A,B,…",
                      help="class names of a file that holds none, in order")
@@ -69,9 +70,17 @@ def parser() -> argparse.ArgumentParser:
 
 def share(text: str) -> float:
     """Return a number from 0 to 1, for argparse."""
-    if not 0 <= (number := float(text)) <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return number
+    with contextlib.suppress(ValueError):
+        if 0 <= (number := float(text)) <= 1:
+            return number
+    raise argparse.ArgumentTypeError(f"{text} is not a number from 0 to 1")
+
+
+def count(text: str) -> int:
+    """Return a whole number from 1 on, for argparse."""
+    if text.isdecimal() and int(text):
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 on")
 
 
 def load_data(name: str, **options):
@@ -182,7 +191,9 @@ def predict(options: argparse.Namespace) -> int:
         records = table.round(5).astype(object).where(table.notna(), None).to_dict("records")
         print(json.dumps(records, indent=2, ensure_ascii=False))
     elif options.annotate:
-        print(f"Copies of {table['image'][~failed].nunique()} images are in {options.annotate}.")
+        if copies := table["image"][~failed].nunique():
+            words = "A copy of 1 image is" if copies == 1 else f"Copies of {copies:,} images are"
+            print(f"{words} in {options.annotate}.")
     elif not failed.all():
         shown = table[~failed].drop(columns=["detected", "note", "error"])
         print(shown.to_string(index=False, float_format="{:.2f}".format))
@@ -222,7 +233,7 @@ def predict_videos(classifier, options: argparse.Namespace) -> int:
     for path in options.paths:
         copy = str(Path(options.annotate) / f"{Path(path).name}.annotated.mp4") if options.annotate else ""
         try:
-            table = predict_video(classifier, path, max(1, options.every), copy, options.unsure_below)
+            table = predict_video(classifier, path, options.every, copy, options.unsure_below)
         except (OSError, ValueError) as reason:
             failed = 1
             say(str(reason))

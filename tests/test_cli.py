@@ -66,11 +66,22 @@ def test_the_program_starts_quickly_and_lists_its_commands():
         assert re.search(rf"^    {command}\b", run.stdout, re.MULTILINE)
 
 
-@pytest.mark.parametrize("arguments", [[], ["rnu"], ["evaluate"], ["predict", "a", "--unsure-below=2"]], ids=" ".join)
+@pytest.mark.parametrize("arguments", [[], ["rnu"], ["evaluate"]], ids=" ".join)
 def test_wrong_usage_ends_with_status_2(arguments, capsys):
     with pytest.raises(SystemExit, match=r"^2$"):
         cli.main(arguments)
     assert "usage: python -m emotions" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("option", "values", "wanted"), [
+    ("--unsure-below", ("2", "-1", "nan", "abc"), "a number from 0 to 1"),
+    ("--every", ("0", "-1", "1.5", "abc"), "a whole number from 1 on"),
+])
+def test_a_number_out_of_range_is_refused_in_one_sentence(option, values, wanted, capsys):
+    for value in values:
+        with pytest.raises(SystemExit, match=r"^2$"):
+            cli.main(["predict", "a.jpg", f"{option}={value}"])
+        assert capsys.readouterr().err.endswith(f"error: argument {option}: {value} is not {wanted}\n")
 
 
 # data, evaluate, leaderboard (run: test_notebooks.py)
@@ -162,9 +173,19 @@ def test_predict_prints_json(trained, photos, capsys):
 
 
 def test_predict_writes_annotated_copies(trained, photos, capsys):
-    face = photos / "face.png"
-    assert cli.main(["predict", str(face), "--model", str(trained), "--annotate", str(photos / "copies")]) == 0
-    assert len(list((photos / "copies").rglob("face.png*"))) == 1
+    options, face, copies = ["--model", str(trained), "--annotate"], photos / "face.png", photos / "copies"
+    assert cli.main(["predict", str(face), *options, str(copies)]) == 0
+    assert capsys.readouterr().out == f"A copy of 1 image is in {copies}.\n"
+    assert len(list(copies.rglob("face.png*"))) == 1
+    Image.open(face).save(photos / "second.png")
+    assert cli.main(["predict", str(photos / "second.png"), str(face), *options, str(copies)]) == 0
+    assert capsys.readouterr().out == f"Copies of 2 images are in {copies}.\n"
+
+
+def test_predict_says_nothing_of_copies_where_none_was_written(trained, photos, capsys):
+    nowhere = photos / "nowhere"
+    assert cli.main(["predict", str(photos / "broken.jpg"), "--model", str(trained), "--annotate", str(nowhere)]) == 1
+    assert capsys.readouterr().out == "" and not nowhere.exists()
 
 
 def test_predict_explains_mistakes(trained, photos, capsys):
