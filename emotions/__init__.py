@@ -7,3 +7,4 @@ import os
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 __version__ = "0.1.0"
+DEFAULT_MODEL = "champion-ferplus"  # a committed file of models/, used where none is named

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from emotions import notebook
+from emotions import DEFAULT_MODEL, notebook
 
 DATA_HELP = "a data set's name, or folder:PATH; default: {}"
 MODEL_HELP = "a name in models/, or a file"
@@ -42,10 +42,11 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("--data", help=DATA_HELP.format("the one it was trained on"))
 
     add = command(predict, "predict the emotion of each face")
-    add.add_argument("paths", nargs="*", metavar="PATH", help="an image, a folder with all in it, or a video")
+    add.add_argument("paths", nargs="*", metavar="PATH", help="images and folders (with everything in them), or videos")
     add.add_argument("--camera", action="store_true", help="show the camera's live picture; --annotate records it")
     add.add_argument("--every", type=count, default=1, metavar="N", help="of a video, look at every Nth frame")
-    add.add_argument("--model", default="", metavar="NAME_OR_FILE", help=f"{MODEL_HELP}; default: as in README")
+    add.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME_OR_FILE",
+                     help=f"{MODEL_HELP}; default: {DEFAULT_MODEL}")
     add.add_argument("--classes", type=lambda names: names.split(","), metavar="A,B,…",
                      help="class names of a file that holds none, in order")
     add.add_argument("--no-faces", action="store_true", help="detect no faces: every image as a whole is one")
@@ -59,8 +60,9 @@ def parser() -> argparse.ArgumentParser:
 
     add = command(export, "convert a saved model to ONNX or LiteRT")
     add.add_argument("model", metavar="NAME_OR_FILE", help=MODEL_HELP)
-    add.add_argument("--to", choices=("onnx", "litert"), default="litert")
-    add.add_argument("--precision", choices=("float32", "float16", "int8"), default="float32", help="of the weights")
+    add.add_argument("--to", choices=("onnx", "litert"), default="litert", help="default: litert")
+    add.add_argument("--precision", choices=("float32", "float16", "int8"), default="float32",
+                     help="of the weights; default: float32")
     add.add_argument("--folder", default=".", help="where the file goes; default: the current one")
 
     add = command(leaderboard, "compute leaderboards, ensembles and model cards anew")
@@ -161,7 +163,8 @@ def evaluate(options: argparse.Namespace) -> None:
 
 
 def predict(options: argparse.Namespace) -> int:
-    """Say which emotion each face shows: a table, JSON, or annotated copies. Exit status 1: some images failed."""
+    """Say which emotion each face shows: a table, JSON, or annotated copies. Exit status 1: some images have no answer,
+    also where no face was found; 2: wrong usage, or the model cannot be used."""
     from tqdm import tqdm
 
     from emotions import files, predict
@@ -274,7 +277,8 @@ def leaderboard(options: argparse.Namespace) -> int:
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; a mistake of the user's is one sentence on standard error, and exit status 2. So is what the
     machine refuses (OSError): a file that is not there or not allowed, a full disk, a hub out of reach."""
-    options = parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = parser().parse_args(arguments or ["--help"])
 
     def act() -> int | None:
         if options.run is not run:  # that starts processes of its own

@@ -14,7 +14,7 @@ from synthetic_runs import write_run
 from test_runs import make
 
 import emotions.data
-from emotions import cli, evaluation
+from emotions import DEFAULT_MODEL, cli, evaluation
 from emotions.data import synthetic
 
 COMMANDS = ("data", "run", "evaluate", "predict", "leaderboard")
@@ -66,7 +66,23 @@ def test_the_program_starts_quickly_and_lists_its_commands():
         assert re.search(rf"^    {command}\b", run.stdout, re.MULTILINE)
 
 
-@pytest.mark.parametrize("arguments", [[], ["rnu"], ["evaluate"]], ids=" ".join)
+def test_without_a_command_the_help_is_shown(capsys):
+    with pytest.raises(SystemExit, match=r"^0$"):
+        cli.main(["--help"])
+    shown = capsys.readouterr().out
+    with pytest.raises(SystemExit, match=r"^0$"):
+        cli.main([])
+    assert capsys.readouterr().out == shown
+
+
+def test_the_help_of_predict_names_the_default_model_and_the_exit_status(capsys):
+    with pytest.raises(SystemExit, match=r"^0$"):
+        cli.main(["predict", "--help"])
+    shown = re.sub(r"-\s+", "-", capsys.readouterr().out)  # argparse breaks lines at hyphens
+    assert f"default: {DEFAULT_MODEL}" in shown and "Exit status 1" in " ".join(shown.split())
+
+
+@pytest.mark.parametrize("arguments", [["rnu"], ["evaluate"]], ids=" ".join)
 def test_wrong_usage_ends_with_status_2(arguments, capsys):
     with pytest.raises(SystemExit, match=r"^2$"):
         cli.main(arguments)

@@ -214,13 +214,13 @@ def test_the_list_of_models_begins_with_the_default_and_leaves_out_the_unfinishe
     assert sorted(re.search(r"`(.*?)`", line)[1] for line in lines[2:]) == ["lenet-fer2013-3", "lenet-s1-fer2013-3"]
     assert "](models/lenet-fer2013-3.md) | `fer2013-3`, 3 emotions | " in "".join(lines)
     assert lines[2].endswith(" | 40.0 % | 90.0 % | 2.5 |")
-    monkeypatch.setattr(leaderboard, "DEFAULT", "lenet-fer2013-3")
+    monkeypatch.setattr(leaderboard, "DEFAULT_MODEL", "lenet-fer2013-3")
     first = leaderboard.model_list(home, saved).splitlines()[2]
     assert first.startswith("| [`lenet-fer2013-3`](models/lenet-fer2013-3.md) (default) | ")
 
 
 def test_users_are_told_what_the_default_model_does_elsewhere(home, monkeypatch):
-    monkeypatch.setattr(leaderboard, "DEFAULT", name := f"lenet-{DATASET}")
+    monkeypatch.setattr(leaderboard, "DEFAULT_MODEL", name := f"lenet-{DATASET}")
     file = home / "models" / f"{name}.keras"
     file.write_bytes(bytes(10))
     card = {"dataset": DATASET, "model": "lenet", "class_names": CLASSES, "guessing": 0.4,

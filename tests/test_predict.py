@@ -24,9 +24,9 @@ from keras import layers
 from PIL import Image, ImageColor
 from synthetic_runs import save_model
 
-from emotions import cli, colors, predict
+from emotions import DEFAULT_MODEL, cli, colors, predict
 from emotions.data import synthetic
-from emotions.models import files, resize
+from emotions.models import resize
 from emotions.predict import classifier as classifiers
 from emotions.predict import faces, inputs
 
@@ -428,7 +428,7 @@ def test_low_confidence_is_unsure(classifier):
 
 
 def test_the_default_is_a_model_of_the_repository():
-    assert predict.find().stem == predict.find("").stem == files.DEFAULT
+    assert predict.find().stem == predict.find("").stem == DEFAULT_MODEL
 
 
 def test_models_are_found_by_name_in_the_current_directory_and_in_emotions_home(file, monkeypatch):

@@ -13,16 +13,15 @@ import pytest
 from conftest import REPOSITORY
 from PIL import Image
 
-from emotions import cli, data, notebooks
+from emotions import DEFAULT_MODEL, cli, data, notebooks
 from emotions.data import synthetic
-from emotions.models import DEFAULT
 
 TEXT = (REPOSITORY / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", TEXT, flags=re.DOTALL | re.MULTILINE)
 OURS, PLAIN = (text for language, text in BLOCKS if language == "python")
 COMMANDS = [shlex.split(line.removeprefix("EMOTIONS_HOME=elsewhere "), comments=True)
             for language, text in BLOCKS if language == "bash" for line in text.splitlines()]
-MODEL = f"models/{DEFAULT}.keras"
+MODEL = f"models/{DEFAULT_MODEL}.keras"
 
 
 @pytest.fixture
@@ -82,7 +81,7 @@ def test_the_commands_run_one_after_the_other(home, monkeypatch, capsys):
         assert cli.main([*words, *short]) == 0, words
         if "--script" not in words:  # a process of its own, which prints past pytest
             assert capsys.readouterr().out.strip(), words
-    assert (home / "models" / f"champion-from-{DEFAULT.removeprefix('champion-')}-mine.keras").is_file()
+    assert (home / "models" / f"champion-from-{DEFAULT_MODEL.removeprefix('champion-')}-mine.keras").is_file()
 
 
 def test_make_has_what_readme_asks_it_for():

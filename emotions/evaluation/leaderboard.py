@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from emotions import files, notebooks, runs
+from emotions import DEFAULT_MODEL, files, notebooks, runs
 from emotions.data.variants import learned_copies
 from emotions.evaluation import cards, comparison, ensembles, protocols, published
 from emotions.evaluation.baseline import NAME as BASELINE
 from emotions.evaluation.metrics import in_words, leak_free, majority_class, percent, photos_of
-from emotions.models.files import DEFAULT
 from emotions.runs import Predictions, Run
 
 LEAST_LEAK_FREE = 100  # images: fewer say too little to be shown
@@ -174,9 +173,10 @@ def model_list(home: Path, saved: dict[Path, str | dict]) -> str:
         if not cards.unfinished(metrics["training"]):
             models.append({"name": file.stem, "card": saved[file], "megabytes": file.stat().st_size / 1e6,
                            "test": metrics[cards.counted(metrics)]})
-    models.sort(key=lambda model: (model["name"] != DEFAULT, model["card"]["dataset"], -model["test"]["accuracy"]))
-    elsewhere = _default_elsewhere(home, saved.get(home / "models" / f"{DEFAULT}.keras"))
-    return cards.render("models", models=models, default=DEFAULT, **elsewhere)
+    models.sort(key=lambda model: (model["name"] != DEFAULT_MODEL, model["card"]["dataset"],
+                                   -model["test"]["accuracy"]))
+    elsewhere = _default_elsewhere(home, saved.get(home / "models" / f"{DEFAULT_MODEL}.keras"))
+    return cards.render("models", models=models, default=DEFAULT_MODEL, **elsewhere)
 
 
 def _default_elsewhere(home: Path, card: dict | None) -> dict:
@@ -186,7 +186,7 @@ def _default_elsewhere(home: Path, card: dict | None) -> dict:
     if card is None or not across.exists():
         return {}
     robustness = home / "results" / card["dataset"] / card["model"] / "robustness.csv"
-    rows = pd.read_csv(across).query("model == @DEFAULT and tested_on == 'human-emotions'")
+    rows = pd.read_csv(across).query("model == @DEFAULT_MODEL and tested_on == 'human-emotions'")
     if rows.empty or not robustness.exists():
         return {}
     corrupted = pd.read_csv(robustness)

@@ -17,7 +17,6 @@ from keras import ops
 from emotions import files
 
 CARD = "emotions.json"  # the extra member of a .keras file that holds class names and metrics
-DEFAULT = "champion-ferplus"  # a committed file of models/, used where none is named
 
 
 def light_copy(model: keras.Model, path: str | Path) -> keras.Model:

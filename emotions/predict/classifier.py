@@ -19,9 +19,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from emotions import files
+from emotions import DEFAULT_MODEL, files
 from emotions.data.images import in_threads
-from emotions.models.files import DEFAULT, read_card
+from emotions.models.files import read_card
 from emotions.models.layers import resizing_layer, temperature_scale
 from emotions.predict import inputs
 from emotions.predict.faces import Face, crop, find_faces
@@ -142,7 +142,7 @@ class Classifier:
         return row | dict(zip((*BOX, *self.class_names), (*box, *probabilities.tolist()), strict=True))
 
 
-def load(model: str | Path = DEFAULT, class_names: Iterable[str] | None = None) -> Classifier:
+def load(model: str | Path = DEFAULT_MODEL, class_names: Iterable[str] | None = None) -> Classifier:
     """Load a model with its class names.
 
     `model` is a name in models/, as "lenet-fer2013-3", or the path of a file; see `find`. `.keras` and `.h5` files from
@@ -173,10 +173,10 @@ def load(model: str | Path = DEFAULT, class_names: Iterable[str] | None = None) 
     return Classifier(network, names, card)
 
 
-def find(model: str | Path = DEFAULT) -> Path:
+def find(model: str | Path = DEFAULT_MODEL) -> Path:
     """Return a model's file, given its path or its name: in models/ of this directory, $EMOTIONS_HOME, repository. An
     empty name is the default model's."""
-    path = files.expanded(model or DEFAULT)
+    path = files.expanded(model or DEFAULT_MODEL)
     if path.is_file():
         return path
     if len(path.parts) != 1 or path.suffix not in ("", ".keras"):

@@ -19,15 +19,15 @@ import pyarrow.dataset
 import pyarrow.parquet as pq
 import ray
 
-from emotions import backend
+from emotions import DEFAULT_MODEL, backend
 from emotions.predict import classifier as classifiers
-from emotions.predict.classifier import BOX, DEFAULT
+from emotions.predict.classifier import BOX
 
 BLOCK = 500  # files whose rows become one Parquet file, and that are predicted again if their process is killed
 
 
-def predict_many(sources: list[str], output: str, model: str | Path = DEFAULT, *, class_names=None, faces: bool = True,
-                 unsure_below: float = 0.0, address: str = "local") -> dict:
+def predict_many(sources: list[str], output: str, model: str | Path = DEFAULT_MODEL, *, class_names=None,
+                 faces: bool = True, unsure_below: float = 0.0, address: str = "local") -> dict:
     """Predict all images of the sources that `output` does not hold yet.
 
     Args:
