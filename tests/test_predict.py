@@ -150,7 +150,7 @@ def test_every_file_of_a_folder_is_used_or_has_a_row_that_says_why(classifier, t
     (tmp_path / "empty").mkdir()
     table = classifier.predict([good.parent, tmp_path / "missing.jpg", tmp_path / "empty", good])
     assert list(table["emotion"].fillna("-")) == ["red", "-", "-", "-", "-", "-", "-", "red"]
-    reasons = ["b.jpg cannot be read as an image: image file is truncated", "c.heic cannot be read as an image",
+    reasons = ["b.jpg cannot be read as an image: it is cut off", "c.heic cannot be read as an image",
                "d.jpg cannot be read as an image", "e.txt .*: it is not an image", "There is no file",
                "There are no files in the folder"]  # fmt: skip
     for row, reason in enumerate(reasons, start=1):
@@ -238,7 +238,7 @@ def test_bombs_are_refused_and_images_of_half_their_size_read_without_a_warning(
         warnings.simplefilter("error")
         assert len(classifier.predict(path, faces=False)) == 1
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4_000)
-    with pytest.raises(ValueError, match=r"a\.png cannot be read as an image: .*decompression bomb"):
+    with pytest.raises(ValueError, match=r"a\.png cannot be read .*: it has \d+ megapixels; at most \d+ are read"):
         classifier.predict(path)
     assert not any(entry[2] is Image.DecompressionBombWarning for entry in warnings.filters)
 

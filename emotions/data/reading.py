@@ -101,8 +101,8 @@ def _describe_reading(contents: Contents, store: Store, unreadable, shapes) -> N
         notes.append(f"{len(unreadable)} of {len(unreadable) + len(contents.table)} images in {store.path} do not "
                      f"decode and were skipped: {', '.join(unreadable[:5])}{more}.")
     if store.outside:
-        notes.append(f"{len(store.outside)} names in {store.path} lead out of it and were left out, such as "
-                     f"{store.outside[0]}.")
+        names = f"{count} names" if (count := len(store.outside)) > 1 else "1 name"
+        notes.append(f"Left out: {names} in {store.path} that would lead out of it, such as {store.outside[0]}.")
     if set(shapes) - {tuple(size)}:
         most = ", ".join(f"{height} x {width} ({n:,})" for (height, width), n in Counter(shapes).most_common(3))
         notes.append(f"Images of {len(set(shapes))} sizes were resized to {size[0]} x {size[1]} pixels; most frequent: "

@@ -195,6 +195,8 @@ def _load_network(path: Path) -> keras.Model:
     try:
         if path.suffix == ".keras" and not zipfile.is_zipfile(path):  # Keras would say that there is no such file
             raise ValueError("it is not a .keras archive, or not all of one")
+        if path.suffix == ".keras" and not zipfile.Path(path, "config.json").exists():
+            raise ValueError("it is a zip archive without a Keras model")
         network = keras.models.load_model(path, compile=False)
         network.input_shape  # noqa: B018  a model that was never built has none
         return network

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import threading
 import warnings
 from collections.abc import Iterable, Iterator
@@ -79,8 +80,7 @@ def read(source) -> tuple[np.ndarray, tuple[int, int], str | None]:
             animated = frames > 1 and image.format != "MPO"  # its second one is a preview: phones write them as .jpg
             return pixels, shape, f"the first of {frames} frames" if animated else None
     except Exception as reason:  # Pillow raises nearly anything
-        why = _unknown(source) if isinstance(reason, UnidentifiedImageError) else first_sentence(reason)
-        raise ValueError(f"{name} cannot be read as an image: {why}.") from reason
+        raise ValueError(f"{name} cannot be read as an image: {_why(reason, source)}.") from reason
 
 
 def _files(path: Path) -> list[Path]:
@@ -117,6 +117,17 @@ def _opened(source: Path | bytes | Image.Image):
     # Pillow refuses bombs; its warning of half their size helps nobody. The lock: filters belong to all threads.
     with _opening, warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
         return Image.open(source if isinstance(source, Path) else io.BytesIO(source))
+
+
+def _why(reason: Exception, source) -> str:
+    """Say in plain words why an image was not read."""
+    if isinstance(reason, UnidentifiedImageError):
+        return _unknown(source)
+    if isinstance(reason, Image.DecompressionBombError):
+        pixels, limit = map(int, re.findall(r"\d+", str(reason)))
+        return f"it has {pixels / 1e6:.0f} megapixels; at most {limit / 1e6:.0f} are read"
+    why = first_sentence(reason)
+    return "it is cut off" if "truncated" in why.lower() else why
 
 
 def _unknown(source: Path | bytes) -> str:
