@@ -15,7 +15,8 @@ def base(family: str, size: int, weights: str | Path | None) -> keras.Model:
     network or of a run (see `_load_base`), or None to train from scratch. What is missing or can't be downloaded raises
     FileNotFoundError; weights of another network raise ValueError."""
     if weights not in (None, "imagenet") and not Path(weights).is_file():
-        raise FileNotFoundError(f"There is no file of pretrained weights at {weights}.")
+        raise FileNotFoundError(f"There is no file of pretrained weights at {weights}: WEIGHTS=imagenet downloads "
+                                "Keras' own, WEIGHTS=None trains from scratch.")
     if str(weights).endswith(".keras"):
         return _load_base(weights, size)
     builder, download = getattr(keras.applications, family), "imagenet" if weights == "imagenet" else None
