@@ -174,7 +174,9 @@ def save_thumbnail(path: Path, folder: Path) -> None:
     if images := ["".join(data) for kind, data in shown if kind.startswith("image/")]:
         image = Image.open(io.BytesIO(base64.b64decode(images[0]))).convert("RGB")
         folder.mkdir(parents=True, exist_ok=True)
-        ImageOps.pad(image, THUMBNAIL, color="white").quantize(128).save(folder / f"{path.name[:2]}.png", optimize=True)
+        small = ImageOps.pad(image, THUMBNAIL, color="white")
+        small = small.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=1)  # the median cut loses rare colours
+        small.save(folder / f"{path.name[:2]}.png", optimize=True)
 
 
 def gallery(home: Path, columns: int = 4) -> str:

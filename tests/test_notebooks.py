@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import REPOSITORY
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
 from emotions import cli, files, notebooks
@@ -74,6 +74,18 @@ def test_its_thumbnail_is_of_the_figure_that_is_tagged(path, tmp_path):
                    for folder in (tmp_path, REPOSITORY / "results" / "thumbnails"))
     assert fresh.size == (320, 200)
     assert np.abs(np.asarray(fresh, float) - np.asarray(kept)).mean() < 1
+
+
+def test_a_thumbnail_keeps_the_colour_of_a_few_pixels_among_many_others(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 100, (200, 320, 3), np.uint8)
+    pixels[50:54, 50:54] = (0, 255, 0)
+    Image.fromarray(pixels).save(encoded := io.BytesIO(), "png")
+    data = {"image/png": base64.b64encode(encoded.getvalue()).decode()}
+    cell = new_code_cell("", metadata={"tags": ["thumbnail"]}, outputs=[new_output("display_data", data)])
+    nbformat.write(new_notebook(cells=[cell]), path := tmp_path / "01_small.ipynb")
+    notebooks.save_thumbnail(path, tmp_path)
+    red, green, blue = Image.open(tmp_path / "01.png").convert("RGB").getpixel((52, 52))
+    assert green > 240 and max(red, blue) < 50
 
 
 @every_notebook
