@@ -55,7 +55,7 @@ def refused(kind: type, reason: BaseException, trace) -> None:
     """Say in one sentence, as `sys.excepthook`, what the machine refuses (OSError), or this package (its ValueErrors);
     another error is a mistake in the code, shown whole."""
     *_, (frame, _) = traceback.walk_tb(trace)
-    ours = frame.f_globals["__name__"].startswith("emotions.")
+    ours = frame.f_globals.get("__name__", "").startswith("emotions.")
     if not (issubclass(kind, OSError) or (issubclass(kind, ValueError) and ours)):
         sys.__excepthook__(kind, reason, trace)
         return
