@@ -18,7 +18,7 @@ help:
 	@echo "make audit        look for known security flaws in the packages of constraints.txt and of the web page"
 	@echo "make notebooks    execute the notebooks in place from the saved runs, before a commit"
 	@echo "make leaderboard  compute ensembles, model cards, leaderboards and README's tables anew"
-	@echo "make web          build the web page in web/dist, with the default model or MODEL=name; needs Node.js 20"
+	@echo "make web          build the web page in web/dist, with the default model or MODEL=name; needs Node.js 20.19"
 	@echo "make serve        serve it on http://localhost:8000"
 	@echo "make test-web     build it, and test it in a real browser, /usr/bin/chromium or CHROMIUM=path"
 	@echo "make clean        remove the environments and build/"
