@@ -166,6 +166,15 @@ def test_four_times_the_images_halve_the_interval():
         assert low < high and lower < higher
 
 
+def test_few_images_all_correct_prove_little():
+    """All samples of such images are correct, so the bootstrap's interval would be 100 to 100 %."""
+    predictions = make_predictions(24)
+    right = dataclasses.replace(predictions, labels=predictions.predicted)
+    low, high = evaluation.measure(right)["accuracy_interval"]
+    assert 0.8 < low < 0.9 and high == 1  # Wilson: 24 / (24 + 1.96²)
+    assert evaluation.measure(right, photos=np.arange(24) // 4)["accuracy_interval"][0] < 0.65  # six photos
+
+
 def test_the_seed_decides_the_intervals_and_nothing_else(four):
     predictions, figures = four
     assert evaluation.measure(predictions) == figures

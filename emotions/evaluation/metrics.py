@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.stats import binomtest
 from sklearn import metrics as sk
 
 from emotions.runs import Predictions
@@ -45,6 +46,10 @@ def measure(predictions: Predictions, resamples: int = RESAMPLES, seed: int = 0,
     for name, values in resampled(predictions, resamples, seed, photos).items():
         if name in figures:  # the balanced accuracy is not
             figures[f"{name}_interval"] = np.percentile(values, [2.5, 97.5]).tolist()
+    if figures["accuracy"] in (0, 1):  # then all samples are alike: Wilson's interval, a photo as one observation
+        observations = len(labels) if photos is None else len(np.unique(photos))
+        ends = binomtest(round(figures["accuracy"] * observations), observations).proportion_ci(0.95, "wilson")
+        figures["accuracy_interval"] = [float(ends.low), float(ends.high)]
     columns = {"precision": precision, "recall": recall, "f1": f1, "roc_auc": auc, "support": support}
     figures["per_class"] = {name: {rate: columns[rate][k] for rate in columns} for k, name in enumerate(names)}
     figures["confusion"] = sk.confusion_matrix(labels, predicted, labels=classes).tolist()
