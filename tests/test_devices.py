@@ -56,7 +56,8 @@ if "mixed" in sys.argv:
 model, history = train(every_choice, "a", odd, epochs=10)
 assert history["val_accuracy"].max() > 0.4, history
 counted = odd.validation.take(np.arange(30))  # an equal part for each device
-assert abs(accuracy(model, counted) - history["val_accuracy"].max()) < (0.1 if "mixed" in sys.argv else 1e-6)
+exactly = backend.name() == "jax" and "mixed" not in sys.argv  # TensorFlow's devices validate with their own statistics
+assert abs(accuracy(model, counted) - history["val_accuracy"].max()) < (1e-6 if exactly else 0.1)
 whole = train(every_choice, "whole", odd, epochs=3)[1]
 try:
     train(every_choice, "broken", odd, epochs=3, callbacks=[Interrupt(1)])
