@@ -56,8 +56,8 @@ if "mixed" in sys.argv:
 model, history = train(every_choice, "a", odd, epochs=10)
 assert history["val_accuracy"].max() > 0.4, history
 counted = odd.validation.take(np.arange(30))  # an equal part for each device
-exactly = backend.name() == "jax" and "mixed" not in sys.argv  # TensorFlow's devices validate with their own statistics
-assert abs(accuracy(model, counted) - history["val_accuracy"].max()) < (1e-6 if exactly else 0.1)
+tolerance = 0.1 if "mixed" in sys.argv else 0.04 if backend.name() == "tensorflow" else 1e-6  # 0.04: one image
+assert abs(accuracy(model, counted) - history["val_accuracy"].max()) < tolerance
 whole = train(every_choice, "whole", odd, epochs=3)[1]
 try:
     train(every_choice, "broken", odd, epochs=3, callbacks=[Interrupt(1)])

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, f1_score
 
-from emotions.evaluation.metrics import RESAMPLES, resampled
+from emotions.evaluation.metrics import RESAMPLES, resampled, wilson
 from emotions.runs import Predictions
 
 FIGURES = ("accuracy", "macro_f1")  # by which pairs are compared
@@ -121,14 +121,6 @@ def over_seeds(table: pd.DataFrame, figures: Iterable[str] = ("accuracy", "macro
     counts = groups.size().rename("seeds")
     columns = [groups[name].agg(["mean", "std"]).set_axis([f"{name}_mean", f"{name}_sd"], axis=1) for name in figures]
     return pd.concat([counts, *columns], axis=1)[counts > 1]
-
-
-def wilson(hits, n) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ends of the 95% interval of a share, `hits` of `n` (Wilson 1927); numbers or arrays. A share times its
-    n is rounded to the whole number it was."""
-    one = np.vectorize(lambda hits, n: tuple(binomtest(round(hits), round(n)).proportion_ci(0.95, "wilson")), "dd")
-    low, high = one(hits, n)
-    return low[()], high[()]  # of numbers, numbers
 
 
 def accuracy_by(run: Predictions, groups, photos=None) -> pd.DataFrame:

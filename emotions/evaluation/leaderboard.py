@@ -130,7 +130,7 @@ def to_markdown(dataset: str, board: pd.DataFrame, first: dict | None = None, wi
     from `table`, `first` from `first_place`."""
     ours, reported = _ours(board), published.on(dataset)
     return cards.render(
-        "leaderboard", dataset=dataset, top=board.iloc[0], ours=ours, first=first,
+        "leaderboard", dataset=dataset, top=board.iloc[0], ours=ours, first=first, least=LEAST_LEAK_FREE,
         third_party=board[board["trained_by"].notna()], unfinished=board[board["unfinished"] & with_unfinished],
         seeds=comparison.over_seeds(ours, ["accuracy", "leak_free_accuracy", "macro_f1"]),
         published=reported[reported["models"] == ""].to_dict("records"), table=_with_best_in_bold,
@@ -145,7 +145,8 @@ def first_place(board: pd.DataFrame, clean: dict[str, Predictions], folder: Path
     """Compare our first finished run with the first other single network, by `clean` of `read`, or on all of test
     where few images are clean; None where there are not two."""
     ours = _ours(board).drop(index=BASELINE, errors="ignore")
-    names = [*ours.index[:1], *ours.index[1:][ours["members"].isna()[1:]][:1]]
+    top, singles = ours.index[:1], ours.index[ours["members"].isna()]
+    names = [*top, *singles.difference(top, sort=False)[:1]]
     if len(names) < 2:
         return None
     enough = board["n_leak_free"].iloc[0] >= LEAST_LEAK_FREE

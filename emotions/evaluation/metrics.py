@@ -16,7 +16,8 @@ COPIED, PHOTOS = "copied_in_training.csv", "photos.csv"  # beside the run folder
 
 
 def measure(predictions: Predictions, resamples: int = RESAMPLES, seed: int = 0, photos=None) -> dict:
-    """Compute every figure that one file of predictions gives, headline figures with bootstrap 95% intervals.
+    """Compute every figure that one file of predictions gives, headline figures with bootstrap 95% intervals; where all
+    images are correct, or none, that of the accuracy is `wilson`'s.
 
     `photos`, int, N: the source photo of each image; then photos are resampled, not images. See `photos_of`. Returns
     what goes into JSON: n, accuracy, top_2 and top_3 (where there are more classes), macro_f1, mcc, log_loss (nats),
@@ -48,12 +49,19 @@ def measure(predictions: Predictions, resamples: int = RESAMPLES, seed: int = 0,
             figures[f"{name}_interval"] = np.percentile(values, [2.5, 97.5]).tolist()
     if figures["accuracy"] in (0, 1):  # then all samples are alike: Wilson's interval, a photo as one observation
         observations = len(labels) if photos is None else len(np.unique(photos))
-        ends = binomtest(round(figures["accuracy"] * observations), observations).proportion_ci(0.95, "wilson")
-        figures["accuracy_interval"] = [float(ends.low), float(ends.high)]
+        figures["accuracy_interval"] = [float(end) for end in wilson(figures["accuracy"] * observations, observations)]
     columns = {"precision": precision, "recall": recall, "f1": f1, "roc_auc": auc, "support": support}
     figures["per_class"] = {name: {rate: columns[rate][k] for rate in columns} for k, name in enumerate(names)}
     figures["confusion"] = sk.confusion_matrix(labels, predicted, labels=classes).tolist()
     return figures
+
+
+def wilson(hits, n) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ends of the 95% interval of a share, `hits` of `n` (Wilson 1927); numbers or arrays. A share times its
+    n is rounded to the whole number it was."""
+    one = np.vectorize(lambda hits, n: tuple(binomtest(round(hits), round(n)).proportion_ci(0.95, "wilson")), "dd")
+    low, high = one(hits, n)
+    return low[()], high[()]  # of numbers, numbers
 
 
 def majority_class(figures: dict) -> tuple[str, float]:
