@@ -220,7 +220,7 @@ def predict_with_ray(options: argparse.Namespace) -> int:
 
     totals = predict_many(options.paths, options.ray, options.model, class_names=options.classes,
                           faces=not options.no_faces, unsure_below=options.unsure_below, address=options.ray_address)
-    print("{images:,} images, {errors:,} of them without an answer".format(**totals), f"are in {options.ray}.")
+    print("Images: {images:,}, without an answer: {errors:,}.".format(**totals), f"The rows are in {options.ray}.")
     return int(totals["errors"] > 0)
 
 

@@ -48,7 +48,7 @@ def rows(output) -> pd.DataFrame:
 def test_the_rows_are_those_of_the_plain_table_and_a_bad_file_costs_one(many, photos, file, tmp_path, capsys):  # noqa: F811
     output = tmp_path / "answers"
     assert cli.main(["predict", str(photos), "--model", str(file), "--ray", str(output)]) == 1
-    assert f"17 images, 1 of them without an answer are in {output}." in capsys.readouterr().out
+    assert f"Images: 17, without an answer: 1. The rows are in {output}." in capsys.readouterr().out
     found, plain = rows(output), predict.load(file).predict(photos)
     wanted = plain.sort_values(["image", "x"], ignore_index=True).fillna(np.nan)  # as Parquet gives what is missing
     assert list(found) == list(wanted)

@@ -221,6 +221,11 @@ class Best(keras.callbacks.Callback):
         self.kept, self.state, self.weights = model, state, None
         self.accuracy = max((row["val_accuracy"] for row in state.history), default=-1.0)
 
+    def on_test_begin(self, logs=None):
+        # Under TensorFlow each device has its own running statistics, and those of the first are saved: all validate
+        # with them.
+        self.kept.set_weights(self.kept.get_weights())
+
     def on_test_end(self, logs=None):
         if logs["accuracy"] > self.accuracy:
             self.accuracy, self.weights = logs["accuracy"], self.kept.get_weights()
