@@ -94,6 +94,15 @@ def test_all_pairs_are_compared_and_corrected():
     assert pairs.loc[0, "accuracy_difference"] > 0 and pairs.loc[0, "p_holm"] < 0.01
 
 
+def test_however_many_pairs_a_large_difference_is_significant(monkeypatch):
+    """The bootstrap draws more samples the more pairs there are: Holm's correction multiplies by their number."""
+    monkeypatch.setattr(comparison, "RESAMPLES", 20)
+    runs = {str(k): make_predictions(skill=4 if k == 0 else 1, seed=k) for k in range(6)}
+    pairs = comparison.compare_all(runs, photos=np.arange(len(runs["0"])))
+    assert (pairs["p"] == pairs["accuracy_p"]).all()
+    assert (pairs["p_holm"][pairs["first"] == "0"] <= 0.01).all()
+
+
 def test_images_in_another_order_are_the_same_images():
     first, second = make_predictions(seed=1), make_predictions(seed=2)
     shuffled = second.take(np.random.default_rng(0).permutation(len(second)))

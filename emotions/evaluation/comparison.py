@@ -53,9 +53,10 @@ def compare(first: Predictions, second: Predictions, resamples: int = RESAMPLES,
     return pair.drop([name for name in pair.index if name in ("first", "second") or name.endswith("_holm")]).to_dict()
 
 
-def compare_all(runs: Mapping[str, Predictions], resamples: int = RESAMPLES, photos=None) -> pd.DataFrame:
+def compare_all(runs: Mapping[str, Predictions], resamples: int | None = None, photos=None) -> pd.DataFrame:
     """Compare every two models: a row per pair with first, second, all that `compare` returns, and beside each p-value
-    `<name>_holm`, the same after Holm's correction over all pairs."""
+    `<name>_holm`, the same after Holm's correction over all pairs. Default of `resamples`: so many that the smallest
+    corrected p-value that a bootstrap can give is 0.01."""
     runs = align(runs)
     if len(runs) < 2:
         raise ValueError(f"A comparison needs two runs, and there is {len(runs)}.")
@@ -63,9 +64,11 @@ def compare_all(runs: Mapping[str, Predictions], resamples: int = RESAMPLES, pho
     observed = {name: {"accuracy": accuracy_score(run.labels, run.predicted),
                        "macro_f1": f1_score(run.labels, run.predicted, labels=range(len(run.class_names)),
                                             average="macro", zero_division=0)} for name, run in runs.items()}
+    couples = list(combinations(runs, 2))
+    resamples = resamples or max(RESAMPLES, 200 * len(couples))
     samples = {name: resampled(run, resamples, photos=photos) for name, run in runs.items()}
     rows = []
-    for first, second in combinations(runs, 2):
+    for first, second in couples:
         row = {"first": first, "second": second, "n": len(runs[first])}
         for figure in FIGURES:
             differences = samples[first][figure] - samples[second][figure]

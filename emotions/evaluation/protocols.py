@@ -94,4 +94,4 @@ def markdown(home: Path) -> str:
     shares = {name: metrics["test"]["accuracy"] for name, metrics in fair.items() if _is_network(metrics, None)}
     seeds = comparison.over_seeds(pd.DataFrame({"accuracy": shares}), ["accuracy"])
     return cards.render("protocols", table=both, tests=tests, differences=differences(home), seeds=seeds,
-                        copies_alone=copies_alone(home))
+                        seed_0=shares, copies_alone=copies_alone(home))
