@@ -142,9 +142,11 @@ def test_one_run_is_no_comparison():
 
 def test_mean_and_deviation_over_seeds():
     table = pd.DataFrame({"accuracy": {"a": 0.5, "a-s1": 0.6, "a-s2": 0.7, "b-all": 0.3, "b-all-s1": 0.5, "b": 0.9}})
+    table["precision"] = ["float32", "mixed_bfloat16", "float32", "float32", "float32", None]
     result = comparison.over_seeds(table, ["accuracy"])
     assert list(result.index) == ["a", "b-all"]  # one run has no spread
     assert list(result["seeds"]) == [3, 2]
+    assert list(result["precision"]) == ["float32 and mixed_bfloat16", "float32"]
     assert result.loc["a", "accuracy_mean"] == pytest.approx(0.6)
     assert result.loc["a", "accuracy_sd"] == pytest.approx(0.1)
     assert result.loc["b-all", "accuracy_mean"] == pytest.approx(0.4)

@@ -116,14 +116,16 @@ def holm(p_values) -> np.ndarray:
 
 
 def over_seeds(table: pd.DataFrame, figures: Iterable[str] = ("accuracy", "macro_f1", "log_loss")) -> pd.DataFrame:
-    """Return mean and sample standard deviation over the runs of a model that differ in their seed alone. `table` has
-    one row per run, indexed by name, as the leaderboard: `champion`, `champion-s1`, … The result has one row per model
-    with two seeds or more: seeds (their number), `<figure>_mean` and `<figure>_sd`."""
+    """Return mean and sample standard deviation over the runs of a model that differ in their seed. `table` has one
+    row per run, indexed by name, as the leaderboard: `champion`, `champion-s1`, …, with figures and precision. The
+    result has one row per model with two seeds or more: seeds (their number), precision (such as "float32 and
+    mixed_bfloat16"), `<figure>_mean` and `<figure>_sd`."""
     models = [re.sub(r"-s\d+$", "", name) for name in table.index]
     groups = table[list(figures)].astype(float).groupby(models, sort=False)
     counts = groups.size().rename("seeds")
     columns = [groups[name].agg(["mean", "std"]).set_axis([f"{name}_mean", f"{name}_sd"], axis=1) for name in figures]
-    return pd.concat([counts, *columns], axis=1)[counts > 1]
+    precision = table.groupby(models, sort=False)["precision"].agg(lambda kinds: " and ".join(sorted({*kinds.dropna()})))
+    return pd.concat([counts, precision, *columns], axis=1)[counts > 1]
 
 
 def accuracy_by(run: Predictions, groups, photos=None) -> pd.DataFrame:

@@ -69,6 +69,7 @@ def _row(metrics: dict, home: Path) -> dict:
         "timed_on": metrics.get("timed_on", metrics["hardware"]),
         "training_minutes": metrics.get("training_seconds") and metrics["training_seconds"] / 60,
         "training_pictures": training.get("training_pictures", unrecorded), "input_size": training.get("input_size"),
+        "precision": training.get("precision"),
         "epochs": training.get("epochs_trained"), "recipe_epochs": training.get("recipe_epochs"),
         "variants": ", ".join(metrics.get("variants", ())) or None,
         "members": " + ".join(metrics.get("members", ())) or None,

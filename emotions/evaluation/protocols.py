@@ -91,7 +91,9 @@ def markdown(home: Path) -> str:
     board = table(home)
     both = cards.markdown_table(board[board["Difference"] != "-"])
     fair = {name: run.metrics for name, run in runs.all_of(DATASETS["Leak-free"], home).items()}
-    shares = {name: metrics["test"]["accuracy"] for name, metrics in fair.items() if _is_network(metrics, None)}
-    seeds = comparison.over_seeds(pd.DataFrame({"accuracy": shares}), ["accuracy"])
+    fair = {name: metrics for name, metrics in fair.items() if _is_network(metrics, None)}
+    shares = {name: metrics["test"]["accuracy"] for name, metrics in fair.items()}
+    precision = {name: metrics["training"].get("precision") for name, metrics in fair.items()}
+    seeds = comparison.over_seeds(pd.DataFrame({"accuracy": shares, "precision": precision}), ["accuracy"])
     return cards.render("protocols", table=both, tests=tests, differences=differences(home), seeds=seeds,
                         seed_0=shares, copies_alone=copies_alone(home))
