@@ -124,7 +124,7 @@ def over_seeds(table: pd.DataFrame, figures: Iterable[str] = ("accuracy", "macro
     groups = table[list(figures)].astype(float).groupby(models, sort=False)
     counts = groups.size().rename("seeds")
     columns = [groups[name].agg(["mean", "std"]).set_axis([f"{name}_mean", f"{name}_sd"], axis=1) for name in figures]
-    precision = table.groupby(models, sort=False)["precision"].agg(lambda kinds: " and ".join(sorted({*kinds.dropna()})))
+    precision = table.groupby(models, sort=False)["precision"].agg(lambda some: " and ".join(sorted({*some.dropna()})))
     return pd.concat([counts, precision, *columns], axis=1)[counts > 1]
 
 
