@@ -53,10 +53,14 @@ def compare(first: Predictions, second: Predictions, resamples: int = RESAMPLES,
     return pair.drop([name for name in pair.index if name in ("first", "second") or name.endswith("_holm")]).to_dict()
 
 
+def samples_for(comparisons: int) -> int:
+    """Return a number of bootstrap samples with which a p-value can be 0.01 after `holm` over so many comparisons."""
+    return max(RESAMPLES, 200 * comparisons)
+
+
 def compare_all(runs: Mapping[str, Predictions], resamples: int | None = None, photos=None) -> pd.DataFrame:
     """Compare every two models: a row per pair with first, second, all that `compare` returns, and beside each p-value
-    `<name>_holm`, the same after Holm's correction over all pairs. Default of `resamples`: so many that the smallest
-    corrected p-value that a bootstrap can give is 0.01."""
+    `<name>_holm`, the same after Holm's correction over all pairs. Default of `resamples`: `samples_for` the pairs."""
     runs = align(runs)
     if len(runs) < 2:
         raise ValueError(f"A comparison needs two runs, and there is {len(runs)}.")
@@ -65,7 +69,7 @@ def compare_all(runs: Mapping[str, Predictions], resamples: int | None = None, p
                        "macro_f1": f1_score(run.labels, run.predicted, labels=range(len(run.class_names)),
                                             average="macro", zero_division=0)} for name, run in runs.items()}
     couples = list(combinations(runs, 2))
-    resamples = resamples or max(RESAMPLES, 200 * len(couples))
+    resamples = resamples or samples_for(len(couples))
     samples = {name: resampled(run, resamples, photos=photos) for name, run in runs.items()}
     rows = []
     for first, second in couples:
