@@ -139,6 +139,12 @@ def test_model_and_training_are_written_out(path):
     assert len(re.findall(r"^def \w+\(", source, re.MULTILINE)) >= 1
 
 
+@every_modelling_notebook
+def test_a_training_from_the_shell_says_what_loading_did(path):
+    run = [source for tags, source in notebooks.code_cells(path) if "train" in tags]
+    assert any("print(*faces.notes" in source for source in run)
+
+
 NUMBER = re.compile(r"\d[\d,]*\.\d+|\d[\d,]*(?= %)|\d{1,3}(?:,\d{3})+")
 
 
