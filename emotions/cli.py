@@ -14,6 +14,8 @@ from emotions import DEFAULT_MODEL, notebook
 
 DATA_HELP = "a data set's name, or folder:PATH; default: {}"
 MODEL_HELP = "a name in models/, or a file"
+CLASSES = {"type": lambda names: names.split(","), "metavar": "A,B,…",
+           "help": "class names of a file that holds none, in order"}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -40,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     add = command(evaluate, "measure a saved model on a data set")
     add.add_argument("model", metavar="NAME_OR_FILE", help=MODEL_HELP)
     add.add_argument("--data", help=DATA_HELP.format("the one it was trained on"))
+    add.add_argument("--classes", **CLASSES)
 
     add = command(predict, "predict the emotion of each face")
     add.add_argument("paths", nargs="*", metavar="PATH", help="images and folders (with everything in them), or videos")
@@ -47,8 +50,7 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("--every", type=count, default=1, metavar="N", help="of a video, look at every Nth frame")
     add.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME_OR_FILE",
                      help=f"{MODEL_HELP}; default: {DEFAULT_MODEL}")
-    add.add_argument("--classes", type=lambda names: names.split(","), metavar="A,B,…",
-                     help="class names of a file that holds none, in order")
+    add.add_argument("--classes", **CLASSES)
     add.add_argument("--no-faces", action="store_true", help="detect no faces: every image as a whole is one")
     add.add_argument("--unsure-below", type=share, default=0.0, metavar="P",
                      help='a confidence below P, 0 to 1, becomes "unsure"')
@@ -63,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("--to", choices=("onnx", "litert"), default="litert", help="default: litert")
     add.add_argument("--precision", choices=("float32", "float16", "int8"), default="float32",
                      help="of the weights; default: float32")
+    add.add_argument("--classes", **CLASSES)
     add.add_argument("--folder", default=".", help="where the file goes; default: the current one")
 
     add = command(leaderboard, "compute leaderboards, ensembles and model cards anew")
@@ -126,6 +129,8 @@ def run(options: argparse.Namespace) -> None:
     from emotions import notebooks
 
     paths, values = notebooks.find(options.notebooks), settings(options.set)
+    if options.in_place and (values or options.quick):
+        raise ValueError("--in-place takes the parameters that are written in the notebooks: no --set, no --quick.")
     if options.script:
         for path in paths:
             notebooks.as_script(path, notebooks.chosen(path, values, options.quick), options.quick)
@@ -141,12 +146,15 @@ def run(options: argparse.Namespace) -> None:
 
 
 def evaluate(options: argparse.Namespace) -> None:
-    """Measure a saved model on the test split of a data set; writes nothing."""
+    """Measure a saved model on the test split of a data set; writes nothing. Of a model that was trained with copies of
+    test images, only those without a copy count."""
+    import numpy as np
+
     from emotions import evaluation
     from emotions import predict as prediction
     from emotions.evaluation.evaluate import predict as predict_split
 
-    classifier = prediction.load(options.model)
+    classifier = prediction.load(options.model, options.classes)
     own = classifier.card.get("dataset")
     faces = load_data(options.data or own or "synthetic")
     if tuple(classifier.class_names) != tuple(faces.class_names):
@@ -154,9 +162,12 @@ def evaluate(options: argparse.Namespace) -> None:
         raise ValueError(f"{options.model} has the classes {ours}; {faces.name} has {theirs}.")
     if own not in (None, faces.name):
         print(f"This model was trained on {own}: images of {faces.name} may have been among its training images.")
-    photos = faces.test.groups if faces.by_photo else None
-    metrics = evaluation.measure(predict_split(classifier.model, faces.test, faces.class_names), photos=photos)
-    print(f"{faces.name}, test, n = {metrics['n']:,}, accuracy {evaluation.shown(metrics)}")
+    test, words = faces.test, "test"
+    if "counts" in classifier.card:
+        test, words = test.take(~np.isin(test.ids, list(faces.copied))), "test, leak-free"
+    photos = test.groups if faces.by_photo else None
+    metrics = evaluation.measure(predict_split(classifier.model, test, faces.class_names), photos=photos)
+    print(f"{faces.name}, {words}, n = {metrics['n']:,}, accuracy {evaluation.shown(metrics)}")
     for name in ("macro_f1", "mcc", "log_loss", "ece"):
         low, high = metrics[f"{name}_interval"]
         print(f"{name:9} {metrics[name]:.3f} [{low:.3f}, {high:.3f}]")
@@ -257,7 +268,7 @@ def export(options: argparse.Namespace) -> None:
     """Convert a saved model to ONNX or LiteRT, and keep the file only if it agrees with the Keras model."""
     from emotions.predict import export as exports
 
-    row = exports.export(options.model, options.to, options.precision, options.folder)
+    row = exports.export(options.model, options.to, options.precision, options.folder, options.classes)
     accuracy = "" if row["accuracy"] is None else f", accuracy {row['accuracy']:.3f}"
     print(f"{row['file']}: {row['mb']:.1f} MB, {row['ms']:.2f} ms for one face. On {row['images']} probabilities "
           f"differ from the Keras model's by at most {row['difference']:.1e}{accuracy}.")
@@ -297,5 +308,7 @@ def exit_status(act: Callable[[], int | None]) -> int:
     except (ValueError, OSError, RuntimeError) as error:
         print(f"emotions: {files.sentence(error)}", file=sys.stderr)
     except ModuleNotFoundError as error:
-        print(f"emotions: the package {error.name} is missing: pip install -e . in the clone.", file=sys.stderr)
+        exporting = ("ai_edge_litert", "flatbuffers", "onnx", "onnxruntime", "tf2onnx")
+        extra = "'.[export]'" if error.name in exporting else "."
+        print(f"emotions: the package {error.name} is missing: pip install -e {extra} in the clone.", file=sys.stderr)
     return 2

@@ -24,6 +24,7 @@ from emotions.notebook import native_messages_off
 KEPT_METADATA = ("kernelspec", "language_info")
 THUMBNAIL = (320, 200)  # pixels
 COLAB = "https://colab.research.google.com/github"
+HEAVY = 50_000  # characters in base64
 QUICK_HOME = files.REPOSITORY / "build" / "quick"
 STAGES = ("03", "11")  # from these notebooks on, the results of all before are looked at
 
@@ -58,12 +59,14 @@ def parameters(path: Path) -> dict:
 
 def chosen(path: Path, settings: dict, quick: bool) -> dict:
     """Return the parameters to set in a notebook: `settings`, and for a quick run its QUICK values with TRAIN = True.
-    ValueError: the notebook has no such parameter; names the most similar one."""
+    ValueError: the notebook has no such parameter, names the most similar one; or a switch is neither on nor off."""
     known = parameters(path)
     for name in settings:
         if name not in known:
             hint = files.nearest(name, known)
             raise ValueError(f'{path.name} has no parameter "{name}"{hint} It has {", ".join(known)}.')
+        if isinstance(known[name], bool) and not isinstance(settings[name], bool):
+            raise ValueError(f"{name} is True or False, not {settings[name]!r}.")
     values = known.get("QUICK", {}) | ({"TRAIN": True} if "TRAIN" in known else {}) if quick else {}
     for name, value in settings.items():  # a notebook runs in its own folder: paths below the current one are resolved
         is_path = isinstance(value, str) and (value.startswith("folder:") or "/" in value)
@@ -196,10 +199,10 @@ def gallery(home: Path, columns: int = 4) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in lines) + "\n"
 
 
-def lighter(png: str, heavy: int = 50_000) -> dict[str, str]:
+def lighter(png: str) -> dict[str, str]:
     """Return an image in base64 by its type: a large one as JPEG where that is smaller, to keep notebooks light."""
     jpeg = io.BytesIO()
-    if len(png) >= heavy:
+    if len(png) >= HEAVY:
         image = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
         image.save(jpeg, "jpeg", quality=90, subsampling=0, optimize=True)
     coded = base64.b64encode(jpeg.getvalue()).decode()

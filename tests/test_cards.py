@@ -1,6 +1,7 @@
 """Model cards follow from the run's files, inside the model and beside it, and say what the model is not for."""
 
 import json
+import re
 
 import keras
 import numpy as np
@@ -9,8 +10,9 @@ from keras import layers
 from synthetic_runs import CLASSES, TRAINING, make_predictions, save_model, write_run
 
 from emotions import notebook, predict
+from emotions.data import loading
 from emotions.data.variants import WITH_DUPLICATES
-from emotions.evaluation import calibration, cards
+from emotions.evaluation import calibration, cards, leaderboard
 from emotions.evaluation.metrics import summary
 from emotions.runs import Run
 
@@ -125,10 +127,18 @@ def test_a_model_that_is_not_better_than_the_majority_class_is_not_to_be_used(ru
     assert "**This model is not significantly better than the majority-class baseline" in people(run)
 
 
-def test_a_model_that_is_being_trained_anew_is_named(home):
+@pytest.mark.parametrize("with_file", [True, False])
+def test_a_run_that_is_being_trained_anew_is_named(home, with_file):
     (home / "results" / "synthetic" / "lenet-all" / "checkpoint").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"lenet-all-synthetic\.keras is being trained anew"):
-        cards.contents(home)
+    if not with_file:
+        (home / "models" / "lenet-all-synthetic.keras").unlink()
+    with pytest.raises(FileNotFoundError, match=r"synthetic.lenet-all is being trained anew"):
+        leaderboard.refresh(home)
+
+
+def test_every_data_set_has_its_words_on_a_card():
+    words = (cards.TEMPLATES / "card_template.md").read_text().partition("set data = {")[2].partition("}")[0]
+    assert set(re.findall(r'^  "([\w-]+)": ', words, re.M)) | {"synthetic-quick"} == {*loading.NAMES}
 
 
 def test_a_model_without_a_run_is_named(home):

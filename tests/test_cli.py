@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 from conftest import REPOSITORY, easy_faces
@@ -16,6 +17,7 @@ from test_runs import make
 import emotions.data
 from emotions import DEFAULT_MODEL, cli, evaluation
 from emotions.data import synthetic
+from emotions.models.files import add_card, read_card
 
 COMMANDS = ("data", "run", "evaluate", "predict", "leaderboard")
 
@@ -141,6 +143,25 @@ def test_evaluate_resamples_the_photos_of_human_emotions(trained, easy, monkeypa
     with pytest.raises(ZeroDivisionError):
         cli.main(["evaluate", str(trained), "--data", "human-emotions"])
     assert given[0] is groups
+
+
+def test_evaluate_counts_no_copies_of_what_the_model_was_trained_on(trained, easy, monkeypatch, capsys, tmp_path):
+    faces = emotions.data.load("easy")
+    copied = dataclasses.replace(faces, copied=frozenset(faces.test.ids[:10]))
+    monkeypatch.setattr(emotions.data, "load", lambda name, **options: copied)
+    leaky = tmp_path / "leaky.keras"
+    leaky.write_bytes(trained.read_bytes())
+    add_card(leaky, read_card(leaky) | {"counts": "test_leak_free"})
+    for file, words in ((trained, "test, n = 40"), (leaky, "test, leak-free, n = 30")):
+        assert cli.main(["evaluate", str(file)]) == 0
+        assert f"easy, {words}, accuracy" in capsys.readouterr().out
+
+
+def test_evaluate_takes_the_class_names_of_a_file_that_holds_none(trained, easy, tmp_path, capsys):
+    bare = tmp_path / "bare.keras"
+    keras.models.load_model(trained).save(bare)
+    assert "or --classes" in mistake(["evaluate", str(bare), "--data", "easy"], capsys)
+    assert cli.main(["evaluate", str(bare), "--data", "easy", "--classes", "angry,happy,sad"]) == 0
 
 
 def test_evaluate_refuses_other_classes(trained, monkeypatch, capsys):

@@ -201,6 +201,15 @@ def test_accuracy_in_groups_resamples_photos():
     assert by_photo["high"] - by_photo["low"] > 1.8 * (by_image["high"] - by_image["low"])
 
 
+def test_accuracy_in_groups_without_a_mistake_has_wilsons_interval_over_photos():
+    run = make_predictions(100)
+    right = run.take(run.predicted == run.labels)
+    photos = np.arange(len(right)) // 2
+    row = comparison.accuracy_by(right, np.zeros(len(right)), photos).loc[0]
+    count = len(np.unique(photos))
+    assert (row["low"], row["high"]) == pytest.approx(proportion_confint(count, count, method="wilson"))
+
+
 def test_a_difference_is_called_significant_below_5_percent():
     assert comparison.verdict(0.0321) == "significant (p = 0.032)"
     assert comparison.verdict(0.051) == "not statistically significant (p = 0.051)"

@@ -1,6 +1,7 @@
 """Exported files: the same probabilities, what a user needs inside, and none that disagrees."""
 
 import runpy
+import sys
 
 import keras
 import numpy as np
@@ -11,6 +12,7 @@ from keras import layers
 from synthetic_runs import save_model
 
 from emotions import cli
+from emotions.data import loading
 from emotions.models import compact
 from emotions.predict import classifier, export
 
@@ -88,6 +90,19 @@ def test_a_model_that_cannot_be_converted_is_one_sentence(tmp_path, capfd):
     assert cli.main(["export", str(tmp_path / "resizing.keras"), "--to", "litert", "--folder", str(tmp_path)]) == 2
     assert "resizing.tflite was not written: LiteRT cannot hold this model" in capfd.readouterr().err
     assert not (tmp_path / "resizing.tflite").exists()
+
+
+def test_a_missing_package_is_not_a_fault_of_the_model(model, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    assert cli.main(["export", str(model), "--to", "onnx", "--folder", str(tmp_path)]) == 2
+    assert "the package onnx is missing: pip install -e '.[export]'" in capsys.readouterr().err
+
+
+def test_a_data_set_that_is_not_whole_is_replaced_by_drawn_faces(tmp_path, monkeypatch):
+    (tmp_path / "fer2013.csv").write_text("emotion,pixels,Usage\n")  # without FER+'s votes
+    monkeypatch.setenv("EMOTIONS_DATA", str(tmp_path))
+    assert loading.is_local("ferplus")
+    assert export.faces_for(classifier.load("champion-ferplus"))[2] == "drawn faces"
 
 
 def test_the_table_holds_every_form_of_every_model_and_says_what_was_refused(model, tmp_path, monkeypatch):

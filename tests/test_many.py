@@ -16,6 +16,7 @@ from test_predict import colour_model, file, patch, write  # noqa: F401  file is
 
 from emotions import cli, predict
 from emotions.data import synthetic
+from emotions.models.files import add_card, read_card
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +73,12 @@ def test_a_second_call_goes_on_where_the_first_stopped(many, photos, file, tmp_p
     assert table.set_index("image")["emotion"]["file://" + str(images[0])] == "red"
     with pytest.raises(ValueError, match="made with other choices"):
         many.predict_many([str(photos)], str(output), file, faces=False)
+    another = tmp_path / "another.keras"
+    shutil.copy(file, another)
+    add_card(file, read_card(file) | {"temperature": 2.0})  # trained anew, say, under the same name
+    with pytest.raises(ValueError, match="made with other choices"):
+        many.predict_many([str(photos)], str(output), file)
+    shutil.copy(another, file)
 
 
 @pytest.mark.slow

@@ -201,9 +201,9 @@ def home(tmp_path, monkeypatch):
 PARAMETERS = 'DATASET = "own"\nSEED = 0\nQUICK = {"DATASET": "drawn"}'
 
 
-def write_notebook(home, *sources, name="01_small.ipynb"):
+def write_notebook(home, *sources, name="01_small.ipynb", parameters=PARAMETERS):
     """A notebook with parameters and a code cell of each source, tagged as training."""
-    parameters = new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})
+    parameters = new_code_cell(parameters, metadata={"tags": ["parameters"]})
     cells = [new_code_cell(source, metadata={"tags": ["train"]}) for source in sources]
     book = new_notebook(cells=[new_markdown_cell("# Title"), parameters, *cells])
     book.metadata.update(kernelspec={"name": "python3", "display_name": "Python 3", "language": "python"}, widgets={})
@@ -250,6 +250,20 @@ def test_a_misspelt_parameter_names_the_nearest(home, capsys):
     message = 'emotions: 01_small.ipynb has no parameter "SEDE"; did you mean "SEED"? It has DATASET, SEED, QUICK.\n'
     assert capsys.readouterr().err == message
     assert cli.main(["run", "07"]) == 2 and "There is no notebook 07" in capsys.readouterr().err
+
+
+def test_a_switch_that_is_neither_on_nor_off_is_refused(home, capsys):
+    write_notebook(home, "print(TRAIN)", parameters="TRAIN = False")
+    assert cli.main(["run", "01", "--set", "TRAIN=false"]) == 2
+    assert capsys.readouterr().err == "emotions: TRAIN is True or False, not 'false'.\n"
+
+
+@pytest.mark.parametrize("options", [["--set", "SEED=3"], ["--quick"]])
+def test_in_place_a_notebook_keeps_its_own_parameters(home, options, capsys):
+    before = write_notebook(home, SHOW).read_bytes()
+    assert cli.main(["run", "01", "--in-place", *options]) == 2
+    assert "takes the parameters that are written in the notebooks" in capsys.readouterr().err
+    assert (home / "notebooks" / "01_small.ipynb").read_bytes() == before
 
 
 def test_the_training_cells_run_as_a_script_without_jupyter(home, capfd):

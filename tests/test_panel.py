@@ -1,7 +1,5 @@
 """Does the evaluation panel show a run's own numbers, and write its figures once?"""
 
-import dataclasses
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -53,14 +51,6 @@ def test_panel_displays_words_table_and_two_figures_and_keeps_those_of_the_run(r
     assert "kept: epoch 2" in legend(overview.axes[0])
     assert titles(wrong) == ["true: angry\npredicted: sad\nn = 1, too few align"]
     assert not plt.get_fignums(), "displayed figures are closed, or a notebook shows them twice"
-    for name in ("training_accuracy_loss.png", "confusion_matrix.png"):
-        assert (run.folder / name).read_bytes()[:4] == b"\x89PNG"
-
-
-def test_panel_draws_the_figures_of_a_run_trained_anew(run, faces, shown):
-    (run.folder / "confusion_matrix.png").write_bytes(b"of the run before")
-    (run.folder / "training_accuracy_loss.png").write_bytes(b"of the run before")
-    plots.panel(dataclasses.replace(run, train=True), faces)
     for name in ("training_accuracy_loss.png", "confusion_matrix.png"):
         assert (run.folder / name).read_bytes()[:4] == b"\x89PNG"
 

@@ -14,7 +14,7 @@ import pytest
 from conftest import REPOSITORY, blobs, easy_faces, run_under, small_net  # noqa: F401  easy_faces: programs below
 from keras import layers
 
-from emotions import runs, training
+from emotions import evaluation, runs, training
 from emotions.data.dataset import Split
 from emotions.training import fitting
 from emotions.training.batches import Batches
@@ -49,8 +49,8 @@ def plain(epochs: int):
     return model, {"epochs": epochs, "batch_size": 16, "callbacks": [stop, lower]}
 
 
-def train(recipe, name, faces, epochs=4, seed=0, callbacks=()):
-    run = runs.start(name, faces, seed=seed)
+def train(recipe, name, faces, epochs=4, seed=0, callbacks=(), anew=False):
+    run = runs.start(name, faces, seed=seed, train=anew)
     model, options = recipe(epochs)
     options["callbacks"] = [*options["callbacks"], *callbacks]
     return model, training.fit(model, faces, run=run, **options)
@@ -100,6 +100,25 @@ def test_an_interrupted_training_ends_as_a_whole_one(home, easy_dataset, monkeyp
     np.testing.assert_allclose(resumed[FIGURES], history[FIGURES], atol=1e-5)
     for one, other in zip(broken.get_weights(), whole.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize("epoch", [0, 2])
+def test_an_interrupted_training_is_not_evaluated(home, easy_dataset, monkeypatch, epoch):
+    """Nor taken for the training before it, whose record is there until then, and whose figures go with it."""
+    monkeypatch.setattr(fitting, "SAVE_SECONDS", 0.0)
+    model, _ = train(plain, "a", easy_dataset, epochs=1)
+    run = runs.start("a", easy_dataset, train=True)
+    evaluation.evaluate(model, easy_dataset, run)
+    (figure := run.folder / "confusion_matrix.png").write_bytes(b"of the first training")
+    with pytest.raises(KeyboardInterrupt):
+        train(plain, "a", easy_dataset, epochs=3, callbacks=[Interrupt(epoch)], anew=True)
+    before = run.file.read_bytes()
+    with pytest.raises(ValueError, match=r"The training of a was interrupted: run its fit again"):
+        evaluation.evaluate(model, easy_dataset, run)
+    assert run.file.read_bytes() == before and figure.exists()
+    model, _ = train(plain, "a", easy_dataset, epochs=3, anew=True)
+    assert evaluation.evaluate(model, easy_dataset, run)["training"]["epochs_trained"] == 3
+    assert not figure.exists()
 
 
 def test_nothing_saved_yet_means_from_the_start(home, easy_dataset):

@@ -53,8 +53,9 @@ def load(name: str = "synthetic", path: str | Path | None = None, *, keep_copies
         name: one of `NAMES`; a path, or "folder:PATH", for any folder (or zip) of class sub-folders, with or without
             train, validation and test above them; or the name of such a folder in data/.
         path: file or folder that holds the data set, or lies directly above it.
-        keep_copies: keep the training images of which an exact copy is in validation or test, as most published results
-            do. On Human Emotions, which is split either way under two names, and on drawn faces it changes nothing.
+        keep_copies: keep the training images of which a copy is in validation or test, as most published results do: an
+            exact one, in folders of your own also a near duplicate. On Human Emotions, which is split either way under
+            two names, and on drawn faces it changes nothing.
         size: height and width to resize to, antialiased. By default images keep their size if they all share one of
             at most 256 pixels, and otherwise become squares of the median of their shorter sides, at most 256.
         seed: of the splits that are drawn here, and of drawn faces.
@@ -81,7 +82,7 @@ def load(name: str = "synthetic", path: str | Path | None = None, *, keep_copies
 
 
 def is_local(name: str) -> bool:
-    """Tell whether a known data set is drawn, or lies in one of the `places`: loading it downloads nothing."""
+    """Tell whether a known data set is drawn, or one of the `places` has files named like it."""
     source = SOURCES.get(name)
     return source is not None and (not source.patterns or any(candidates(p, source.patterns) for p in places()))
 

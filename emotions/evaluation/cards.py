@@ -118,7 +118,7 @@ def display_title(metrics: dict) -> str:
 
 
 def unfinished(training: dict) -> bool:
-    """Tell from a `training.json` whether a training was cut short: before its planned end, not by EarlyStopping."""
+    """Tell from a `training.json` whether a training had fewer epochs than planned, and not by EarlyStopping."""
     trained, planned = training.get("epochs_trained", 0), training.get("recipe_epochs") or 0
     return trained < planned and not training.get("stopped_early")
 
@@ -138,8 +138,6 @@ def contents(home: Path) -> dict[Path, str | dict]:
     for file in sorted((home / "models").glob("*.keras")):
         saved = read_card(file)
         run = Run(saved.get("dataset", "-"), saved.get("model", "-"), home=home)
-        if run.checkpoint.exists():
-            raise FileNotFoundError(f"{file} is being trained anew, by a command that has not ended: finish it first.")
         if not run.finished:
             raise FileNotFoundError(f"{file} has no run in {home / 'results'}: train it again, or remove it.")
         cards[file] = for_programs(run, run.metrics)

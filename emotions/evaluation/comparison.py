@@ -139,7 +139,10 @@ def accuracy_by(run: Predictions, groups, photos=None) -> pd.DataFrame:
     table = correct.agg(n="size", hits="sum", accuracy="mean")
     table["low"], table["high"] = wilson(table["hits"], table["n"])
     for group in table.index if photos is not None else ():
-        own = np.asarray(groups) == group
-        samples = resampled(run.take(own), photos=photos[own])["accuracy"]
-        table.loc[group, ["low", "high"]] = np.percentile(samples, [2.5, 97.5])
+        own, share = np.asarray(groups) == group, table.loc[group, "accuracy"]
+        if share in (0, 1):  # then all samples are alike: Wilson's interval, a photo as one observation
+            ends = wilson(share * (count := len(np.unique(photos[own]))), count)
+        else:
+            ends = np.percentile(resampled(run.take(own), photos=photos[own])["accuracy"], [2.5, 97.5])
+        table.loc[group, ["low", "high"]] = ends
     return table.drop(columns="hits")

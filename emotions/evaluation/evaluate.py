@@ -20,10 +20,13 @@ def evaluate(model: keras.Model, faces: Dataset, run: Run) -> dict:
 
     The file that users load is measured, not the model in memory. Writes `models/<run>-<dataset>.keras`, with class
     names and card inside, the card for people beside it, the files of `predict_splits`, and `metrics.json`. Returns the
-    content of the latter, see `metrics.measure`. For a saved run (see `runs.start`), only reads it."""
+    content of the latter, see `metrics.measure`. For a saved run (see `runs.start`), only reads it. ValueError: the
+    training has not ended."""
     if run.saved:
         run.close()  # what a kill during its end may have left
         return run.metrics
+    if (run.checkpoint / "training.json").exists() and not (run.folder / "training.json").exists():
+        raise ValueError(f"The training of {run.name} was interrupted: run its fit again, which goes on from there.")
     light = run.checkpoint / "light.keras"
     facts = predict_splits(light_copy(model, light), faces, run)
     metrics = report(run, faces, **facts, digest=digest_of(light))
@@ -31,8 +34,9 @@ def evaluate(model: keras.Model, faces: Dataset, run: Run) -> dict:
     add_card(light, card)
     run.file.parent.mkdir(parents=True, exist_ok=True)
     light.replace(run.file)
-    for old in (run.home / "results").glob(f"*/across/{run.file.stem}.csv"):
-        old.unlink()  # answers of the model before
+    answers = (run.home / "results").glob(f"*/across/{run.file.stem}.csv")
+    for old in (*answers, *run.folder.glob("*.png")):  # of the model before
+        old.unlink()
     run.record(metrics)
     files.write(run.file.with_suffix(".md"), cards.for_people(run, card))
     run.close()

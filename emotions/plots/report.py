@@ -14,8 +14,8 @@ CURVES, CONFUSION = "training_accuracy_loss.png", "confusion_matrix.png"
 
 def panel(run, faces) -> None:
     """Display how good a run is on test: report per class, curves, confusion matrix, ROC curves and mistakes, as
-    composites of the test images of `faces`. Writes the run's two figures (see `draw_run`) if it was trained anew, or
-    where they are missing."""
+    composites of the test images of `faces`. Writes the run's two figures (see `draw_run`) where they are missing:
+    `evaluate` removes those of an earlier training."""
     test = run.metrics["test"]
     about = f"{run.metrics['title']}, {run.metrics['dataset']}, test, n = {test['n']:,}"
     figures = (f"accuracy {shown(test)}, macro F1 {percent(test['macro_f1'])}; "
@@ -25,7 +25,7 @@ def panel(run, faces) -> None:
         display(figure)
         plt.close(figure)
     wanted = [CONFUSION, CURVES] if _has_history(run) else [CONFUSION]
-    if run.train or not all((run.folder / name).exists() for name in wanted):
+    if not all((run.folder / name).exists() for name in wanted):
         draw_run(run)
 
 

@@ -8,7 +8,7 @@ Images are RGB with values 0-255. OpenCV reads BGR: reverse its channels first, 
 
 import itertools
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +24,7 @@ from emotions.data.images import in_threads
 from emotions.models.files import read_card
 from emotions.models.layers import resizing_layer, temperature_scale
 from emotions.predict import inputs
-from emotions.predict.faces import Face, crop, find_faces
+from emotions.predict.faces import crop, find_faces
 
 BATCH = 64  # images in memory at a time
 FACE_SIZED, SMALL = 48, 96  # pixels: an image no larger is a cropped face; or is one, unless a smaller face is in it
@@ -40,7 +40,6 @@ class Classifier:
     model: keras.Model  # from N x H x W x 3 (RGB) or N x H x W x 1 (grey), 0-255, to probabilities, N x classes
     class_names: tuple[str, ...]  # of the model's outputs, in order
     card: dict = field(default_factory=dict)  # in the model's file; its `temperature`, if any, calibrates probabilities
-    detector: Callable[[np.ndarray], list[Face]] = find_faces  # from an RGB image, uint8, H x W x 3, to its faces
 
     def __post_init__(self):
         self.size  # noqa: B018  refuses a model without a size before any image
@@ -118,7 +117,7 @@ class Classifier:
         """Return the box, whether it was detected, a note, and the level crop of every face in an image."""
         image, (height, width), note = inputs.read(source)
         larger = max(height, width)
-        faces = sorted(self.detector(image), key=lambda face: face[:4]) if detect and larger > FACE_SIZED else []
+        faces = sorted(find_faces(image), key=lambda face: face[:4]) if detect and larger > FACE_SIZED else []
         if larger <= SMALL:
             faces = [face for face in faces if face.width < larger / 2]
         if not faces and (not detect or larger <= SMALL):

@@ -33,7 +33,7 @@ BATCHES = (1, 32)  # batch sizes at which it is
 COVERAGE = 0.9  # "unsure" below the confidence that this share of the validation images reaches
 
 
-def export(model: str | Path, to: str, precision: str = "float32", folder: str | Path = ".") -> dict:
+def export(model: str | Path, to: str, precision: str = "float32", folder: str | Path = ".", class_names=None) -> dict:
     """Convert a saved model, compare the file with it, and write it only if their probabilities agree.
 
     Args:
@@ -42,13 +42,14 @@ def export(model: str | Path, to: str, precision: str = "float32", folder: str |
         precision: "float32"; "float16", of weights and with ONNX also of computation; or "int8", of weights, with
             activations quantized on the fly.
         folder: for the file, which is named after the model and the precision.
+        class_names: of a file that holds none; see `classifier.load`.
 
     Returns `file`; `mb`, its size; `difference`, the largest of any probability, on `images` (words); `accuracy` on
     validation, if the model's data set is at hand; `ms` for one image alone. ValueError: the file would not agree, the
     model cannot be converted, or the backend is not TensorFlow."""
     if backend.name() != "tensorflow":
         raise ValueError(f"Models are exported under TensorFlow, not {backend.name()}: set KERAS_BACKEND=tensorflow.")
-    loaded, ending = classifiers.load(model), "" if precision == "float32" else f"-{precision}"
+    loaded, ending = classifiers.load(model, class_names), "" if precision == "float32" else f"-{precision}"
     target = Path(folder) / f"{classifiers.find(model).stem}{ending}{SUFFIXES[to]}"
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
@@ -58,6 +59,8 @@ def export(model: str | Path, to: str, precision: str = "float32", folder: str |
             convert(at_fixed_size(loaded), precision, file)
             _add_metadata(file, metadata(loaded, precision))
             run = runner(file)
+        except (ModuleNotFoundError, OSError):
+            raise
         except Exception as reason:  # converters and runtimes raise nearly anything
             raise ValueError(f"{target.name} was not written: {FORMATS[to]} cannot hold this model "
                              f"({files.first_sentence(reason)}).") from reason
@@ -161,7 +164,11 @@ def faces_for(loaded: classifiers.Classifier) -> tuple[np.ndarray, np.ndarray | 
     """Return images to measure a model on, N x H x W x 3, their labels, and which these are: the validation images of
     its data set; where that is not at hand, drawn faces, without labels."""
     name = loaded.card.get("dataset", "synthetic")
-    if loading.is_local(name) and (faces := loading.load(name)).class_names == loaded.class_names:
+    try:
+        faces = loading.load(name) if loading.is_local(name) else None
+    except (FileNotFoundError, ValueError):  # a file of that name, but not or not all of the data set
+        faces = None
+    if faces and faces.class_names == loaded.class_names:
         return faces.validation.images, faces.validation.labels, f"validation images of {name}"
     labels = np.arange(COMPARED) % len(synthetic.CLASS_NAMES)
     return synthetic.render(labels, size=64), None, "drawn faces"

@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from emotions import files
 from emotions.data import audit
 from emotions.data.dataset import Dataset
 from emotions.data.loading import load
@@ -21,9 +22,9 @@ def check_base(file: str | Path | None, faces: Dataset) -> None:
         name = ancestor["dataset"]
         try:
             base = load(name, keep_copies=ancestor["with_duplicates"])
-        except (FileNotFoundError, ValueError):  # ValueError: a folder of one's own, which `load` does not know by name
-            print(f"{name}, on which {Path(file).name} was trained, is not at hand: whether it shares photos with "
-                  "your test images was not checked.")
+        except (FileNotFoundError, ValueError) as reason:  # ValueError: a folder that `load` does not know by name
+            print(f"{name}, on which {Path(file).name} was trained, is not at hand "
+                  f"({files.first_sentence(reason)}): whether it shares photos with your test images was not checked.")
             continue
         seen = [*base.train.images, *base.validation.images]
         count, total = int(shared_photos(faces.test.images, seen).sum()), len(faces.test)
