@@ -184,13 +184,6 @@ def test_the_command_writes_what_its_check_then_accepts(tmp_path, monkeypatch):
     assert outdated == ["leaderboard.csv", "leaderboard.md", "README.md"]
 
 
-def test_some_runs_stand_side_by_side_in_the_order_given(made):
-    chosen = [Run(DATASET, name, home=made) for name in ("logistic-regression", "champion-all")]
-    shown = leaderboard.side_by_side(chosen)
-    assert [name.split("`")[1] for name in shown.index] == ["logistic-regression", "champion-all"]
-    assert shown["Accuracy"].iloc[1].startswith(f"{100 * chosen[1].metrics['test']['accuracy']:.1f} % [")
-
-
 def test_the_best_network_is_chosen_on_validation_and_is_finished_and_ours(board):
     board = board.copy()
     board["leak_free_accuracy"] = 0.9  # what is reported does not choose

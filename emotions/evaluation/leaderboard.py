@@ -1,7 +1,7 @@
 """Which model is best, and is the difference significant? The leaderboard of a data set, from its runs' records."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -109,11 +109,6 @@ def _display(board: pd.DataFrame) -> pd.DataFrame:
         + _trained_on(row),
     } for name, row in board.iterrows()]
     return pd.DataFrame(rows).set_index("Model")
-
-
-def side_by_side(chosen: Sequence[Run]) -> pd.DataFrame:
-    """Return some runs of one data set as the leaderboard shows them, in the order given, as text."""
-    return _display(table(run.metrics for run in chosen).loc[[run.name for run in chosen]])
 
 
 def _with_best_in_bold(rows: pd.DataFrame) -> str:

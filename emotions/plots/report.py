@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import Markdown, display
 
+from emotions import files
 from emotions.evaluation.metrics import majority_class, percent, shown
 from emotions.plots.evaluation import confusion_matrix, roc_curves
 from emotions.plots.faces import mistakes
@@ -14,8 +15,8 @@ CURVES, CONFUSION = "training_accuracy_loss.png", "confusion_matrix.png"
 
 def panel(run, faces) -> None:
     """Display how good a run is on test: report per class, curves, confusion matrix, ROC curves and mistakes, as
-    composites of the test images of `faces`. Writes the run's two figures (see `draw_run`) where they are missing:
-    `evaluate` removes those of an earlier training."""
+    composites of the test images of `faces`. Writes `confusion_matrix.png` and, where the run has a history,
+    `training_accuracy_loss.png` into its folder, if they are missing: `evaluate` removes earlier ones."""
     test = run.metrics["test"]
     about = f"{run.metrics['title']}, {run.metrics['dataset']}, test, n = {test['n']:,}"
     figures = (f"accuracy {shown(test)}, macro F1 {percent(test['macro_f1'])}; "
@@ -24,9 +25,7 @@ def panel(run, faces) -> None:
     for figure in (overview(run), mistakes(run.predictions, faces.test, title=f"Mistakes: {about}")):
         display(figure)
         plt.close(figure)
-    wanted = [CONFUSION, CURVES] if _has_history(run) else [CONFUSION]
-    if not all((run.folder / name).exists() for name in wanted):
-        draw_run(run)
+    _draw_missing(run)
 
 
 def report(metrics: dict) -> pd.DataFrame:
@@ -52,16 +51,17 @@ def overview(run) -> plt.Figure:
     return figure
 
 
-def draw_run(run) -> None:
-    """Write `confusion_matrix.png` and, where the run has a history, `training_accuracy_loss.png` into its folder."""
-    metrics = run.metrics
-    about = f"{metrics['title']}, {metrics['dataset']}"
-    figures = {CONFUSION: confusion_matrix(metrics["test"], f"{about}, test, n = {metrics['test']['n']:,}")}
+def _draw_missing(run) -> None:
+    about = f"{run.metrics['title']}, {run.metrics['dataset']}"
+    test = f"{about}, test, n = {run.metrics['test']['n']:,}"
+    draw = {CONFUSION: lambda: confusion_matrix(run.metrics["test"], test)}
     if _has_history(run):
-        figures[CURVES] = training_curves(run.history, about)
-    for name, figure in figures.items():
-        figure.savefig(run.folder / name, dpi=120)
-        plt.close(figure)
+        draw[CURVES] = lambda: training_curves(run.history, about)
+    for path in (run.folder / name for name in draw):
+        if not path.exists():
+            with files.written(path, ".png") as temporary:
+                (figure := draw[path.name]()).savefig(temporary, dpi=120)
+            plt.close(figure)
 
 
 def _has_history(run) -> bool:
