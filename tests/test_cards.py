@@ -5,6 +5,7 @@ import re
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 from keras import layers
 from synthetic_runs import CLASSES, TRAINING, make_predictions, save_model, write_run
@@ -134,6 +135,22 @@ def test_a_run_that_is_being_trained_anew_is_named(home, with_file):
         (home / "models" / "lenet-all-synthetic.keras").unlink()
     with pytest.raises(FileNotFoundError, match=r"synthetic.lenet-all is being trained anew"):
         leaderboard.refresh(home)
+
+
+def test_a_card_tells_what_was_measured_on_photos_unlike_those_it_has_seen(home, run):
+    name, results = run.file.stem, home / "results"
+    rows = [(name, "fer2013-3", "fer2013", 90, 0.9, 0.1, 0.2),
+            (name, "fer2013-3", "human-emotions", 80, 0.61, 0.05, 0.12),
+            ("another", "fer2013-3", "human-emotions", 80, 0.2, 0.1, 0.1)]  # fmt: skip
+    columns = ["model", "trained_on", "tested_on", "n", "accuracy", "ece", "ece_calibrated"]
+    pd.DataFrame(rows, columns=columns).to_csv(results / "across.csv", index=False)
+    assert "Photos of" not in people(run), "of an earlier model: its answers are not there"
+    for tested in ("fer2013", "human-emotions"):
+        (answers := results / tested / "across" / f"{name}.csv").parent.mkdir(parents=True)
+        answers.touch()
+    text = people(run)
+    assert "**Photos of `human-emotions`**, of which it has seen none: 61.0 % of 80 test images are right" in text
+    assert "there from 5.0 % to 12.0 %" in text and text.count("**Photos of") == 1
 
 
 def test_every_data_set_has_its_words_on_a_card():

@@ -219,8 +219,10 @@ def test_users_are_told_what_the_default_model_does_elsewhere(home, monkeypatch)
     card = {"dataset": DATASET, "model": "lenet", "class_names": CLASSES, "guessing": 0.4,
             "abstention": [{"accuracy": 0.9}], "test": {"accuracy": 0.9}}  # fmt: skip
     assert "Expect less" not in leaderboard.model_list(home, {file: card}), "nothing was measured"
-    rows = f"model,tested_on,n,accuracy\n{name},human-emotions,900,0.61\nother,human-emotions,900,0.2\n"
-    (home / "results" / "across.csv").write_text(rows)
+    rows = f"{name},{DATASET},human-emotions,900,0.61\nother,{DATASET},human-emotions,900,0.2\n"
+    (home / "results" / "across.csv").write_text("model,trained_on,tested_on,n,accuracy\n" + rows)
+    (answers := home / "results" / "human-emotions" / "across" / f"{name}.csv").parent.mkdir(parents=True)
+    answers.touch()
     rows = "corruption,strength,n,accuracy,confidence\nblur,5,50,0.4,0.3\nnoise,5,50,0.22,0.87\n"
     (home / "results" / DATASET / "lenet" / "robustness.csv").write_text(rows)
     text = leaderboard.model_list(home, {file: card})

@@ -87,6 +87,18 @@ def by_fer2013_labels(run: Run) -> Predictions | None:
     return replace(own, labels=pd.Index(own.class_names).get_indexer(labels))
 
 
+def elsewhere(run: Run) -> pd.DataFrame:
+    """Return what notebook 16 measured of this model on photos unlike those it has seen: rows of `results/across.csv`,
+    as far as their answers are there, which `evaluate` removes with the model."""
+    results = run.home / "results"
+    if not (results / "across.csv").exists():
+        return pd.DataFrame()
+    rows = pd.read_csv(results / "across.csv").query(f"model == '{run.file.stem}'")
+    other = [row.tested_on[:3] not in row.trained_on  # FER+ and FER2013 are the same photos
+             and (results / row.tested_on / "across" / f"{run.file.stem}.csv").exists() for row in rows.itertuples()]
+    return rows[other]
+
+
 def for_people(run: Run, card: dict) -> str:
     """Return the card as Markdown, from that of `for_programs`, with the metadata of a Hugging Face card in front."""
     metrics, split, task = run.metrics, counted(run.metrics), "image-classification"
@@ -101,6 +113,7 @@ def for_people(run: Run, card: dict) -> str:
         with_duplicates=split != "test", unfinished=unfinished(metrics["training"]),
         unit="source photos" if (run.folder.parent / PHOTOS).exists() else "images",
         by_fer2013=(own := by_fer2013_labels(run)) and measures.measure(own),
+        elsewhere=elsewhere(run).to_dict("records"),
         summary=markdown_table(summary(metrics).rename_axis("figure")),
         scaled=calibration.calibrate(_test(run, metrics), card["temperature"]))
     return f"{text.content.rstrip()}\n"

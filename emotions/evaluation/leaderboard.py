@@ -179,15 +179,14 @@ def model_list(home: Path, saved: dict[Path, str | dict]) -> str:
 def _default_elsewhere(home: Path, card: dict | None) -> dict:
     """Return how the default model does where it was not trained: `other`, on Human Emotions, and `corrupted`, on its
     own test images under the corruption that costs it most. Empty before notebook 16 has measured both."""
-    across = home / "results" / "across.csv"
-    if card is None or not across.exists():
+    if card is None:
         return {}
+    rows = cards.elsewhere(Run(card["dataset"], card["model"], home=home))
     robustness = home / "results" / card["dataset"] / card["model"] / "robustness.csv"
-    rows = pd.read_csv(across).query("model == @DEFAULT_MODEL and tested_on == 'human-emotions'")
     if rows.empty or not robustness.exists():
         return {}
     corrupted = pd.read_csv(robustness)
-    return {"own": card["test"], "other": rows.iloc[0], "corrupted": corrupted.loc[corrupted["accuracy"].idxmin()]}
+    return {"own": card["test"], "other": rows.iloc[-1], "corrupted": corrupted.loc[corrupted["accuracy"].idxmin()]}
 
 
 def fill(text: str, parts: dict[str, str]) -> str:
