@@ -14,15 +14,15 @@ from emotions.plots.style import SERIES, VALIDATION, grid
 
 
 def confusion_matrix(metrics: dict, title: str = "", axis=None) -> plt.Figure:
-    """Draw the confusion matrix of one split of a `metrics.json`, on `axis` or a new figure."""
+    """Draw the confusion matrix of one split of a `metrics.json`, on `axis` or a new figure: counts, and the shares of
+    the true class."""
     names, counts = list(metrics["per_class"]), np.array(metrics["confusion"])
     shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = 2.2 + 0.75 * len(names)
-    axis = grid(1, 1, (side + 0.8, side))[1][0, 0] if axis is None else axis
+    axis = grid(1, 1, (side, side))[1][0, 0] if axis is None else axis
     notes = np.char.add(np.char.mod("%.0f %%\n", shares), counts.astype(str))
     sns.heatmap(shares, annot=notes, fmt="", cmap="Blues", vmin=0, vmax=100, square=True, xticklabels=names,
-                yticklabels=names, annot_kws={"fontsize": 9}, ax=axis,
-                cbar_kws={"label": "share of the true class (%)", "shrink": 0.8})
+                yticklabels=names, annot_kws={"fontsize": 9}, ax=axis, cbar=False)
     axis.set(xlabel="predicted class", ylabel="true class", title=title)
     axis.tick_params(axis="y", rotation=0)
     return axis.figure

@@ -171,8 +171,7 @@ def mistakes(predictions, split: Split, title: str = "") -> plt.Figure:
     pairs, sizes = np.unique([predictions.labels[wrong], predictions.predicted[wrong]], axis=1, return_counts=True)
     largest = pairs.T[np.argsort(-sizes, kind="stable")][:6]
     groups = {f"true: {names[t]}\npredicted: {names[p]}": _cell(predictions, split, t, p) for t, p in largest}
-    about = ("each face: mean of the most confident images that could be aligned, grey: fewer than "
-             f"{LEAST}; frame: true class")
+    about = "each face: mean of the n most confident that could be aligned; frame: true class"
     figure = composites(groups or {"no mistakes": split.take([])}, about, colors(names[t] for t, _ in largest) or None)
     figure.suptitle(title)
     figure.set_figheight(figure.get_figheight() + 0.3)

@@ -46,7 +46,7 @@ def overview(run) -> plt.Figure:
     if len(parts) > 1:
         training_curves(run.history, axes=parts[0].subplots(1, 2))
     left, right = parts[-1].subplots(1, 2)
-    confusion_matrix(run.metrics["test"], "confusion matrix", axis=left)
+    confusion_matrix(run.metrics["test"], "confusion matrix: counts, and % of the true class", axis=left)
     roc_curves(run.predictions, "ROC, each class against the others", axis=right)
     return figure
 
