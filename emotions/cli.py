@@ -146,10 +146,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def evaluate(options: argparse.Namespace) -> None:
-    """Measure a saved model on the test split of a data set; writes nothing. Of a model that was trained with copies of
-    test images, only those without a copy count."""
-    import numpy as np
-
+    """Measure a saved model on a test split (one that was trained with copies: on images without); writes nothing."""
     from emotions import evaluation
     from emotions import predict as prediction
     from emotions.evaluation.evaluate import predict as predict_split
@@ -164,7 +161,7 @@ def evaluate(options: argparse.Namespace) -> None:
         print(f"This model was trained on {own}: images of {faces.name} may have been among its training images.")
     test, words = faces.test, "test"
     if "counts" in classifier.card:
-        test, words = test.take(~np.isin(test.ids, list(faces.copied))), "test, leak-free"
+        test, words = test.take([name not in faces.copied for name in test.ids]), "test, leak-free"
     photos = test.groups if faces.by_photo else None
     metrics = evaluation.measure(predict_split(classifier.model, test, faces.class_names), photos=photos)
     print(f"{faces.name}, {words}, n = {metrics['n']:,}, accuracy {evaluation.shown(metrics)}")
@@ -308,7 +305,6 @@ def exit_status(act: Callable[[], int | None]) -> int:
     except (ValueError, OSError, RuntimeError) as error:
         print(f"emotions: {files.sentence(error)}", file=sys.stderr)
     except ModuleNotFoundError as error:
-        exporting = ("ai_edge_litert", "flatbuffers", "onnx", "onnxruntime", "tf2onnx")
-        extra = "'.[export]'" if error.name in exporting else "."
+        extra = "'.[export]'" if any(part in error.name for part in ("flatbuffers", "litert", "onnx")) else "."
         print(f"emotions: the package {error.name} is missing: pip install -e {extra} in the clone.", file=sys.stderr)
     return 2

@@ -24,7 +24,6 @@ from emotions.notebook import native_messages_off
 KEPT_METADATA = ("kernelspec", "language_info")
 THUMBNAIL = (320, 200)  # pixels
 COLAB = "https://colab.research.google.com/github"
-HEAVY = 50_000  # characters in base64
 QUICK_HOME = files.REPOSITORY / "build" / "quick"
 STAGES = ("03", "11")  # from these notebooks on, the results of all before are looked at
 
@@ -202,7 +201,7 @@ def gallery(home: Path, columns: int = 4) -> str:
 def lighter(png: str) -> dict[str, str]:
     """Return an image in base64 by its type: a large one as JPEG where that is smaller, to keep notebooks light."""
     jpeg = io.BytesIO()
-    if len(png) >= HEAVY:
+    if len(png) >= 50_000:
         image = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
         image.save(jpeg, "jpeg", quality=90, subsampling=0, optimize=True)
     coded = base64.b64encode(jpeg.getvalue()).decode()

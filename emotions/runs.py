@@ -145,11 +145,6 @@ class Run:
                                     f"It was made by: {self.command}")
         return keras.models.load_model(self.file, compile=False)
 
-    def finish(self, metrics: dict) -> None:
-        """Write `metrics.json` and remove the checkpoint: from now on the run counts as finished."""
-        self.record(metrics)
-        self.close()
-
     def record(self, metrics: dict) -> None:
         files.write_json(self.folder / "metrics.json", metrics)
 

@@ -23,7 +23,7 @@ def run(tmp_path) -> Run:
     run.folder.mkdir(parents=True)
     predictions_of([0, 0, 0, 2, 1, 1, 1, 1, 1, 1], [0] * 4 + [1] * 6).save(run.folder / "predictions.csv")
     HISTORY.to_csv(run.folder / "history.csv", index=False)
-    run.finish({"title": "LeNet", "dataset": "easy", "test": TEST})
+    run.record({"title": "LeNet", "dataset": "easy", "test": TEST})
     return run
 
 

@@ -127,10 +127,10 @@ def test_weights_from_a_file_are_recorded_without_their_path(made, tmp_path):
 def test_a_run_whose_model_is_not_kept_names_the_command_that_makes_it(made, tmp_path):
     run = Run("easy", "small", home=tmp_path)
     run.folder.mkdir(parents=True)
-    run.finish({"training": {"command": "python -m emotions run 02 --set TRAIN=True"}})
+    run.record({"training": {"command": "python -m emotions run 02 --set TRAIN=True"}})
     with pytest.raises(FileNotFoundError, match=r"no small-easy.keras.*python -m emotions run 02 --set TRAIN=True"):
         run.load()
-    run.finish({"training": {"command": "python -m emotions train small --data easy"}})
+    run.record({"training": {"command": "python -m emotions train small --data easy"}})
     assert run.command.endswith("(first version of this package)")
 
 

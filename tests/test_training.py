@@ -215,7 +215,8 @@ def test_early_stopping_ends_the_training_and_is_recorded(home, easy_dataset):
 def test_a_saved_run_shows_its_log_and_trains_nothing(home, easy_dataset, capsys):
     _, history = train(plain, "a", easy_dataset, epochs=2)
     run = runs.Run("easy", "a")
-    run.finish({"title": "A"})
+    run.record({"title": "A"})
+    run.close()
     capsys.readouterr()
     before = (run.folder / "history.csv").read_bytes()
     opened = runs.start("a", easy_dataset)

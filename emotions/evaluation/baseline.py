@@ -32,7 +32,7 @@ def logistic_regression(faces: Dataset) -> Run:
         probabilities[:, classifier.classes_] = classifier.predict_proba(_pixels(split))  # classes seen in training
         Predictions(faces.class_names, split.ids, split.labels, probabilities).save(run.folder / file)
     weights = classifier[-1].coef_.size + classifier[-1].intercept_.size + classifier[0].components_.size
-    run.finish(report(run, faces, parameters=int(weights)))
+    run.record(report(run, faces, parameters=int(weights)))
     return run
 
 

@@ -122,7 +122,7 @@ def build(dataset: str, name: str, members: Sequence[str], weighted: bool = Fals
             average({part.name: part.predictions_of(file) for part in parts}, weights).save(run.folder / file)
         else:
             (run.folder / file).unlink(missing_ok=True)
-    run.finish(_record(run, weights, [part.metrics for part in parts], weighted))
+    run.record(_record(run, weights, [part.metrics for part in parts], weighted))
     return run
 
 

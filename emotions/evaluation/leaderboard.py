@@ -181,12 +181,12 @@ def _default_elsewhere(home: Path, card: dict | None) -> dict:
     own test images under the corruption that costs it most. Empty before notebook 16 has measured both."""
     if card is None:
         return {}
-    rows = cards.elsewhere(Run(card["dataset"], card["model"], home=home))
-    robustness = home / "results" / card["dataset"] / card["model"] / "robustness.csv"
+    run = Run(card["dataset"], card["model"], home=home)
+    rows, robustness = cards.elsewhere(run).query("tested_on == 'human-emotions'"), run.folder / "robustness.csv"
     if rows.empty or not robustness.exists():
         return {}
     corrupted = pd.read_csv(robustness)
-    return {"own": card["test"], "other": rows.iloc[-1], "corrupted": corrupted.loc[corrupted["accuracy"].idxmin()]}
+    return {"own": card["test"], "other": rows.iloc[0], "corrupted": corrupted.loc[corrupted["accuracy"].idxmin()]}
 
 
 def fill(text: str, parts: dict[str, str]) -> str:

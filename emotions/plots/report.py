@@ -10,13 +10,10 @@ from emotions.plots.evaluation import confusion_matrix, roc_curves
 from emotions.plots.faces import mistakes
 from emotions.plots.style import TRAIN, VALIDATION, grid
 
-CURVES, CONFUSION = "training_accuracy_loss.png", "confusion_matrix.png"
-
 
 def panel(run, faces) -> None:
     """Display how good a run is on test: report per class, curves, confusion matrix, ROC curves and mistakes, as
-    composites of the test images of `faces`. Writes `confusion_matrix.png` and, where the run has a history,
-    `training_accuracy_loss.png` into its folder, if they are missing: `evaluate` removes earlier ones."""
+    composites of the test images of `faces`. Writes figures that its folder lacks: `evaluate` removes earlier ones."""
     test = run.metrics["test"]
     about = f"{run.metrics['title']}, {run.metrics['dataset']}, test, n = {test['n']:,}"
     figures = (f"accuracy {shown(test)}, macro F1 {percent(test['macro_f1'])}; "
@@ -37,7 +34,7 @@ def report(metrics: dict) -> pd.DataFrame:
 
 def overview(run) -> plt.Figure:
     """Draw training curves (where the run has a history), confusion matrix and ROC curves on test in one figure."""
-    heights = {"Training": 4.4} if _has_history(run) else {}
+    heights = {"Training": 4.4} if (run.folder / "history.csv").exists() else {}
     heights[f"Test, n = {run.metrics['test']['n']:,}"] = 6.2
     figure = plt.figure(figsize=(13, sum(heights.values())), layout="constrained")
     parts = figure.subfigures(len(heights), 1, height_ratios=list(heights.values()), squeeze=False)[:, 0]
@@ -54,18 +51,14 @@ def overview(run) -> plt.Figure:
 def _draw_missing(run) -> None:
     about = f"{run.metrics['title']}, {run.metrics['dataset']}"
     test = f"{about}, test, n = {run.metrics['test']['n']:,}"
-    draw = {CONFUSION: lambda: confusion_matrix(run.metrics["test"], test)}
-    if _has_history(run):
-        draw[CURVES] = lambda: training_curves(run.history, about)
+    draw = {"confusion_matrix.png": lambda: confusion_matrix(run.metrics["test"], test)}
+    if (run.folder / "history.csv").exists():
+        draw["training_accuracy_loss.png"] = lambda: training_curves(run.history, about)
     for path in (run.folder / name for name in draw):
         if not path.exists():
             with files.written(path, ".png") as temporary:
                 (figure := draw[path.name]()).savefig(temporary, dpi=120)
             plt.close(figure)
-
-
-def _has_history(run) -> bool:
-    return (run.folder / "history.csv").exists()
 
 
 def training_curves(history: pd.DataFrame, title: str = "", axes=None) -> plt.Figure:

@@ -39,9 +39,8 @@ def predict_many(sources: list[str], output: str, model: str | Path = DEFAULT_MO
     Returns `images`, predicted now; `errors`, rows that hold one; `core_seconds`, the workers' time on processors.
     ValueError, OSError: a source is missing or empty, or `output` was made with other choices. RuntimeError: some
     images have no row, for their processes ended again and again; Ray's log says why."""
-    file = classifiers.find(model).absolute()
-    options = {"model": str(file), "class_names": class_names and list(class_names),
-               "faces": faces, "unsure_below": unsure_below}
+    options = {"model": str(file := classifiers.find(model).absolute()),
+               "class_names": class_names and list(class_names), "faces": faces, "unsure_below": unsure_below}
     output = _absolute(output)
     _same_choices(output, options | {"sha256": hashlib.sha256(file.read_bytes()).hexdigest()})
     paths = pc.unique(pa.array(itertools.chain(*map(paths_of, sources)), pa.string()))

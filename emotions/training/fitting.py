@@ -304,7 +304,7 @@ def _describe(model, faces, run, epochs, batch_size, augment, mixup, class_weigh
     rate, schedule = optimizer["learning_rate"], "plateau" if plateau else "constant"
     if isinstance(rate, dict):  # one of keras.optimizers.schedules; the record holds its highest rate
         schedule, config = rate["class_name"], rate["config"]
-        rate = config.get("warmup_target") or config.get("initial_learning_rate") or max(config.get("values", [np.nan]))
+        rate = config.get("warmup_target") or config.get("initial_learning_rate") or max(config["values"])
         schedule = "cosine" if schedule == "CosineDecay" else schedule
     trained = int(sum(np.prod(weight.shape) for weight in model.trainable_weights))
     phase = {"last_epoch": epochs, "learning_rate": float(rate), "trainable_parameters": trained,
