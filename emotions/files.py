@@ -4,7 +4,6 @@ import contextlib
 import difflib
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -74,12 +73,9 @@ def written(path: Path, ending: str = "") -> Iterator[Path]:
     except BaseException as reason:
         with contextlib.suppress(OSError):  # the first error says more
             temporary.unlink(missing_ok=True)
-        # The system's reason stands in the middle of HDF5's long message, which may be of any type.
-        why = re.search("error message = '(.+?)'", str(reason))
-        why = why[1] if why else os.strerror(getattr(reason, "errno", None) or 0)
-        if why == os.strerror(0):
+        if not getattr(reason, "errno", None):
             raise
-        raise OSError(f"{path} was not written: {why}.") from reason
+        raise OSError(f"{path} was not written: {os.strerror(reason.errno)}.") from reason
 
 
 def write(path: Path, text: str) -> None:

@@ -25,7 +25,9 @@ def evaluate(model: keras.Model, faces: Dataset, run: Run) -> dict:
     if run.saved:
         run.close()  # what a kill during its end may have left
         return run.metrics
-    if (run.checkpoint / "training.json").exists() and not (run.folder / "training.json").exists():
+    begun, ended = (files.read_json(file) if (file := folder / "training.json").exists() else {}
+                    for folder in (run.checkpoint, run.folder))
+    if not begun.items() <= ended.items():  # as `fit` leaves them
         raise ValueError(f"The training of {run.name} was interrupted: run its fit again, which goes on from there.")
     light = run.checkpoint / "light.keras"
     facts = predict_splits(light_copy(model, light), faces, run)

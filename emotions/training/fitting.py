@@ -160,8 +160,6 @@ class State:
             if len(saved["recipe"]["phases"]) >= len(recipe["phases"]):
                 record = saved
         self.folder.mkdir(parents=True, exist_ok=True)
-        if not self.ended:  # until `finish`, there is no record of a whole training
-            (self.run.folder / "training.json").unlink(missing_ok=True)
         self.record = record
         files.write_json(file, record)
 
@@ -203,7 +201,10 @@ class State:
 
 
 def save_weights(model: keras.Model, path: Path) -> None:
+    """Save weights, the optimizer's too. They try the room first: on a full disk HDF5 can crash the whole process."""
+    variables = model.variables + (model.optimizer.variables if model.optimizer else [])
     with files.written(path, ".weights.h5") as temporary:
+        temporary.write_bytes(bytes(sum(2048 + 4 * int(np.prod(each.shape)) for each in variables)))
         model.save_weights(temporary)
 
 
