@@ -202,7 +202,7 @@ class State:
 
 def save_weights(model: keras.Model, path: Path) -> None:
     """Save weights, the optimizer's too. They try the room first: on a full disk HDF5 can crash the whole process."""
-    variables = model.variables + (model.optimizer.variables if model.optimizer else [])
+    variables = model.variables + getattr(getattr(model, "optimizer", None), "variables", [])
     with files.written(path, ".weights.h5") as temporary:
         temporary.write_bytes(bytes(sum(2048 + 4 * int(np.prod(each.shape)) for each in variables)))
         model.save_weights(temporary)
