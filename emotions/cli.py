@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
 
 from emotions import DEFAULT_MODEL, notebook
@@ -41,11 +42,11 @@ def parser() -> argparse.ArgumentParser:
 
     add = command(evaluate, "measure a saved model on a data set")
     add.add_argument("model", metavar="NAME_OR_FILE", help=MODEL_HELP)
-    add.add_argument("--data", help=DATA_HELP.format("the one it was trained on"))
+    add.add_argument("--data", help=DATA_HELP.format("the known one that it was trained on"))
     add.add_argument("--classes", **CLASSES)
 
     add = command(predict, "predict the emotion of each face")
-    add.add_argument("paths", nargs="*", metavar="PATH", help="images and folders (with everything in them), or videos")
+    add.add_argument("paths", nargs="*", metavar="PATH", help="images, folders with all images in them, or a video")
     add.add_argument("--camera", action="store_true", help="show the camera's live picture; --annotate records it")
     add.add_argument("--every", type=count, default=1, metavar="N", help="of a video, look at every Nth frame")
     add.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME_OR_FILE",
@@ -146,28 +147,40 @@ def run(options: argparse.Namespace) -> None:
 
 
 def evaluate(options: argparse.Namespace) -> None:
-    """Measure a saved model on a test split (one that was trained with copies: on images without); writes nothing."""
+    """Measure a saved model on a test split (one that was trained with copies: on images without), or on all images of
+    a folder that it was not trained on; writes nothing."""
     from emotions import evaluation
     from emotions import predict as prediction
     from emotions.evaluation.evaluate import predict as predict_split
+    from emotions.runs import Predictions
 
     classifier = prediction.load(options.model, options.classes)
-    own = classifier.card.get("dataset")
-    faces = load_data(options.data or own or "synthetic")
-    if tuple(classifier.class_names) != tuple(faces.class_names):
-        ours, theirs = ", ".join(classifier.class_names), ", ".join(faces.class_names)
+    names, card = tuple(classifier.class_names), classifier.card
+    own, faces = card.get("dataset"), load_data(options.data or card.get("dataset") or "synthetic")
+    if not set(faces.class_names) <= set(names):
+        ours, theirs = ", ".join(names), ", ".join(faces.class_names)
         raise ValueError(f"{options.model} has the classes {ours}; {faces.name} has {theirs}.")
-    if own not in (None, faces.name):
-        print(f"This model was trained on {own}: images of {faces.name} may have been among its training images.")
-    test, words = faces.test, "test"
-    if "counts" in classifier.card:
-        test, words = test.take([name not in faces.copied for name in test.ids]), "test, leak-free"
-    photos = test.groups if faces.by_photo else None
-    metrics = evaluation.measure(predict_split(classifier.model, test, faces.class_names), photos=photos)
+    parts, words = [faces.test], "test"
+    if "counts" in card:
+        parts, words = [faces.test.take([name not in faces.copied for name in faces.test.ids])], "test, leak-free"
+    elif own not in (None, faces.name) and faces.digest is not None:
+        parts, words = [*faces.splits().values()], "all images"
+    if own and (own, card.get("images")) != (faces.name, faces.digest):
+        print(f"This model was trained on {own}, not on this split of {faces.name}: images that it was trained on may "
+              "be among those measured.")
+    photos = faces.test.groups if faces.by_photo else None
+    answers = reduce(Predictions.join, (predict_split(classifier.model, part, names) for part in parts))
+    if len(faces.class_names) < len(names):
+        print(f"Of its probabilities, those of {', '.join(faces.class_names)} count, scaled so that they sum to 1.")
+    chosen = answers.probabilities[:, [names.index(name) for name in faces.class_names]]
+    answers = Predictions(faces.class_names, answers.ids, answers.labels, chosen / chosen.sum(axis=1, keepdims=True))
+    metrics = evaluation.measure(answers, photos=photos)
     print(f"{faces.name}, {words}, n = {metrics['n']:,}, accuracy {evaluation.shown(metrics)}")
     for name in ("macro_f1", "mcc", "log_loss", "ece"):
         low, high = metrics[f"{name}_interval"]
         print(f"{name:9} {metrics[name]:.3f} [{low:.3f}, {high:.3f}]")
+    if (temperature := card.get("temperature", 1.0)) != 1:
+        print(f"log_loss and ece are those of the network; predict divides its logits by {temperature:.2f} first.")
 
 
 def predict(options: argparse.Namespace) -> int:
@@ -304,6 +317,9 @@ def exit_status(act: Callable[[], int | None]) -> int:
         return act() or 0
     except (ValueError, OSError, RuntimeError) as error:
         print(f"emotions: {files.sentence(error)}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("emotions: interrupted.", file=sys.stderr)
+        return 130
     except ModuleNotFoundError as error:
         extra = "'.[export]'" if any(part in error.name for part in ("flatbuffers", "litert", "onnx")) else "."
         print(f"emotions: the package {error.name} is missing: pip install -e {extra} in the clone.", file=sys.stderr)

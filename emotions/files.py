@@ -53,6 +53,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def refused(kind: type, reason: BaseException, trace) -> None:
     """Say in one sentence, as `sys.excepthook`, what the machine refuses (OSError), or this package (its ValueErrors);
     another error is a mistake in the code, shown whole."""
+    if issubclass(kind, KeyboardInterrupt):  # the command that started this process says so
+        sys.exit(130)
     *_, (frame, _) = traceback.walk_tb(trace)
     ours = frame.f_globals.get("__name__", "").startswith("emotions.")
     if not (issubclass(kind, OSError) or (issubclass(kind, ValueError) and ours)):

@@ -97,6 +97,19 @@ def test_a_base_whose_data_is_not_at_hand_is_named(base, faces, capsys, monkeypa
     assert "synthetic-quick, on which base.keras was trained, is not at hand" in capsys.readouterr().out
 
 
+def test_another_folder_of_the_same_name_is_not_taken_for_what_the_base_saw(base, faces, capsys, monkeypatch):
+    ancestor = {"dataset": "mine", "with_duplicates": False, "images": 1}
+    monkeypatch.setattr(bases, "ancestors", lambda file: [ancestor])
+    for digest, words in ((2, "is not at hand (mine holds other images now)"), (1, "None of the")):
+        monkeypatch.setattr(bases, "load", lambda name, digest=digest, **options: other(faces, digest))
+        training.check_base(base, faces)
+        assert words in capsys.readouterr().out
+
+
+def other(faces, digest):
+    return dataclasses.replace(faces, train=faces.train.take([0]), validation=faces.train.take([1]), digest=digest)
+
+
 def test_a_base_trained_on_a_folder_of_ones_own_is_named(base, faces, capsys, monkeypatch):
     monkeypatch.setattr(bases, "ancestors", lambda file: [{"dataset": "my-photos", "with_duplicates": False}])
     training.check_base(base, faces)

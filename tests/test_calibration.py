@@ -75,10 +75,20 @@ def test_temperature_scaling_keeps_what_is_predicted_and_ends_where_it_should():
 
 
 def test_a_probability_of_zero_is_no_trouble():
-    run = Predictions(("a", "b"), np.array(["1", "2", "3"]), np.array([0, 1, 0]), np.array([[1.0, 0]] * 3))
+    labels = np.array([0, 1, 0] * 20)
+    run = Predictions(("a", "b"), np.arange(60).astype(str), labels, np.array([[1.0, 0]] * 60))
     result = calibration.calibrate(run, calibration.fit_temperature(run))
     assert all(np.isfinite(value) for value in result.values())
     assert result["temperature"] > 1
+
+
+def test_few_images_or_only_correct_ones_tell_no_temperature():
+    run = make_predictions()
+    wrong, right = run.predicted != run.labels, run.predicted == run.labels
+    assert calibration.fit_temperature(run) != 1
+    assert calibration.fit_temperature(run.take(np.flatnonzero(right))) == 1
+    few = run.take(np.r_[np.flatnonzero(wrong)[:9], np.flatnonzero(right)[:40]])
+    assert calibration.fit_temperature(few) == 1
 
 
 def test_scaling_helps_on_images_it_was_not_fitted_on():

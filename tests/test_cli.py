@@ -17,6 +17,7 @@ from test_runs import make
 import emotions.data
 from emotions import DEFAULT_MODEL, cli, evaluation
 from emotions.data import synthetic
+from emotions.data.dataset import select
 from emotions.models.files import add_card, read_card
 
 COMMANDS = ("data", "run", "evaluate", "predict", "leaderboard")
@@ -162,6 +163,41 @@ def test_evaluate_takes_the_class_names_of_a_file_that_holds_none(trained, easy,
     keras.models.load_model(trained).save(bare)
     assert "or --classes" in mistake(["evaluate", str(bare), "--data", "easy"], capsys)
     assert cli.main(["evaluate", str(bare), "--data", "easy", "--classes", "angry,happy,sad"]) == 0
+
+
+def test_evaluate_counts_all_images_of_a_folder_that_the_model_was_not_trained_on(trained, monkeypatch, capsys):
+    faces = dataclasses.replace(easy_faces(), name="mine", digest=1)
+    monkeypatch.setattr(emotions.data, "load", lambda name, **options: faces)
+    assert cli.main(["evaluate", str(trained), "--data", "photos/mine"]) == 0
+    assert "mine, all images, n = 168, accuracy" in capsys.readouterr().out
+
+
+def test_evaluate_warns_where_a_folder_of_the_same_name_holds_other_images(trained, monkeypatch, capsys, tmp_path):
+    file = tmp_path / "a.keras"
+    file.write_bytes(trained.read_bytes())
+    add_card(file, read_card(file) | {"images": 1})
+    for digest in (1, 2):
+        faces = dataclasses.replace(easy_faces(), digest=digest)
+        monkeypatch.setattr(emotions.data, "load", lambda name, faces=faces, **options: faces)
+        assert cli.main(["evaluate", str(file)]) == 0
+        shown = capsys.readouterr().out
+        assert "easy, test, n = 40" in shown and ("not on this split of easy" in shown) == (digest == 2)
+
+
+def test_evaluate_takes_some_of_the_models_classes(trained, monkeypatch, capsys):
+    two = select(easy_faces(), ("angry", "sad"))
+    monkeypatch.setattr(emotions.data, "load", lambda name, **options: two)
+    assert cli.main(["evaluate", str(trained)]) == 0
+    shown = capsys.readouterr().out
+    assert "those of angry, sad count" in shown and f"easy, test, n = {len(two.test)}, accuracy" in shown
+
+
+def test_an_interrupted_command_says_so_without_a_traceback(monkeypatch, capsys):
+    def stop(name, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(emotions.data, "load", stop)
+    assert cli.main(["data"]) == 130 and capsys.readouterr().err == "emotions: interrupted.\n"
 
 
 def test_evaluate_refuses_other_classes(trained, monkeypatch, capsys):

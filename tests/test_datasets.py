@@ -1,6 +1,7 @@
 """Loading: every shape of every data set, on images made here."""
 
 import os
+import shutil
 import sys
 import types
 import zipfile
@@ -460,6 +461,14 @@ def test_source_photo_strips_what_augmentation_added(name, photo):
 
 
 # Folders
+
+
+def test_a_folder_of_ones_own_is_known_by_its_images(tmp_path):
+    first = class_folders(tmp_path / "first" / "mine")
+    assert load(str(first)).digest == load(str(shutil.copytree(first, tmp_path / "second" / "mine"))).digest
+    write(first / "calm" / "more.png", face(99, (40, 40)))
+    assert load(str(first)).digest != load(str(tmp_path / "second" / "mine")).digest
+    assert load("synthetic-quick").digest is None  # its name says it
 
 
 def test_class_folders_are_split_by_class_with_copies_on_one_side(tmp_path):

@@ -78,12 +78,18 @@ def test_every_form_of_an_image_gives_the_same_answer_and_colours_are_rgb(classi
     image = patch("red")
     path = write(tmp_path / "a.png", image)
     pillow = Image.fromarray(image)
-    forms = [path, str(path), encoded(image), pillow, pillow.convert("CMYK"), image, [image], image[None],
-             image.astype(np.float32), image.astype(np.int64), keras.ops.convert_to_tensor(image)]  # fmt: skip
+    forms = [path, str(path), path.open("rb"), io.BytesIO(encoded(image)), encoded(image), pillow,
+             pillow.convert("CMYK"), image, [image], image[None], image.astype(np.float32), image.astype(np.int64),
+             keras.ops.convert_to_tensor(image)]  # fmt: skip
     for form in forms:
         table = classifier.predict(form)
         assert list(table["emotion"]) == ["red"] and table["error"].isna().all()
         assert table["red"][0] == pytest.approx(np.exp(4) / (np.exp(4) + 2), abs=1e-3)
+
+
+def test_a_threshold_that_is_no_confidence_is_refused(classifier):
+    with pytest.raises(ValueError, match="unsure_below is 95; a confidence lies between 0 and 1"):
+        classifier.predict(patch("red"), unsure_below=95)
 
 
 def test_the_table_has_one_column_per_class_that_sum_to_one(classifier):

@@ -14,7 +14,7 @@ import pytest
 from conftest import REPOSITORY, blobs, easy_faces, run_under, small_net  # noqa: F401  easy_faces: programs below
 from keras import layers
 
-from emotions import evaluation, runs, training
+from emotions import evaluation, models, runs, training
 from emotions.data.dataset import Split
 from emotions.training import fitting
 from emotions.training.batches import Batches
@@ -138,6 +138,20 @@ def test_an_interrupted_training_does_not_go_on_with_other_choices(home, easy_da
     fewer = dataclasses.replace(easy_dataset, train=easy_dataset.train.take(np.arange(80)))
     with pytest.raises(ValueError, match="differs in training_pictures"):
         train(plain, "a", fewer)
+    with pytest.raises(ValueError, match="differs in images"):
+        train(plain, "a", dataclasses.replace(easy_dataset, digest=1))
+
+
+def test_a_record_of_other_images_is_not_taken_for_one_of_these(home, easy_dataset):
+    """Two folders of one name, or one that photos were added to."""
+    before, now = (dataclasses.replace(easy_dataset, digest=digest) for digest in (1, 2))
+    model, _ = train(plain, "a", before, epochs=1)
+    run = runs.start("a", before)
+    evaluation.evaluate(model, before, run)
+    assert runs.start("a", before).saved and models.read_card(run.file)["images"] == 1
+    with pytest.raises(ValueError, match=r"record of other images than easy holds now: train anew \(TRAIN=True\)"):
+        runs.start("a", now)
+    assert not runs.start("a", now, train=True).saved
 
 
 def two_phases(name, faces, interrupt=None):

@@ -1,6 +1,8 @@
 """Images of faces with labels, in three splits."""
 
+import zlib
 from dataclasses import dataclass, field, replace
+from functools import reduce
 
 import numpy as np
 import pandas as pd
@@ -43,6 +45,7 @@ class Dataset:
     notes: tuple[str, ...] = ()  # sentences on what loading found and did
     dropped: dict[str, tuple[str, ...]] = field(default_factory=dict)  # ids of the images that were left out, by reason
     variants: tuple[str, ...] = ()  # what was done to the training images, as `variants.SUFFIXES` names it
+    digest: int | None = None  # of a folder of one's own, whose name says little: a checksum of its images, as split
 
     @property
     def by_photo(self) -> bool:
@@ -51,6 +54,11 @@ class Dataset:
 
     def splits(self) -> dict[str, Split]:
         return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    def checksum(self) -> int:
+        """Return a checksum of names, labels and pixels of all splits."""
+        parts = [getattr(split, name) for split in self.splits().values() for name in ("ids", "labels", "images")]
+        return reduce(lambda value, part: zlib.crc32(part.tobytes(), value), parts, 0)
 
     def describe(self) -> pd.DataFrame:
         """Count the images by split (rows) and class (columns)."""

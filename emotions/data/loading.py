@@ -71,6 +71,8 @@ def load(name: str = "synthetic", path: str | Path | None = None, *, keep_copies
     dataset = splits.assemble(name, source, contents, votes, keep_copies, seed)
     if source.postprocess:
         dataset = source.postprocess(dataset)
+    if name not in SOURCES:
+        dataset = replace(dataset, digest=dataset.checksum())
     if name not in SOURCES and (count := len(dataset.test)) < SMALL:
         from scipy.stats import binomtest  # takes half a second: not for those who read known data sets
 

@@ -12,6 +12,7 @@ from emotions.models import layers
 from emotions.runs import Predictions
 
 TEMPERATURES = (0.05, 20.0)  # the range that is searched
+LEAST = 50  # validation images: fewer do not tell how confident a model may be
 
 
 def temperature_scale(predictions: Predictions, temperature: float) -> Predictions:
@@ -20,7 +21,10 @@ def temperature_scale(predictions: Predictions, temperature: float) -> Predictio
 
 
 def fit_temperature(validation: Predictions) -> float:
-    """Return the temperature of least log loss on validation (Guo et al. 2017, section 4.2)."""
+    """Return the temperature of least log loss on validation (Guo et al. 2017, section 4.2). It is 1 for
+    fewer than `LEAST` images, or if all are correct: then the loss falls as long as the temperature does."""
+    if len(validation) < LEAST or (validation.predicted == validation.labels).all():
+        return 1.0
     least = minimize_scalar(lambda logarithm: loss(temperature_scale(validation, np.exp(logarithm))),
                             bounds=np.log(TEMPERATURES), options={"xatol": 1e-6})
     return float(np.exp(least.x))

@@ -36,7 +36,7 @@ def for_programs(run: Run, metrics: dict) -> dict:
     names the split whose figures count, where that is not `test`."""
     split, training = counted(metrics), metrics["training"]
     figures = ("accuracy", "accuracy_interval", "macro_f1", "n")
-    names = ("class_names", "model", "title", "dataset", "split_sizes", "ancestors")
+    names = ("class_names", "model", "title", "dataset", "images", "split_sizes", "ancestors")
     card = {name: metrics[name] for name in names if name in metrics}
     for name in ("validation", "test", "test_leak_free"):
         card[name] = {figure: metrics[name][figure] for figure in figures}

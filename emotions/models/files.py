@@ -98,13 +98,15 @@ def start_from(model: keras.Model, file: str | Path, class_names: Sequence[str])
 
 def ancestors(file: str | Path | None) -> list[dict]:
     """Return what a saved model was trained on, first its own data set, then those of the models it started from: for
-    each training `model`, `dataset`, and `with_duplicates`, whether copies of test images were trained on. Empty for
-    weights from elsewhere: no file, a file without a card, a folder, or a name such as "imagenet"."""
+    each training `model`, `dataset`, of a folder the checksum of its `images`, and `with_duplicates`, whether copies of
+    test images were trained on. Empty for weights from elsewhere: no file, a file without a card, a folder, or a name
+    such as "imagenet"."""
     try:
         card = read_card(file or "")
     except (ValueError, zipfile.BadZipFile, IsADirectoryError, FileNotFoundError):
         return []
     own = {"model": card["model"], "dataset": card["dataset"], "with_duplicates": "counts" in card}
+    own |= {"images": card["images"]} if "images" in card else {}
     return [own, *card.get("ancestors", [])]
 
 

@@ -48,8 +48,8 @@ class Classifier:
         """Return which emotion each face shows.
 
         Args:
-            images: a file; a folder, with all files in it; an RGB array H x W x 3, a grey one H x W, or a stack
-                N x H x W x 3, values 0-255; a Pillow image; the bytes of a file; or a list of these.
+            images: a file, by its path, opened, or its bytes; a folder, with all files in it; an RGB array H x W x 3, a
+                grey one H x W, or a stack N x H x W x 3, values 0-255; a Pillow image; or a list of these.
             faces: detect faces. False takes every whole image for one face, as always for images up to 48 pixels,
                 and for images up to 96 pixels unless a face of less than half their side is detected in them.
             unsure_below: a confidence below this makes the emotion "unsure".
@@ -132,6 +132,8 @@ class Classifier:
 
     def emotion(self, probabilities: np.ndarray, unsure_below: float = 0.0) -> str:
         """Return the most probable class, or "unsure"."""
+        if not 0 <= unsure_below <= 1:
+            raise ValueError(f"unsure_below is {unsure_below}; a confidence lies between 0 and 1.")
         return self.class_names[probabilities.argmax()] if probabilities.max() >= unsure_below else "unsure"
 
     def _row(self, name, box: tuple, detected: bool, note, probabilities: np.ndarray, unsure_below: float) -> dict:

@@ -1,4 +1,4 @@
-"""Read what a classifier is given: files, folders, arrays, bytes, Pillow images, or a list of these."""
+"""Read what a classifier is given: paths, open files, bytes, arrays, Pillow images, or a list of these."""
 
 import io
 import os
@@ -28,7 +28,8 @@ _opening, _decoding = threading.Lock(), threading.Lock()
 
 def is_one(images) -> bool:
     """Tell whether the input is one file or one Pillow image."""
-    return isinstance(images, ENCODED) or (isinstance(images, PATH) and not expanded(images).is_dir())
+    given_open = isinstance(images, ENCODED) or hasattr(images, "read")
+    return given_open or (isinstance(images, PATH) and not expanded(images).is_dir())
 
 
 def single_images(images, name: str = "") -> Iterator[tuple[str, object]]:
@@ -46,6 +47,8 @@ def single_images(images, name: str = "") -> Iterator[tuple[str, object]]:
             yield name or "0", Image.fromarray(images)
         else:
             yield from ((f"{name}/{i}".lstrip("/"), Image.fromarray(image)) for i, image in enumerate(images))
+    elif hasattr(images, "read"):  # an open file
+        yield name or "0", images.read()
     elif isinstance(images, Iterable):
         for i, one in enumerate(images):
             position = f"{name}/{i}".lstrip("/")
@@ -55,7 +58,7 @@ def single_images(images, name: str = "") -> Iterator[tuple[str, object]]:
                 yield str(one) if isinstance(one, PATH) else position, reason
     else:
         raise ValueError(f"An object of type {type(images).__name__} is not an image: "
-                         "give a path, an array, bytes, a Pillow image, or a list of these.")
+                         "give a path, an open file, bytes, an array, a Pillow image, or a list of these.")
 
 
 def read(source) -> tuple[np.ndarray, tuple[int, int], str | None]:

@@ -22,6 +22,8 @@ def check_base(file: str | Path | None, faces: Dataset) -> None:
         name = ancestor["dataset"]
         try:
             base = load(name, keep_copies=ancestor["with_duplicates"])
+            if ancestor.get("images", base.digest) != base.digest:
+                raise ValueError(f"{name} holds other images now")
         except (FileNotFoundError, ValueError) as reason:  # ValueError: a folder that `load` does not know by name
             print(f"{name}, on which {Path(file).name} was trained, is not at hand "
                   f"({files.first_sentence(reason)}): whether it shares photos with your test images was not checked.")

@@ -22,7 +22,8 @@ from emotions.training import augmentation, tracking
 from emotions.training.batches import Batches
 
 SAVE_SECONDS = 60.0  # between two savings of the state: on a fast GPU saving can take longer than an epoch
-CHOICES = ("architecture", "weights", "dataset", "variants", "training_pictures", "seed", "input_size", "precision")
+CHOICES = ("architecture", "weights", "dataset", "images", "variants", "training_pictures", "seed", "input_size",
+           "precision")
 
 
 def fit(model: keras.Model, faces, *, run: Run, epochs: int, batch_size: int = 64, augment=(), mixup: float = 0.0,
@@ -150,7 +151,7 @@ class State:
             saved = files.read_json(file)
             phases = saved["recipe"]["phases"][: self.phase]
             recipe["phases"] = phases[: self.phase - 1] + recipe["phases"]
-            differing = [name for name in CHOICES if json.dumps(saved[name]) != json.dumps(record[name])]
+            differing = [name for name in CHOICES if json.dumps(saved.get(name)) != json.dumps(record.get(name))]
             if self.done and json.dumps(saved["recipe"]["phases"][self.phase - 1]) != json.dumps(recipe["phases"][-1]):
                 differing.append("recipe")
             if differing:
@@ -321,7 +322,7 @@ def _describe(model, faces, run, epochs, batch_size, augment, mixup, class_weigh
     }
     return {
         "model": model.name,
-        **{name: run.facts[name] for name in ("architecture", "suffix", "weights", "variants", "seed", "command")},
+        **{name: value for name, value in run.facts.items() if name not in ("title", "ancestors")},
         "dataset": faces.name, "training_pictures": len(faces.train), "recipe": recipe,
         "picture_size": list(faces.train.images.shape[1:3]), "input_size": input_size(model) or model.input_shape[1],
         "precision": keras.mixed_precision.global_policy().name,
