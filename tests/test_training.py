@@ -152,6 +152,8 @@ def test_a_record_of_other_images_is_not_taken_for_one_of_these(home, easy_datas
     with pytest.raises(ValueError, match=r"record of other images than easy holds now: train anew \(TRAIN=True\)"):
         runs.start("a", now)
     assert not runs.start("a", now, train=True).saved
+    for faces in (before, now):  # seconds, so it is fitted anew
+        assert evaluation.logistic_regression(faces).metrics["images"] == faces.digest
 
 
 def two_phases(name, faces, interrupt=None):
