@@ -75,6 +75,7 @@ def fit(model: keras.Model, faces, *, run: Run, epochs: int, batch_size: int = 6
 
 def _show_saved(run: Run, initial_epoch: int) -> pd.DataFrame:
     """Print the epochs of one phase as Keras prints them; return the history up to its end."""
+    print(f"A saved run, finished on {run.training['finished'][:10]}; TRAIN = True trains it anew.")
     history = run.history
     if len(history) > initial_epoch:
         history = history[history["phase"] <= history["phase"][initial_epoch]]
