@@ -112,23 +112,6 @@ def to_litert(model, precision: str, file) -> None:
     model.export(file, format="litert", verbose=False, input_signature=[image], target_spec=target, **options)
 
 
-def warp(images, transforms):
-    """Resample images bilinearly, reflecting at the edges, as `keras.ops.image.affine_transform` does; images are N x H
-    x W x C, float, transforms N x 8.
-
-    Under PyTorch that goes image by image, in many small steps; this takes the whole batch at once."""
-    if name() != "torch":
-        return keras.ops.image.affine_transform(images, transforms, interpolation="bilinear", fill_mode="reflect")
-    _, height, width, _ = images.shape
-    rows, columns = (torch.arange(n, device=images.device, dtype=images.dtype) for n in (height, width))
-    y, x = torch.meshgrid(rows, columns, indexing="ij")
-    points = torch.stack([x, y, torch.ones_like(x)], dim=-1)
-    places = torch.einsum("hwk,nik->nhwi", points, transforms[:, :6].reshape(-1, 2, 3))
-    places = (2 * places + 1) / torch.tensor([width, height], device=images.device) - 1  # from -1 to 1, edge to edge
-    options = {"mode": "bilinear", "padding_mode": "reflection", "align_corners": False}
-    return torch.nn.functional.grid_sample(images.permute(0, 3, 1, 2), places, **options).permute(0, 2, 3, 1)
-
-
 def compiled(function, model):
     """Compile a function of tensors (or tuples and dicts of them) that calls layers of `model`; PyTorch's stays as is.
 

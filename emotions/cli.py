@@ -3,7 +3,6 @@
 import argparse
 import ast
 import contextlib
-import importlib.util
 import json
 import os
 import sys
@@ -158,8 +157,8 @@ def evaluate(options: argparse.Namespace) -> None:
     names, card = tuple(classifier.class_names), classifier.card
     own, faces = card.get("dataset"), load_data(options.data or card.get("dataset") or "synthetic")
     if not set(faces.class_names) <= set(names):
-        ours, theirs = ", ".join(names), ", ".join(faces.class_names)
-        raise ValueError(f"{options.model} has the classes {ours}; {faces.name} has {theirs}.")
+        raise ValueError(f"{options.model} has the classes {', '.join(names)}; {faces.name} has "
+                         f"{', '.join(faces.class_names)}.")
     parts, words = [faces.test], "test"
     if "counts" in card:
         parts, words = [faces.test.take([name not in faces.copied for name in faces.test.ids])], "test, leak-free"
@@ -168,19 +167,17 @@ def evaluate(options: argparse.Namespace) -> None:
     if own and (own, card.get("images")) != (faces.name, faces.digest):
         print(f"This model was trained on {own}, not on this split of {faces.name}: images that it was trained on may "
               "be among those measured.")
-    photos = faces.test.groups if faces.by_photo else None
     answers = reduce(Predictions.join, (predict_split(classifier.model, part, names) for part in parts))
     if len(faces.class_names) < len(names):
         print(f"Of its probabilities, those of {', '.join(faces.class_names)} count, scaled so that they sum to 1.")
     chosen = answers.probabilities[:, [names.index(name) for name in faces.class_names]]
     answers = Predictions(faces.class_names, answers.ids, answers.labels, chosen / chosen.sum(axis=1, keepdims=True))
-    metrics = evaluation.measure(answers, photos=photos)
+    metrics = evaluation.measure(answers, photos=faces.test.groups if faces.by_photo else None)
     print(f"{faces.name}, {words}, n = {metrics['n']:,}, accuracy {evaluation.shown(metrics)}")
+    print("Before temperature scaling:")
     for name in ("macro_f1", "mcc", "log_loss", "ece"):
         low, high = metrics[f"{name}_interval"]
         print(f"{name:9} {metrics[name]:.3f} [{low:.3f}, {high:.3f}]")
-    if (temperature := card.get("temperature", 1.0)) != 1:
-        print(f"log_loss and ece are those of the network; predict divides its logits by {temperature:.2f} first.")
 
 
 def predict(options: argparse.Namespace) -> int:
@@ -235,8 +232,6 @@ def say(sentence: str) -> None:
 
 def predict_with_ray(options: argparse.Namespace) -> int:
     """Write a Parquet row for each face of many images. Exit status 1: some images failed."""
-    if importlib.util.find_spec("ray") is None:
-        raise ValueError("Ray is missing: pip install -e '.[ray]' in the clone.")
     from emotions.predict.many import predict_many
 
     totals = predict_many(options.paths, options.ray, options.model, class_names=options.classes,
@@ -321,6 +316,8 @@ def exit_status(act: Callable[[], int | None]) -> int:
         print("emotions: interrupted.", file=sys.stderr)
         return 130
     except ModuleNotFoundError as error:
-        extra = "'.[export]'" if any(part in error.name for part in ("flatbuffers", "litert", "onnx")) else "."
-        print(f"emotions: the package {error.name} is missing: pip install -e {extra} in the clone.", file=sys.stderr)
+        extras = {"export": ("flatbuffers", "litert", "onnx"), "ray": ("fsspec", "pyarrow", "ray")}
+        needed = [f"'.[{extra}]'" for extra, parts in extras.items() if any(part in error.name for part in parts)]
+        print(f"emotions: the package {error.name} is missing: pip install -e {needed[0] if needed else '.'} in the "
+              "clone.", file=sys.stderr)
     return 2

@@ -99,8 +99,9 @@ class Run:
 
     @property
     def saved(self) -> bool:
-        """Whether to read the record instead of training."""
-        return self.finished and not self.train
+        """Whether to read the record instead of training; one of images that a folder held before does not count."""
+        images = self.facts.get("images")
+        return self.finished and not self.train and images in (None, self.metrics.get("images", images))
 
     @property
     def metrics(self) -> dict:
@@ -163,21 +164,15 @@ def start(name: str, faces, *, title: str | None = None, weights: str | Path | N
 
     The data set's variants and a seed above 0 are added to the name: "lenet-all-s1". `title` is for tables and figures.
     `weights` are the pretrained ones that the model starts from; their name is recorded, without a path. `seed` is set
-    here, for initial weights, the order of images, and augmentation: call this before you build the model. ValueError:
-    the record under this name is of other images, which a folder of one's own held before."""
+    here, for initial weights, the order of images, and augmentation: call this before you build the model."""
     keras.utils.set_random_seed(seed)
-    suffix, chain = variants.suffix(faces.variants) + (f"-s{seed}" if seed else ""), []
-    if weights is not None and Path(weights).exists():
-        chain, weights = ancestors(weights), Path(weights).name
+    suffix = variants.suffix(faces.variants) + (f"-s{seed}" if seed else "")
+    recorded = Path(weights).name if weights and Path(weights).exists() else weights and str(weights)
     facts = {"title": ", ".join([title or name, *faces.variants]), "architecture": name, "suffix": suffix,
-             "variants": list(faces.variants), "weights": weights and str(weights), "seed": seed, "command": command()}
-    known = {"ancestors": chain or None, "images": faces.digest}
+             "variants": list(faces.variants), "weights": recorded, "seed": seed, "command": command()}
+    known = {"ancestors": ancestors(weights) or None, "images": faces.digest}
     facts |= {name: value for name, value in known.items() if value is not None}
-    run = Run(faces.name, name + suffix, facts, bool(train))
-    if run.saved and run.metrics.get("images", faces.digest) != faces.digest:
-        raise ValueError(f"{run.folder} is a record of other images than {faces.name} holds now: train anew "
-                         "(TRAIN=True), or rename the folder of images.")
-    return run
+    return Run(faces.name, name + suffix, facts, bool(train))
 
 
 def command() -> str:

@@ -1,10 +1,11 @@
 """Predictions with Ray: the rows of the plain table, each once, whatever is killed and begun again."""
 
-import importlib.util
+
 import os
 import runpy
 import shutil
 import signal
+import sys
 import threading
 import time
 
@@ -125,7 +126,8 @@ def test_an_image_that_kills_its_process_again_and_again_costs_its_block(
 
 
 def test_without_ray_the_command_says_what_to_install(photos, monkeypatch, capsys):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.delitem(sys.modules, "emotions.predict.many", raising=False)
     assert cli.main(["predict", str(photos), "--ray", "answers"]) == 2
     assert "pip install -e '.[ray]'" in capsys.readouterr().err
 

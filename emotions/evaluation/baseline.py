@@ -18,10 +18,7 @@ NAME, SIDE, COMPONENTS = "logistic-regression", 48, 150
 def logistic_regression(faces: Dataset) -> Run:
     """Return the run of logistic regression on 150 principal components of grey pixels at 48 x 48, fitted now if there
     is none; classes weigh the same."""
-    try:
-        run = runs.start(NAME, faces, title="Logistic regression")
-    except ValueError:  # the record is of other images
-        run = runs.start(NAME, faces, title="Logistic regression", train=True)
+    run = runs.start(NAME, faces, title="Logistic regression")
     if run.saved:
         return run
     train = _pixels(faces.train)

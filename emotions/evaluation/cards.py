@@ -161,13 +161,9 @@ def contents(home: Path) -> dict[Path, str | dict]:
 def update(contents: dict[Path, str | dict], check: bool = False) -> list[Path]:
     """Write the files that are missing or hold something else, or only `check` them; return their paths. The
     explanations inside a model's file don't count."""
-
-    def is_current(path: Path, content: str | dict) -> bool:
-        if isinstance(content, dict):
-            return read_card(path) | EXPLANATIONS == content
-        return path.exists() and path.read_text(encoding="utf-8") == content
-
-    outdated = [path for path, content in contents.items() if not is_current(path, content)]
+    present = {path: read_card(path) | EXPLANATIONS if path.suffix == ".keras" else
+               path.read_text(encoding="utf-8") if path.exists() else None for path in contents}
+    outdated = [path for path, content in contents.items() if present[path] != content]
     for path in () if check else outdated:
         write = add_card if path.suffix == ".keras" else files.write
         write(path, contents[path])

@@ -97,23 +97,18 @@ def _trained_on(row: pd.Series) -> str:
     return ", ".join(facts) or "-"
 
 
-def _display(board: pd.DataFrame) -> pd.DataFrame:
-    """Return the main columns as text; that of leak-free accuracy only where it says something of its own."""
-    with_copies = ((board["n"] > board["n_leak_free"]) & (board["n_leak_free"] >= LEAST_LEAK_FREE)).any()
-    rows = [{
+def _with_best_in_bold(rows: pd.DataFrame) -> str:
+    """Return the main columns of a leaderboard as Markdown, that of leak-free accuracy only where it says something of
+    its own; the highest value of each column of shares is bold."""
+    with_copies = ((rows["n"] > rows["n_leak_free"]) & (rows["n_leak_free"] >= LEAST_LEAK_FREE)).any()
+    texts = pd.DataFrame([{
         "Model": f"{row['title']} (`{name}`)",
         "Accuracy": _interval(row, "accuracy"),
         **({"Leak-free accuracy": _interval(row, "leak_free_accuracy")} if with_copies else {}),
         "Macro F1": percent(row["macro_f1"]),
         "Parameters, training": ("" if pd.isna(row["parameters"]) else f"{row['parameters'] / 1e6:.2f} M; ")
         + _trained_on(row),
-    } for name, row in board.iterrows()]
-    return pd.DataFrame(rows).set_index("Model")
-
-
-def _with_best_in_bold(rows: pd.DataFrame) -> str:
-    """Return a leaderboard as Markdown; the highest value of each column of shares is bold."""
-    texts = _display(rows)
+    } for name, row in rows.iterrows()]).set_index("Model")
     shares = {"Accuracy": "accuracy", "Leak-free accuracy": "leak_free_accuracy", "Macro F1": "macro_f1"}
     for name in texts.columns.intersection(shares) if len(texts) > 1 else ():
         best = rows[shares[name]].to_numpy() == rows[shares[name]].max()

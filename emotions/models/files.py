@@ -105,9 +105,8 @@ def ancestors(file: str | Path | None) -> list[dict]:
         card = read_card(file or "")
     except (ValueError, zipfile.BadZipFile, IsADirectoryError, FileNotFoundError):
         return []
-    own = {"model": card["model"], "dataset": card["dataset"], "with_duplicates": "counts" in card}
-    own |= {"images": card["images"]} if "images" in card else {}
-    return [own, *card.get("ancestors", [])]
+    own = {name: card[name] for name in ("model", "dataset", "images") if name in card}
+    return [own | {"with_duplicates": "counts" in card}, *card.get("ancestors", [])]
 
 
 def _copy_members(source: Path, target: Path, change: Callable[[str, bytes], bytes | None]) -> None:

@@ -22,7 +22,14 @@ def panel(run, faces) -> None:
     for figure in (overview(run), mistakes(run.predictions, faces.test, title=f"Mistakes: {about}")):
         display(figure)
         plt.close(figure)
-    _draw_missing(run)
+    draw = {"confusion_matrix.png": lambda: confusion_matrix(test, about)}
+    if (run.folder / "history.csv").exists():
+        draw["training_accuracy_loss.png"] = lambda: training_curves(run.history, about.partition(", test, ")[0])
+    for path in (run.folder / name for name in draw):
+        if not path.exists():
+            with files.written(path, ".png") as temporary:
+                (figure := draw[path.name]()).savefig(temporary, dpi=120)
+            plt.close(figure)
 
 
 def report(metrics: dict) -> pd.DataFrame:
@@ -46,19 +53,6 @@ def overview(run) -> plt.Figure:
     confusion_matrix(run.metrics["test"], "confusion matrix: counts, and % of the true class", axis=left)
     roc_curves(run.predictions, "ROC, each class against the others", axis=right)
     return figure
-
-
-def _draw_missing(run) -> None:
-    about = f"{run.metrics['title']}, {run.metrics['dataset']}"
-    test = f"{about}, test, n = {run.metrics['test']['n']:,}"
-    draw = {"confusion_matrix.png": lambda: confusion_matrix(run.metrics["test"], test)}
-    if (run.folder / "history.csv").exists():
-        draw["training_accuracy_loss.png"] = lambda: training_curves(run.history, about)
-    for path in (run.folder / name for name in draw):
-        if not path.exists():
-            with files.written(path, ".png") as temporary:
-                (figure := draw[path.name]()).savefig(temporary, dpi=120)
-            plt.close(figure)
 
 
 def training_curves(history: pd.DataFrame, title: str = "", axes=None) -> plt.Figure:

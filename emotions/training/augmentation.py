@@ -7,8 +7,6 @@ import math
 import keras
 from keras import ops
 
-from emotions import backend
-
 
 class RandomAffine(keras.layers.Layer):
     """Mirror half of the images, rotate (largest angle in degrees), shift (largest share of the side) and zoom (largest
@@ -36,7 +34,8 @@ class RandomAffine(keras.layers.Layer):
         x_centre, y_centre = (width - 1) / 2, (height - 1) / 2
         x_start = x_centre + uniform(self.shift) * width - a * x_centre - b * y_centre
         y_start = y_centre + uniform(self.shift) * height - c * x_centre - d * y_centre
-        return backend.warp(images, ops.stack([a, b, x_start, c, d, y_start, zero, zero], axis=1))
+        transforms = ops.stack([a, b, x_start, c, d, y_start, zero, zero], axis=1)
+        return ops.image.affine_transform(images, transforms, interpolation="bilinear", fill_mode="reflect")
 
     def get_config(self):
         return super().get_config() | {name: getattr(self, name) for name in ("flip", "rotation", "shift", "zoom")}

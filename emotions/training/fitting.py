@@ -22,8 +22,7 @@ from emotions.training import augmentation, tracking
 from emotions.training.batches import Batches
 
 SAVE_SECONDS = 60.0  # between two savings of the state: on a fast GPU saving can take longer than an epoch
-CHOICES = ("architecture", "weights", "dataset", "images", "variants", "training_pictures", "seed", "input_size",
-           "precision")
+CHOICES = ("architecture", "weights", "images", "variants", "training_pictures", "seed", "input_size", "precision")
 
 
 def fit(model: keras.Model, faces, *, run: Run, epochs: int, batch_size: int = 64, augment=(), mixup: float = 0.0,
