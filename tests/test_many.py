@@ -1,6 +1,5 @@
 """Predictions with Ray: the rows of the plain table, each once, whatever is killed and begun again."""
 
-
 import os
 import runpy
 import shutil
