@@ -172,7 +172,7 @@ def evaluate(options: argparse.Namespace) -> None:
         print(f"Of its probabilities, those of {', '.join(faces.class_names)} count, scaled so that they sum to 1.")
     chosen = answers.probabilities[:, [names.index(name) for name in faces.class_names]]
     answers = Predictions(faces.class_names, answers.ids, answers.labels, chosen / chosen.sum(axis=1, keepdims=True))
-    metrics = evaluation.measure(answers, photos=faces.test.groups if faces.by_photo else None)
+    metrics = evaluation.measure(answers, photos=parts[0].groups if faces.by_photo else None)
     print(f"{faces.name}, {words}, n = {metrics['n']:,}, accuracy {evaluation.shown(metrics)}")
     print("Before temperature scaling:")
     for name in ("macro_f1", "mcc", "log_loss", "ece"):
@@ -316,8 +316,9 @@ def exit_status(act: Callable[[], int | None]) -> int:
         print("emotions: interrupted.", file=sys.stderr)
         return 130
     except ModuleNotFoundError as error:
-        extras = {"export": ("flatbuffers", "litert", "onnx"), "ray": ("fsspec", "pyarrow", "ray")}
-        needed = [f"'.[{extra}]'" for extra, parts in extras.items() if any(part in error.name for part in parts)]
+        extras = {"export": ("ai_edge_litert", "flatbuffers", "onnx", "onnxruntime", "tf2onnx"),
+                  "ray": ("fsspec", "pyarrow", "ray")}
+        needed = [f"'.[{extra}]'" for extra, parts in extras.items() if error.name.split(".")[0] in parts]
         print(f"emotions: the package {error.name} is missing: pip install -e {needed[0] if needed else '.'} in the "
               "clone.", file=sys.stderr)
     return 2

@@ -35,7 +35,7 @@ def find(names: list[str]) -> list[Path]:
         return every
     chosen = []
     for name in names:
-        matches = [path for path in every if path.name.startswith(f"{name}_")] or [Path(name)]
+        matches = [path for path in every if path.name.startswith(f"{name:0>2}_")] or [Path(name)]
         if not matches[0].is_file():
             raise FileNotFoundError(f"There is no notebook {name}; there are {', '.join(p.stem for p in every)}.")
         chosen += matches

@@ -151,6 +151,14 @@ def test_a_card_tells_what_was_measured_on_photos_unlike_those_it_has_seen(home,
     text = people(run)
     assert "**Photos of `human-emotions`**, of which it has seen none: 61.0 % of 80 test images are right" in text
     assert "there from 5.0 % to 12.0 %" in text and text.count("**Photos of") == 1
+    assert cards.elsewhere(Run("anna's", "lenet", home=home)).empty  # the name of a folder
+
+
+def test_the_limits_in_the_file_are_those_of_its_images(home, run):
+    limits = {name: cards.for_programs(Run(name, model, home=home), Run(name, model, home=home).metrics)["limits"]
+              for name, model in (("fer2013-3", "lenet"), ("synthetic", "lenet-all"))}  # fmt: skip
+    assert "web-scraped" in limits["fer2013-3"] and "web-scraped" not in limits["synthetic"]
+    assert "web-scraped" not in cards.for_programs(run, run.metrics | {"images": 1})["limits"]
 
 
 def test_every_data_set_has_its_words_on_a_card():

@@ -134,16 +134,21 @@ def test_evaluate_measures_a_saved_model(trained, easy, capsys):
     assert cli.main(["evaluate", str(trained), "--data", "other"]) == 0
 
 
-def test_evaluate_resamples_the_photos_of_human_emotions(trained, easy, monkeypatch):
+def test_evaluate_resamples_the_photos_of_human_emotions(trained, easy, monkeypatch, tmp_path):
     given = []
     monkeypatch.setattr(evaluation, "measure", lambda predictions, photos: given.append(photos) or 1 / 0)
     faces = emotions.data.load("easy")
     groups = np.arange(len(faces.test)) // 2
-    photos = dataclasses.replace(faces, name="human-emotions", test=dataclasses.replace(faces.test, groups=groups))
+    photos = dataclasses.replace(faces, name="human-emotions", test=dataclasses.replace(faces.test, groups=groups),
+                                 copied=frozenset(faces.test.ids[:10]))  # fmt: skip
     monkeypatch.setattr(emotions.data, "load", lambda name, **options: photos)
-    with pytest.raises(ZeroDivisionError):
-        cli.main(["evaluate", str(trained), "--data", "human-emotions"])
-    assert given[0] is groups
+    leaky = tmp_path / "leaky.keras"
+    leaky.write_bytes(trained.read_bytes())
+    add_card(leaky, read_card(leaky) | {"counts": "test_leak_free"})
+    for file, expected in ((trained, groups), (leaky, groups[10:])):
+        with pytest.raises(ZeroDivisionError):
+            cli.main(["evaluate", str(file), "--data", "human-emotions"])
+        assert given.pop().tolist() == expected.tolist()
 
 
 def test_evaluate_counts_no_copies_of_what_the_model_was_trained_on(trained, easy, monkeypatch, capsys, tmp_path):

@@ -5,6 +5,7 @@ import shutil
 import sys
 import types
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -469,6 +470,8 @@ def test_a_folder_of_ones_own_is_known_by_its_images(tmp_path):
     write(first / "calm" / "more.png", face(99, (40, 40)))
     assert load(str(first)).digest != load(str(tmp_path / "second" / "mine")).digest
     assert load("synthetic-quick").digest is None  # its name says it
+    named_alike = load(str(shutil.copytree(first, tmp_path / "human-emotions-mine")))
+    assert not named_alike.by_photo and replace(named_alike, digest=None).by_photo
 
 
 def test_class_folders_are_split_by_class_with_copies_on_one_side(tmp_path):

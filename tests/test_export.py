@@ -98,6 +98,16 @@ def test_a_missing_package_is_not_a_fault_of_the_model(model, tmp_path, monkeypa
     assert "the package onnx is missing: pip install -e '.[export]'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("package, extra", [("pyarrow.dataset", "'.[ray]'"), ("ai_edge_litert", "'.[export]'"),
+                                            ("xarray", ".")])  # fmt: skip
+def test_a_missing_package_names_its_extra(package, extra, capsys):
+    def act():
+        raise ModuleNotFoundError(name=package)
+
+    assert cli.exit_status(act) == 2
+    assert f"the package {package} is missing: pip install -e {extra} in the" in capsys.readouterr().err
+
+
 def test_a_data_set_that_is_not_whole_is_replaced_by_drawn_faces(tmp_path, monkeypatch):
     (tmp_path / "fer2013.csv").write_text("emotion,pixels,Usage\n")  # without FER+'s votes
     monkeypatch.setenv("EMOTIONS_DATA", str(tmp_path))

@@ -58,6 +58,12 @@ def test_the_rows_are_those_of_the_plain_table_and_a_bad_file_costs_one(many, ph
 
 
 @pytest.mark.slow
+def test_a_name_that_begins_with_a_tilde_is_no_home_directory(many, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert many._absolute("~photos") == str(tmp_path / "~photos")
+
+
+@pytest.mark.slow
 def test_a_second_call_goes_on_where_the_first_stopped(many, photos, file, tmp_path):  # noqa: F811
     output, some = tmp_path / "answers", tmp_path / "some.txt"
     images = sorted(photos.rglob("[0-9]*.png"))

@@ -277,6 +277,11 @@ def test_the_training_cells_run_as_a_script_without_jupyter(home, capfd):
         notebooks.as_script(path, {})
 
 
+def test_a_notebook_is_found_by_its_number_with_or_without_a_zero(home):
+    path = write_notebook(home, SHOW)
+    assert notebooks.find(["1"]) == notebooks.find(["01"]) == [path]
+
+
 def test_what_the_machine_refuses_is_one_sentence_in_a_script(home, capfd):
     write_notebook(home, "open('nowhere/a.txt', 'w')")
     with pytest.raises(SystemExit) as end:

@@ -134,13 +134,13 @@ def test_reliability_shows_accuracy_against_confidence_in_filled_bins():
 
 def test_curves_show_shares_in_per_cent_with_intervals():
     table = pd.DataFrame({"accuracy": [0.5, 0.25], "n": [4, 8]}, [10, 20])
-    definitions("13")["curves"]({"net": table}, "k", "wrong (%)", "title", chance=0.1)
+    definitions("13")["curves"]({"net": table}, "k", "wrong (%)", "title", base_rate=0.1)
     figure = plt.gcf()
     assert_labelled(figure)
     lines = handles(figure)
     assert lines["net"].get_xdata().tolist() == [10, 20] and lines["net"].get_ydata().tolist() == [50, 25]
-    assert lines["chance: 10.0 %"].get_ydata()[0] == pytest.approx(10)
-    (band,) = figure.axes[0].collections
+    assert lines["base rate: 10.0 %"].get_ydata()[0] == pytest.approx(10)
+    band, _ = figure.axes[0].collections  # the second is that of the legend
     wilson = binomtest(2, 4).proportion_ci(method="wilson")
     drawn = band.get_paths()[0].vertices
     assert set(drawn[drawn[:, 0] == 10][:, 1].round(6)) == {round(100 * wilson.low, 6), round(100 * wilson.high, 6)}

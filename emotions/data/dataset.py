@@ -48,7 +48,7 @@ class Dataset:
     @property
     def by_photo(self) -> bool:
         """Whether there are several images of a photo, so that intervals and tests resample photos."""
-        return self.name.startswith("human-emotions")
+        return self.digest is None and self.name.startswith("human-emotions")
 
     def splits(self) -> dict[str, Split]:
         return {"train": self.train, "validation": self.validation, "test": self.test}

@@ -25,9 +25,9 @@ EXPLANATIONS = {
     "input": "RGB images of faces, N x H x W x 3, any size, values 0-255",
     "calibration": "The model's own probabilities p are not calibrated; softmax(log(p) / temperature) are, with "
     "the temperature fitted on validation. The figures here are of the model's own.",
-    "limits": "Posed and web-scraped faces, many disputed labels, none of who is shown: "
-    "not for decisions about people.",
 }
+WEB_PHOTOS = "Posed and web-scraped faces, many disputed labels, none of who is shown: not for decisions about people."
+OTHER_IMAGES = "Measured only on images like those it was trained on: not for decisions about people."
 
 
 def for_programs(run: Run, metrics: dict) -> dict:
@@ -43,7 +43,9 @@ def for_programs(run: Run, metrics: dict) -> dict:
     card["guessing"] = round(majority_class(metrics[split])[1], 4)
     card["training"] = {name: training.get(name) for name in ("seed", "epochs_trained", "input_size", "finished")}
     card["versions"] = {"backend": metrics["backend"], "keras": training.get("keras")}
+    web = metrics["dataset"].startswith(("fer2013", "ferplus", "human-emotions")) and "images" not in metrics
     card |= EXPLANATIONS | reliance(run.validation, _test(run, metrics))
+    card["limits"] = WEB_PHOTOS if web else OTHER_IMAGES
     return card if split == "test" else card | {"counts": split}
 
 
@@ -93,7 +95,8 @@ def elsewhere(run: Run) -> pd.DataFrame:
     results = run.home / "results"
     if not (results / "across.csv").exists():
         return pd.DataFrame(columns=["tested_on"])
-    rows = pd.read_csv(results / "across.csv").query(f"model == '{run.file.stem}'")
+    rows = pd.read_csv(results / "across.csv")
+    rows = rows[rows["model"] == run.file.stem]
     other = [row.tested_on[:3] not in row.trained_on  # FER+ and FER2013 are the same photos
              and (results / row.tested_on / "across" / f"{run.file.stem}.csv").exists() for row in rows.itertuples()]
     return rows[other]

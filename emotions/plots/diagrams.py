@@ -37,4 +37,4 @@ def two_phases() -> plt.Figure:
         (x, [(title, ""), ("image, 0-255", PLAIN), ("pretrained base", fill), ("pooling", PLAIN), ("head", TRAINED)])
         for x, title, fill in ((2, "Phase 1: the new head", FROZEN), (6, "Phase 2: fine-tuning", TRAINED))
     ]
-    return chart((8, 4.4), columns, title="Two phases: blue is frozen, orange is trained")
+    return chart((8, 4.4), columns, title="Two phases: blue is frozen, orange is trained, white has no weights")

@@ -128,14 +128,14 @@ def composites(groups: dict, caption: str = "", frames=None, columns: int = 7) -
     `frames` are colours, by default those of the classes that the titles name."""
     faces, titles = [], []
     for title, group in groups.items():
-        face, used = _face(group)
+        face, used = composite_or_grey(group)
         faces.append(face)
         words = f"{used} of {len(group):,}" if 0 < used < len(group) else f"{len(group):,}"
         titles.append(f"{title}\nn = {words}" + ("" if used else ", too few align"))
     return image_grid(faces, titles, colors(groups) if frames is None else frames, columns, caption=caption)
 
 
-def _face(group, reference=None) -> tuple[np.ndarray, int]:
+def composite_or_grey(group, reference=None) -> tuple[np.ndarray, int]:
     """Return the composite of a split or of images, and how many it is the mean of: grey and 0 for too few."""
     images, photos = (group.images, group.groups) if isinstance(group, Split) else (group, None)
     try:
@@ -155,7 +155,7 @@ def confusion_faces(predictions, split: Split, title: str = "") -> plt.Figure:
     reference = np.mean([_normalised(np.asarray(image)) for image in some], axis=0)
     for (true, predicted), axis in np.ndenumerate(axes):
         cell = _cell(predictions, split, true, predicted)
-        axis.imshow(_face(cell, reference)[0])
+        axis.imshow(composite_or_grey(cell, reference)[0])
         axis.set_title(f"{len(cell):,}", fontsize=10, pad=3)
         bare(axis, colors(names)[true] if true == predicted else None)
         axis.set_ylabel("" if predicted else names[true], fontsize=11)

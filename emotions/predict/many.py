@@ -19,7 +19,7 @@ import pyarrow.dataset
 import pyarrow.parquet as pq
 import ray
 
-from emotions import DEFAULT_MODEL, backend
+from emotions import DEFAULT_MODEL, backend, files
 from emotions.predict import classifier as classifiers
 from emotions.predict.classifier import BOX
 
@@ -112,16 +112,16 @@ def _run(blocks: list[pa.Table], workers: int, **options) -> list[dict]:
 
 def _absolute(place: str | Path) -> str:
     """Return a path that means the same in every process; an address is left as it is."""
-    return str(place) if "://" in str(place) else str(Path(place).expanduser().absolute())
+    return str(place) if "://" in str(place) else str(files.expanded(place).absolute())
 
 
 def _left(paths: pa.Array, output: str) -> pa.Array:
     """Return the paths of which `output` has no row."""
     system, folder = fsspec.core.url_to_fs(output)
-    files = system.glob(f"{folder}/*.parquet")
-    if not files:
+    written = system.glob(f"{folder}/*.parquet")
+    if not written:
         return paths
-    done = pyarrow.dataset.dataset(files, filesystem=system).to_table(columns=["image"])["image"]
+    done = pyarrow.dataset.dataset(written, filesystem=system).to_table(columns=["image"])["image"]
     return paths.filter(pc.invert(pc.is_in(paths, value_set=done)))
 
 
