@@ -95,8 +95,7 @@ def elsewhere(run: Run) -> pd.DataFrame:
     results = run.home / "results"
     if not (results / "across.csv").exists():
         return pd.DataFrame(columns=["tested_on"])
-    rows = pd.read_csv(results / "across.csv")
-    rows = rows[rows["model"] == run.file.stem]
+    rows = pd.read_csv(results / "across.csv").loc[lambda table: table["model"] == run.file.stem]
     other = [row.tested_on[:3] not in row.trained_on  # FER+ and FER2013 are the same photos
              and (results / row.tested_on / "across" / f"{run.file.stem}.csv").exists() for row in rows.itertuples()]
     return rows[other]

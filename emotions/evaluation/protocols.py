@@ -95,5 +95,7 @@ def markdown(home: Path) -> str:
     shares = {name: metrics["test"]["accuracy"] for name, metrics in fair.items()}
     precision = {name: metrics["training"].get("precision") for name, metrics in fair.items()}
     seeds = comparison.over_seeds(pd.DataFrame({"accuracy": shares, "precision": precision}), ["accuracy"])
-    return cards.render("protocols", table=both, tests=tests, differences=differences(home), seeds=seeds,
-                        seed_0=shares, copies_alone=copies_alone(home))
+    trained = records(home).dropna().map(lambda metrics: metrics["training"].get("precision") or "float32")
+    precisions = {fair[name]["title"]: row for name, row in trained.iterrows() if row.nunique() > 1}
+    return cards.render("protocols", table=both, precisions=precisions, tests=tests, seeds=seeds,
+                        differences=differences(home), seed_0=shares, copies_alone=copies_alone(home))
