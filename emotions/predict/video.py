@@ -31,7 +31,7 @@ def predict_video(classifier: Classifier, file: str | Path, every: int = 1, anno
     """Return which emotion each face shows in a video.
 
     Args:
-        every: look at every so many frames.
+        every: look at every so many frames, from 1.
         annotated: file of a copy of the video with boxes, written as .mp4, without sound; it may replace the video.
         unsure_below: a confidence below this makes an emotion "unsure".
 

@@ -34,10 +34,11 @@ def fit(model: keras.Model, faces, *, run: Run, epochs: int, batch_size: int = 6
     with the number of epochs so far as `initial_epoch`, as in Keras' guide to transfer learning.
 
     Return the history of all phases so far, one row per epoch, as in `history.csv`. The model ends with its best
-    weights. ValueError: an interrupted training of this run was begun with other choices.
+    weights. ValueError: the model is not compiled as below, or an interrupted training began with other choices.
 
     Args:
-        model: takes RGB images with values 0-255, returns class probabilities; compiled with `metrics=["accuracy"]`.
+        model: takes RGB images with values 0-255, returns class probabilities; compiled with
+            `metrics=["accuracy"]` and a loss of one-hot labels.
         epochs, initial_epoch: number of the last epoch, and how many earlier phases have trained.
         augment: layers that change training images at random; see `augmentation`.
         mixup: alpha of the Beta distribution by which pairs of images are blended, before they are augmented (Zhang et
