@@ -23,7 +23,6 @@ from emotions.notebook import native_messages_off
 
 KEPT_METADATA = ("kernelspec", "language_info")
 THUMBNAIL = (320, 200)  # pixels
-COLAB = "https://colab.research.google.com/github"
 QUICK_HOME = files.REPOSITORY / "build" / "quick"
 STAGES = ("03", "11")  # from these notebooks on, the results of all before are looked at
 
@@ -179,23 +178,6 @@ def save_thumbnail(path: Path, folder: Path) -> None:
         small = ImageOps.pad(image, THUMBNAIL, color="white")
         small = small.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=1)  # the median cut loses rare colours
         small.save(folder / f"{path.name[:2]}.png", optimize=True)
-
-
-def gallery(home: Path, columns: int = 4) -> str:
-    """Return README's table of the notebooks: a thumbnail, the title and, where CITATION.cff names the repository's
-    address as `repository-code`, a link that opens the notebook in Colab."""
-    address = re.search(r"^repository-code: .*github\.com/([\w.-]+/[\w.-]+)", (home / "CITATION.cff").read_text(), re.M)
-    cells = []
-    for path in sorted((home / "notebooks").glob("*.ipynb")):
-        title = "".join(files.read_json(path)["cells"][0]["source"]).split("\n")[0].removeprefix("# ")
-        link = f"notebooks/{path.name}"
-        image = f'<img src="results/thumbnails/{path.name[:2]}.png" alt="" width="200">'
-        colab = f" · [Colab]({COLAB}/{address[1]}/blob/main/{link})" if address else ""
-        cells.append(f"[{image}]({link})<br>[{title}]({link}){colab}")
-    cells += [""] * (-len(cells) % columns)
-    rows = [cells[i : i + columns] for i in range(0, len(cells), columns)]
-    lines = [[" "] * columns, [":---:"] * columns, *rows]
-    return "\n".join(f"| {' | '.join(row)} |" for row in lines) + "\n"
 
 
 def lighter(png: str) -> dict[str, str]:

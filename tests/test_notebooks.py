@@ -14,6 +14,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from PIL import Image
 
 from emotions import cli, files, notebooks
+from emotions.evaluation import leaderboard
 from emotions.runs import Run
 
 
@@ -312,12 +313,12 @@ def test_in_place_the_outputs_land_in_the_source(home):
 def test_the_gallery_opens_notebooks_in_colab_once_the_address_is_known(home):
     write_notebook(home, "1")
     (home / "CITATION.cff").write_text("title: Faces\n")
-    plain = notebooks.gallery(home, columns=2)
+    plain = leaderboard.gallery(home, columns=2)
     assert plain.splitlines()[1] == "| :---: | :---: |" and "](notebooks/01_small.ipynb)" in plain
     assert "colab" not in plain
     (home / "CITATION.cff").write_text("repository-code: https://github.com/someone/faces\n")
     address = "https://colab.research.google.com/github/someone/faces/blob/main/notebooks/01_small.ipynb"
-    assert f"[Colab]({address})" in notebooks.gallery(home)
+    assert f"[Colab]({address})" in leaderboard.gallery(home)
 
 
 def test_a_cell_that_fails_is_named_and_the_source_is_not_replaced(home):

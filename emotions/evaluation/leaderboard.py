@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from emotions import DEFAULT_MODEL, files, notebooks, runs
+from emotions import DEFAULT_MODEL, files, runs
 from emotions.data.variants import learned_copies
 from emotions.evaluation import cards, comparison, ensembles, protocols, published
 from emotions.evaluation.baseline import NAME as BASELINE
@@ -16,6 +16,7 @@ from emotions.runs import Predictions, Run
 
 LEAST_LEAK_FREE = 100  # images: fewer say too little to be shown
 WHOLE = ("parameters", "training_pictures", "input_size", "epochs", "recipe_epochs", "seed")  # integers, with gaps
+COLAB = "https://colab.research.google.com/github"
 
 
 def read(dataset: str, home: Path) -> tuple[list[dict], dict[str, Predictions]]:
@@ -211,10 +212,27 @@ def contents(home: Path, saved: dict[Path, str | dict]) -> dict[Path, str]:
     if set(protocols.DATASETS.values()) <= set(datasets(home)):
         parts["leaderboard:human-emotions/protocols"] = protocols.markdown(home)
     if (home / "notebooks").exists():
-        parts["notebooks"] = notebooks.gallery(home)
+        parts["notebooks"] = gallery(home)
     if (readme := home / "README.md").exists():
         texts[readme] = fill(readme.read_text(encoding="utf-8"), parts)
     return texts
+
+
+def gallery(home: Path, columns: int = 4) -> str:
+    """Return README's table of the notebooks: a thumbnail, the title and, where CITATION.cff names the repository's
+    address as `repository-code`, a link that opens the notebook in Colab."""
+    address = re.search(r"^repository-code: .*github\.com/([\w.-]+/[\w.-]+)", (home / "CITATION.cff").read_text(), re.M)
+    cells = []
+    for path in sorted((home / "notebooks").glob("*.ipynb")):
+        title = "".join(files.read_json(path)["cells"][0]["source"]).split("\n")[0].removeprefix("# ")
+        link = f"notebooks/{path.name}"
+        image = f'<img src="results/thumbnails/{path.name[:2]}.png" alt="" width="200">'
+        colab = f" · [Colab]({COLAB}/{address[1]}/blob/main/{link})" if address else ""
+        cells.append(f"[{image}]({link})<br>[{title}]({link}){colab}")
+    cells += [""] * (-len(cells) % columns)
+    rows = [cells[i : i + columns] for i in range(0, len(cells), columns)]
+    lines = [[" "] * columns, [":---:"] * columns, *rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in lines) + "\n"
 
 
 def datasets(home: Path) -> list[str]:

@@ -9,8 +9,8 @@ from keras import ops
 
 
 class RandomAffine(keras.layers.Layer):
-    """Mirror half of the images, N x H x W x C, rotate (largest angle in degrees), shift (largest share of the side) and
-    zoom (largest change of scale, a share) them in one resampling, with reflected edges; in training only."""
+    """Mirror half of the images, N x H x W x C, rotate (largest angle in degrees), shift (largest share of the side)
+    and zoom (largest change of scale, a share) them in one resampling, with reflected edges; in training only."""
 
     def __init__(self, flip=False, rotation=0.0, shift=0.0, zoom=0.0, seed=0, dtype="float32", **options):
         super().__init__(dtype=dtype, **options)
