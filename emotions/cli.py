@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 
@@ -150,7 +151,6 @@ def evaluate(options: argparse.Namespace) -> None:
     a folder that it was not trained on; writes nothing."""
     from emotions import evaluation
     from emotions import predict as prediction
-    from emotions.evaluation.evaluate import predict as predict_split
     from emotions.runs import Predictions
 
     classifier = prediction.load(options.model, options.classes)
@@ -160,14 +160,14 @@ def evaluate(options: argparse.Namespace) -> None:
         raise ValueError(f"{options.model} has the classes {', '.join(names)}; {faces.name} has "
                          f"{', '.join(faces.class_names)}.")
     parts, words = [faces.test], "test"
-    if "counts" in card:
-        parts, words = [faces.test.take([name not in faces.copied for name in faces.test.ids])], "test, leak-free"
-    elif own not in (None, faces.name) and faces.digest is not None:
+    if own not in (None, faces.name) and faces.digest is not None:
         parts, words = [*faces.splits().values()], "all images"
+    elif "counts" in card:
+        parts, words = [faces.test.take([name not in faces.copied for name in faces.test.ids])], "test, leak-free"
     if own and (own, card.get("images")) != (faces.name, faces.digest):
         print(f"This model was trained on {own}, not on this split of {faces.name}: images that it was trained on may "
               "be among those measured.")
-    answers = reduce(Predictions.join, (predict_split(classifier.model, part, names) for part in parts))
+    answers = reduce(Predictions.join, (_answers(classifier, part) for part in parts))
     if len(faces.class_names) < len(names):
         print(f"Of its probabilities, those of {', '.join(faces.class_names)} count, scaled so that they sum to 1.")
     chosen = answers.probabilities[:, [names.index(name) for name in faces.class_names]]
@@ -178,6 +178,20 @@ def evaluate(options: argparse.Namespace) -> None:
     for name in ("macro_f1", "mcc", "log_loss", "ece"):
         low, high = metrics[f"{name}_interval"]
         print(f"{name:9} {metrics[name]:.3f} [{low:.3f}, {high:.3f}]")
+
+
+def _answers(classifier, part):
+    """Return what a model predicts for a split, before temperature scaling."""
+    import numpy as np
+
+    from emotions.evaluation.evaluate import predict as predict_split
+    from emotions.runs import Predictions
+
+    if classifier.model.input_shape == (None, None, None, 3):
+        return predict_split(classifier.model, part, classifier.class_names)
+    crops = [classifier.resize(np.ascontiguousarray(image)) for image in part.images]  # a file from elsewhere
+    probabilities = replace(classifier, card={}).probabilities(crops)
+    return Predictions(tuple(classifier.class_names), part.ids, part.labels, probabilities)
 
 
 def predict(options: argparse.Namespace) -> int:

@@ -1,6 +1,7 @@
 """Starting from a saved model: its weights, its ancestors, and the guard against its photos in the new test part."""
 
 import dataclasses
+import zipfile
 
 import keras
 import numpy as np
@@ -59,6 +60,9 @@ def test_weights_from_elsewhere_have_no_ancestors(faces, tmp_path):
     run = runs.start("compact", faces, weights=tmp_path / "vit-tiny")
     assert run.facts["weights"] == "vit-tiny" and "ancestors" not in run.facts
     assert models.ancestors("imagenet") == models.ancestors(None) == []
+    with zipfile.ZipFile(tmp_path / "names.keras", "w") as archive:  # a card of class names alone
+        archive.writestr("emotions.json", '{"class_names": ["a", "b"]}')
+    assert models.ancestors(tmp_path / "names.keras") == []
 
 
 def test_mirrored_and_resized_copies_are_found(faces):

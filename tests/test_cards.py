@@ -198,3 +198,13 @@ def test_a_model_of_ferplus_is_measured_by_fer2013s_labels_too(tmp_path):
     assert (relabelled.labels[~happy] == run.predictions.labels[~happy]).all()
     assert cards.by_fer2013_labels(Run("fer2013", "lenet", home=tmp_path)) is None
     assert "By FER2013's own labels of 300 of these test images" in people(run)
+
+
+def test_fer2013_as_folders_has_no_labels_for_ferplus(tmp_path):
+    for dataset in ("fer2013", "ferplus"):
+        write_run(tmp_path / "results" / dataset / "lenet", architecture="lenet")
+    own = Run("ferplus", "lenet", home=tmp_path)
+    assert cards.by_fer2013_labels(own) is not None
+    file = tmp_path / "results" / "fer2013" / "lenet" / "predictions.csv"
+    file.write_text(file.read_text().replace("test_", "PrivateTest_1000"))
+    assert cards.by_fer2013_labels(own) is None

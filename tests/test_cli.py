@@ -177,6 +177,25 @@ def test_evaluate_counts_all_images_of_a_folder_that_the_model_was_not_trained_o
     assert "mine, all images, n = 168, accuracy" in capsys.readouterr().out
 
 
+def test_evaluate_counts_all_images_of_a_folder_for_a_model_trained_with_copies(trained, monkeypatch, capsys, tmp_path):
+    faces = dataclasses.replace(easy_faces(), name="mine", digest=1)
+    monkeypatch.setattr(emotions.data, "load", lambda name, **options: faces)
+    leaky = tmp_path / "leaky.keras"
+    leaky.write_bytes(trained.read_bytes())
+    add_card(leaky, read_card(leaky) | {"counts": "test_leak_free"})
+    assert cli.main(["evaluate", str(leaky), "--data", "photos/mine"]) == 0
+    assert "mine, all images, n = 168, accuracy" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("shape", [(20, 24, 1), (20, 24, 3)])
+def test_evaluate_takes_a_file_from_elsewhere_of_another_size(easy, tmp_path, capsys, shape):
+    layers = [keras.Input(shape), keras.layers.Flatten(), keras.layers.Dense(3, activation="softmax")]
+    keras.Sequential(layers).save(tmp_path / "theirs.keras")
+    answers = [str(tmp_path / "theirs.keras"), "--data", "easy", "--classes", "angry,happy,sad"]
+    assert cli.main(["evaluate", *answers]) == 0
+    assert "easy, test, n = 40" in capsys.readouterr().out
+
+
 def test_evaluate_warns_where_a_folder_of_the_same_name_holds_other_images(trained, monkeypatch, capsys, tmp_path):
     file = tmp_path / "a.keras"
     file.write_bytes(trained.read_bytes())

@@ -19,6 +19,7 @@ from emotions.data.dataset import Split, limit, select
 from emotions.data.fer2013 import FER2013_CLASSES, FER2013_PARTS
 from emotions.data.ferplus import FERPLUS_VOTES, ferplus_votes, majority, plurality
 from emotions.data.human_emotions import source_photo
+from emotions.data.splits import hold_out
 
 
 @pytest.fixture(autouse=True)
@@ -472,6 +473,21 @@ def test_a_folder_of_ones_own_is_known_by_its_images(tmp_path):
     assert load("synthetic-quick").digest is None  # its name says it
     named_alike = load(str(shutil.copytree(first, tmp_path / "human-emotions-mine")))
     assert not named_alike.by_photo and replace(named_alike, digest=None).by_photo
+
+
+def test_a_folder_by_name_is_that_folder(tmp_path, monkeypatch):
+    class_folders(tmp_path / "kaggle" / "train", ("angry", "sad"))
+    class_folders(tmp_path / "own" / "mine[1]")
+    class_folders(tmp_path / "own" / "mine1", ("x", "y"))
+    monkeypatch.setenv("EMOTIONS_DATA", f"{tmp_path / 'kaggle'}{os.pathsep}{tmp_path / 'own'}")
+    assert load("mine[1]").class_names == ("calm", "cross") and load("mine1").class_names == ("x", "y")
+
+
+def test_a_near_duplicate_in_two_small_classes_can_be_split():
+    labels, groups = np.array([0] * 3 + [1] * 5), np.array([0, 1, 2, 0, 3, 4, 5, 6])
+    held = hold_out(labels, groups, 5, 0, ("calm", "cross"))
+    assert set(labels[held]) == {0, 1} and len(held) < len(labels)
+    assert not set(groups[held]) & set(np.delete(groups, held))
 
 
 def test_class_folders_are_split_by_class_with_copies_on_one_side(tmp_path):

@@ -189,3 +189,11 @@ def test_an_ensemble_names_the_variants_of_its_members(home, folder):
     built = build(home, "ensemble-mine", ["good", "other", "weak"], weighted=True).metrics
     assert len(built["members"]) < 3 and built["title"].endswith(f"average of {len(built['members'])}, with duplicates")
     assert built["variants"] == [WITH_DUPLICATES]
+
+
+def test_a_pair_without_a_member_is_removed(home, folder):
+    for name in MEMBERS:
+        write_run(folder / name, n=200)
+    assert PAIR in build_all(home)
+    shutil.rmtree(folder / MEMBERS[0])
+    assert PAIR not in build_all(home) and not (folder / f"{PAIR}-weighted").exists()

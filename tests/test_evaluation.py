@@ -84,9 +84,23 @@ def test_a_class_without_images_leaves_its_auc_undefined():
     assert figures["per_class"]["sad"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "roc_auc": None, "support": 0}
     defined = [figures["per_class"][name]["roc_auc"] for name in ("angry", "happy")]
     assert figures["roc_auc"] == pytest.approx(np.mean(defined))
-    # It still counts in the macro mean, as it does in every bootstrap sample.
-    assert figures["macro_f1"] == pytest.approx(sum(own["f1"] for own in figures["per_class"].values()) / 3)
+    # Nor does it count in the macro mean, here and in every bootstrap sample, unless it is predicted.
+    assert figures["macro_f1"] == pytest.approx(sum(own["f1"] for own in figures["per_class"].values()) / 2)
+    right = evaluation.measure(made([0, 1], rows[:2]))
+    assert right["macro_f1"] == 1 and right["macro_f1_interval"][1] == 1
+    wrong = evaluation.measure(made([0, 1], [rows[0], [0.1, 0.1, 0.8]]))
+    assert wrong["macro_f1"] == pytest.approx(1 / 3)
     assert evaluation.measure(made([0, 0], rows[:2]))["roc_auc"] is None
+
+
+def test_the_interval_of_a_small_calibration_error_holds_it():
+    """Bootstrap samples have a larger error than the images: their percentiles would begin at 0.016 here."""
+    random = np.random.default_rng(0)
+    probabilities = random.dirichlet([1] * 3, 2000)
+    labels = (random.random(2000)[:, None] > probabilities.cumsum(axis=1)).sum(axis=1).clip(0, 2)
+    figures = evaluation.measure(made(labels, probabilities))
+    low, high = figures["ece_interval"]
+    assert low < 0.005 and low <= figures["ece"] <= high
 
 
 def test_figures_go_into_json_as_they_are(four):
@@ -149,6 +163,7 @@ def test_an_interval_holds_the_middle_95_percent_of_the_samples(four):
     predictions, figures = four
     samples = evaluation.resampled(predictions)
     del samples["balanced_accuracy"]  # none of the headline figures
+    samples["ece"] = 2 * figures["ece"] - samples["ece"]  # reflected
     for name, values in samples.items():
         low, high = figures[f"{name}_interval"]
         assert len(values) == 2000

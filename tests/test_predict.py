@@ -444,6 +444,15 @@ def test_the_default_is_a_model_of_the_repository():
     assert predict.find().stem == predict.find("").stem == DEFAULT_MODEL
 
 
+def test_a_models_name_may_have_a_dot(tmp_path, monkeypatch):
+    (file := tmp_path / "models" / "champion-mine.v2.keras").parent.mkdir()
+    file.touch()
+    monkeypatch.setenv("EMOTIONS_HOME", str(tmp_path))
+    assert predict.find("champion-mine.v2") == file
+    with pytest.raises(FileNotFoundError, match=r"There is no file theirs\.h5\.$"):
+        predict.find("theirs.h5")
+
+
 def test_models_are_found_by_name_in_the_current_directory_and_in_emotions_home(file, monkeypatch):
     home = file.parents[1]
     for enter in (lambda: monkeypatch.chdir(home), lambda: monkeypatch.setenv("EMOTIONS_HOME", str(home))):

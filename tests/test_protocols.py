@@ -29,3 +29,13 @@ def test_copies_alone_are_compared_where_a_network_has_both_runs(tmp_path):
     assert title == "LeNet at 64 pixels"
     gain = float(pair["with_copies"][:-2]) - float(pair["without"][:-2])
     assert gain > 5 and pair["difference"].startswith(f"+{gain:.1f} points [")
+
+
+@pytest.mark.parametrize("seeds", [(1, 2), ()])
+def test_without_seed_0_there_is_no_row(tmp_path, seeds):
+    for dataset in protocols.DATASETS.values():
+        write_run(tmp_path / "results" / dataset / "logistic-regression")
+        for seed in seeds:
+            write_run(tmp_path / "results" / dataset / f"net-s{seed}", seed=seed, suffix=f"-s{seed}", variants=[],
+                      architecture="net")  # fmt: skip
+    assert ("`net`, leak-free, mean of 2 seeds" in protocols.markdown(tmp_path)) == bool(seeds)

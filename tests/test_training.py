@@ -452,3 +452,29 @@ def test_the_rate_warms_up_and_falls_along_a_cosine():
     np.testing.assert_allclose(rate[:41], np.linspace(0, 0.5, 41), atol=1e-6)
     np.testing.assert_allclose(rate[40:], 0.25 * (1 + np.cos(np.pi * np.arange(361) / 360)), atol=1e-6)
     assert float(training.cosine(0.5, 4, 100, warmup=0)(0)) == 0.5
+
+
+def test_another_batch_size_is_another_recipe(home, easy_dataset, monkeypatch):
+    monkeypatch.setattr(fitting, "SAVE_SECONDS", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        train(plain, "smaller", easy_dataset, callbacks=[Interrupt(1)])
+
+    def smaller(epochs):
+        model, options = plain(epochs)
+        return model, options | {"batch_size": 8}
+
+    with pytest.raises(ValueError, match="differs in recipe"):
+        train(smaller, "smaller", easy_dataset)
+
+
+def test_a_test_of_copies_alone_is_refused_before_the_training(home, easy_dataset):
+    copies = dataclasses.replace(easy_dataset, copied=frozenset(easy_dataset.test.ids))
+    with pytest.raises(ValueError, match="put others into test"):
+        train(plain, "copies", copies)
+    assert not runs.Run("easy", "copies").folder.exists()
+
+
+@pytest.mark.parametrize("devices", [0, -1])
+def test_a_number_of_devices_below_one_is_refused(easy_dataset, devices):
+    with pytest.raises(ValueError, match="cannot be divided among"):
+        Batches(easy_dataset.train, 3, 16, devices=devices)

@@ -52,6 +52,35 @@ def test_rows_match_frames_and_a_moving_face_keeps_its_number(clip, classifier):
     assert some["frame"].tolist() == list(range(0, 20, 3))
 
 
+class Uneven:
+    """A video as a browser records it: no fixed rate, but the ticks of a clock; five frames in 0.4 seconds."""
+
+    def __init__(self, file):
+        self.number = -1
+
+    def read(self):
+        self.number += 1
+        return self.number < 5, np.full((64, 64, 3), 110, np.uint8)
+
+    def get(self, what):
+        times = (0, 50, 100, 300, 400)
+        return {cv2.CAP_PROP_FPS: 1000, cv2.CAP_PROP_FRAME_COUNT: 400,
+                cv2.CAP_PROP_POS_MSEC: times[min(self.number, 4)]}.get(what, 0)  # fmt: skip
+
+    def release(self):
+        pass
+
+
+def test_seconds_are_those_of_the_frames(classifier, tmp_path, monkeypatch, capsys):
+    (tmp_path / "a.webm").write_bytes(b"x")
+    with monkeypatch.context() as patched:
+        patched.setattr(cv2, "VideoCapture", Uneven)
+        table = predict.predict_video(classifier, tmp_path / "a.webm", annotated=tmp_path / "copy.mp4")
+    assert table["seconds"].tolist() == pytest.approx([0, 0.05, 0.1, 0.3, 0.4])
+    assert "truncated" not in capsys.readouterr().err
+    assert [seconds for _, seconds, _ in frames(tmp_path / "copy.mp4")][-1] == pytest.approx(0.4)
+
+
 def test_the_annotated_copy_has_all_frames_with_boxes(clip, classifier, tmp_path):
     predict.predict_video(classifier, clip, 3, tmp_path / "new" / "copy.mp4")
     before, after = ([frame for *_, frame in frames(file)] for file in (clip, tmp_path / "new" / "copy.mp4"))
@@ -198,3 +227,10 @@ def test_numbers_follow_faces_and_smoothing_is_slow():
     average = tracks.smooth(1, left, 0.1, np.array([0.0, 1.0]))
     assert 0.7 < average[0] < 1
     assert tracks.assign([left], 5.0) == [4]  # away for too long
+
+
+def test_a_resting_face_keeps_its_number_whatever_appears_elsewhere():
+    tracks, resting, leaving = Tracks(), Face(250, 100, 100, 100), Face(340, 100, 100, 100)
+    for number, face in zip(tracks.assign([resting, leaving], 0), (resting, leaving), strict=True):
+        tracks.smooth(number, face, 0, np.ones(2))
+    assert tracks.assign([resting, Face(85, 135, 30, 30)], 0.04) == [1, 3]

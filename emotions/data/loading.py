@@ -1,5 +1,6 @@
 """Load a data set by name: find or download it, read it, split it."""
 
+import glob
 import os
 import zlib
 from collections.abc import Iterator
@@ -116,7 +117,7 @@ def _own_folder(name: str, path: str | Path | None) -> Source:
     if name not in (known := [*NAMES, *own]):
         raise ValueError(f'Unknown data set "{name}"{nearest(name, known)} There are {", ".join(NAMES)}, '
                          '"folder:PATH", and the names of folders in data/ that hold class sub-folders.')
-    return Source(read_folder, (name, f"{name}.zip"))
+    return Source(read_folder, (glob.escape(name), glob.escape(f"{name}.zip")))
 
 
 def _read(name: str, source: Source, path, size, seed: int) -> Contents:
@@ -125,6 +126,9 @@ def _read(name: str, source: Source, path, size, seed: int) -> Contents:
         return cached(None, name, [size, seed], lambda: source.read(size, seed))
     label, tried = getattr(source.read, "__name__", name), []
     for candidate in _found(source, path, tried):
+        if path is None and name not in SOURCES and candidate.name not in (name, f"{name}.zip"):
+            tried.append(f"{candidate} (it has another name)")  # one of the places itself
+            continue
         read = partial(source.read, candidate, size)
         try:
             return cached(candidate, label, [size], read) if name in SOURCES else read()

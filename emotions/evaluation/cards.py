@@ -81,9 +81,10 @@ def by_fer2013_labels(run: Run) -> Predictions | None:
     """Return what a model of FER+ predicts for its test images, with FER2013's labels: of those whose votes have a
     majority for one of FER2013's classes. None for other models, and without a run on FER2013 that has the labels."""
     others = all_of("fer2013", run.home) if run.dataset == "ferplus" else {}
-    if not others:
+    own = run.predictions
+    theirs = next((one for other in others.values() if np.isin(own.ids, (one := other.predictions).ids).all()), None)
+    if theirs is None:  # none, or FER2013 as folders, whose images have other ids
         return None
-    theirs, own = next(iter(others.values())).predictions, run.predictions
     own = own.take(np.isin(np.array(own.class_names)[own.labels], theirs.class_names))
     labels = pd.Series(np.array(theirs.class_names)[theirs.labels], theirs.ids)[own.ids]
     return replace(own, labels=pd.Index(own.class_names).get_indexer(labels))

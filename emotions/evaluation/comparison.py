@@ -66,8 +66,8 @@ def compare_all(runs: Mapping[str, Predictions], resamples: int | None = None, p
         raise ValueError(f"A comparison needs two runs, and there is {len(runs)}.")
     correct = {name: run.predicted == run.labels for name, run in runs.items()}
     observed = {name: {"accuracy": accuracy_score(run.labels, run.predicted),
-                       "macro_f1": f1_score(run.labels, run.predicted, labels=range(len(run.class_names)),
-                                            average="macro", zero_division=0)} for name, run in runs.items()}
+                       "macro_f1": f1_score(run.labels, run.predicted, average="macro", zero_division=0)}
+                for name, run in runs.items()}
     couples = list(combinations(runs, 2))
     resamples = resamples or samples_for(len(couples))
     samples = {name: resampled(run, resamples, photos=photos) for name, run in runs.items()}

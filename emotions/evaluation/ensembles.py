@@ -87,7 +87,8 @@ def build_all(dataset: str, home: Path | None = None, check: bool = False) -> di
         chosen[PLAIN] = {"members": best_average(validation), "weighted": False}
         if len(select(validation)) > 1:
             chosen[WEIGHTED] = {"members": list(validation), "weighted": True}
-    outdated = {name: Run(dataset, name, home=home or files.home()) for name in (*CHOSEN, *chosen)
+    names = dict.fromkeys((*CHOSEN, *PAIRS, *(f"{pair}-weighted" for pair in PAIRS), *chosen))
+    outdated = {name: Run(dataset, name, home=home or files.home()) for name in names
                 if not _current(finished.get(name), chosen.get(name), finished)}
     for name, run in () if check else outdated.items():
         if name in chosen:

@@ -38,7 +38,7 @@ def measure(predictions: Predictions, resamples: int = RESAMPLES, seed: int = 0,
         "n": len(predictions),
         "accuracy": float(sk.accuracy_score(labels, predicted)),
         **{f"top_{k}": float(sk.top_k_accuracy_score(labels, probabilities, k=k, labels=classes)) for k in tops},
-        "macro_f1": float(np.mean(f1)),
+        "macro_f1": float(np.mean(np.array(f1)[np.isin(classes, [labels, predicted])])),
         "mcc": float(sk.matthews_corrcoef(labels, predicted)),
         "log_loss": float(sk.log_loss(labels, probabilities, labels=classes)),
         "roc_auc": float(np.mean(defined)) if defined else None,
@@ -50,6 +50,8 @@ def measure(predictions: Predictions, resamples: int = RESAMPLES, seed: int = 0,
     if figures["accuracy"] in (0, 1):  # then all samples are alike: Wilson's interval, a photo as one observation
         observations = len(labels) if photos is None else len(np.unique(photos))
         figures["accuracy_interval"] = [float(end) for end in wilson(figures["accuracy"] * observations, observations)]
+    low, high = figures["ece_interval"]  # samples have a larger calibration error than the images: reflected
+    figures["ece_interval"] = [max(0.0, 2 * figures["ece"] - end) for end in (high, low)]
     columns = {"precision": precision, "recall": recall, "f1": f1, "roc_auc": auc, "support": support}
     figures["per_class"] = {name: {rate: columns[rate][k] for rate in columns} for k, name in enumerate(names)}
     figures["confusion"] = sk.confusion_matrix(labels, predicted, labels=classes).tolist()
@@ -121,12 +123,14 @@ def resampled(predictions: Predictions, resamples: int = RESAMPLES, seed: int = 
     confusion = sums[:, : classes**2].reshape(-1, classes, classes)
     hits, sizes = confusion.diagonal(axis1=1, axis2=2), confusion.sum(axis=(1, 2))
     true, predicted = confusion.sum(axis=2), confusion.sum(axis=1)
+    there = added[:, : classes**2].sum(axis=0).reshape(classes, classes)
+    labelled, named = there.sum(axis=1) > 0, there.sum(axis=1) + there.sum(axis=0) > 0  # classes, as scikit-learn's
     numerator = sizes * hits.sum(axis=1) - (true * predicted).sum(axis=1)
     denominator = np.sqrt((sizes**2 - (predicted**2).sum(axis=1)) * (sizes**2 - (true**2).sum(axis=1)))
     return {
         "accuracy": hits.sum(axis=1) / sizes,
-        "balanced_accuracy": (hits / np.maximum(true, 1)).mean(axis=1),
-        "macro_f1": (2 * hits / np.maximum(true + predicted, 1)).mean(axis=1),
+        "balanced_accuracy": (hits / np.maximum(true, 1))[:, labelled].mean(axis=1),
+        "macro_f1": (2 * hits / np.maximum(true + predicted, 1))[:, named].mean(axis=1),
         "mcc": np.divide(numerator, denominator, out=np.zeros(resamples), where=denominator > 0),
         "log_loss": sums[:, -1] / sizes,
         "ece": np.abs(sums[:, classes**2 : -1]).sum(axis=1) / sizes,

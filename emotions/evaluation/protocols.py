@@ -31,8 +31,9 @@ def table(home: Path) -> pd.DataFrame:
         title = cards.display_title(first)
         if title in gaps.index:
             shares["Difference"] = "{:+.1f} [{:+.1f}, {:+.1f}]".format(*gaps.loc[title])
-        rows[f"{title} (`{name}`)"] = dict.fromkeys(("Published", *DATASETS, "Difference"), "-") | shares
+        rows[f"{title} (`{name}`)"] = shares
     board = pd.DataFrame.from_dict(rows, orient="index").rename_axis("System")
+    board = board.reindex(columns=["Published", *DATASETS, "Difference"]).fillna("-").astype(str)
     return board.sort_values("Leak-free", ascending=False, kind="stable")
 
 
@@ -40,7 +41,8 @@ def records(home: Path) -> pd.DataFrame:
     """Return the content of each network's `metrics.json`: a row per run name, a column per protocol, or NaN."""
     rows = [{"name": name, "protocol": protocol, "metrics": run.metrics} for protocol, dataset in DATASETS.items()
             for name, run in runs.all_of(dataset, home).items() if _is_network(run.metrics)]
-    return pd.DataFrame(rows).pivot(index="name", columns="protocol", values="metrics").reindex(columns=list(DATASETS))
+    table = pd.DataFrame(rows, columns=["name", "protocol", "metrics"])
+    return table.pivot(index="name", columns="protocol", values="metrics").reindex(columns=list(DATASETS))
 
 
 def accuracies(home: Path) -> dict[str, pd.DataFrame]:

@@ -50,6 +50,8 @@ def add_card(path: str | Path, card: dict) -> None:
 
 def read_card(path: str | Path) -> dict:
     """Return the card in a `.keras` file: class names, data set, metrics, versions. ValueError: it is not one."""
+    if Path(path).is_file() and not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is not a .keras archive, or not all of one.")
     with zipfile.ZipFile(path) as archive:
         if CARD not in archive.namelist():
             raise ValueError(f"{path} holds no {CARD}: not written by this package, its class names are unknown.")
@@ -104,6 +106,8 @@ def ancestors(file: str | Path | None) -> list[dict]:
     try:
         card = read_card(file or "")
     except (ValueError, zipfile.BadZipFile, IsADirectoryError, FileNotFoundError):
+        return []
+    if "dataset" not in card:  # class names alone
         return []
     own = {name: card[name] for name in ("model", "dataset", "images") if name in card}
     return [own | {"with_duplicates": "counts" in card}, *card.get("ancestors", [])]

@@ -180,13 +180,15 @@ def find(model: str | Path = DEFAULT_MODEL) -> Path:
     path = files.expanded(model or DEFAULT_MODEL)
     if path.is_file():
         return path
-    if len(path.parts) != 1 or path.suffix not in ("", ".keras"):
+    if len(path.parts) != 1:
         raise FileNotFoundError(f"There is no file {path}.")
     folders = (files.REPOSITORY, files.home(), Path.cwd())  # the last wins
     known = {file.stem: file for folder in folders for file in folder.glob("models/*.keras")}
     name = path.name.removesuffix(".keras")
     if name in known:
         return known[name]
+    if path.suffix not in ("", ".keras"):
+        raise FileNotFoundError(f"There is no file {path}.")
     unknown = f"file {path}, and no model of that name in models/" if path.suffix else f'model "{name}"'
     listed = f"There are {', '.join(sorted(known))}." if known else "models/ is empty."
     raise FileNotFoundError(f"There is no {unknown}{files.nearest(name, known)} {listed}")

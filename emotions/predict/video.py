@@ -21,6 +21,7 @@ from emotions.predict.faces import crop, find_faces
 SEARCHED = 480  # pixels on the longer side of the copy in which faces are searched for: in real time on two cores
 MEMORY = 0.5  # seconds: over about so long probabilities are averaged
 LOST = 1.0  # seconds: a face that was away for longer comes back under a new number
+FASTEST = 240  # frames per second that a camera takes
 ROWS = 1000  # that become a table at a time: as dictionaries, the rows of an hour would take ten times as much memory
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # a bad file gets our sentence, not FFmpeg's messages
@@ -43,15 +44,20 @@ def predict_video(classifier: Classifier, file: str | Path, every: int = 1, anno
     FileNotFoundError, ValueError: there is no such file, or it holds no frame that can be read."""
     columns = {"frame": int, "seconds": float, **dict.fromkeys(("face", *BOX), "Int64"), "emotion": object,
                "smoothed": object, **dict.fromkeys(("confidence", *classifier.class_names), float)}
-    rows, tables, tracks, writer = [], [], Tracks(), None
+    rows, tables, tracks, writer, shown = [], [], Tracks(), None, 0
     with written(Path(annotated), ".mp4") if annotated else contextlib.nullcontext() as copy:
         for number, seconds, frame in frames(file):
             if number % every == 0:
                 found = predict_frame(classifier, frame, tracks, seconds, unsure_below)
                 rows += [{"frame": number, "seconds": seconds, **row} for row in found or [{}]]
             if copy:
-                writer = writer or video_writer(copy, _rate(cv2.VideoCapture(str(expanded(file)))), frame.shape)
-                writer.write(drawn(frame, found)[..., ::-1])
+                if not writer:
+                    rate = _rate(cv2.VideoCapture(str(expanded(file))))
+                    rate = rate if rate <= FASTEST else 30.0  # a file without a fixed rate names the clock's ticks
+                    writer = video_writer(copy, rate, frame.shape)
+                for _ in range(shown, round(rate * seconds) + 1):  # so that it plays as fast as the video
+                    writer.write(drawn(frame, found)[..., ::-1])
+                    shown += 1
             if len(rows) >= ROWS:
                 tables.append(_table(rows, columns))
                 rows = []
@@ -71,12 +77,14 @@ def frames(file: str | Path) -> Iterator[tuple[int, float, np.ndarray]]:
         read, frame = video.read()
         if not read:
             break
-        yield number, number / rate, frame[..., ::-1]
+        at = video.get(cv2.CAP_PROP_POS_MSEC) / 1000  # frames need not be evenly spaced; 0 where it is not known
+        seconds = at if at > 0 or number == 0 else number / rate
+        yield number, seconds, frame[..., ::-1]
     video.release()
     if number == 0:
         why = "the file is empty" if path.stat().st_size == 0 else "it is no video, is damaged, or holds sound alone"
         raise ValueError(f"{path} has no frame that can be read: {why}.")
-    if number < 0.95 * total:
+    if number < 0.95 * total and seconds < 0.95 * (total - 1) / rate:
         print(f"{path} ends after {number:,} of {total:,} frames: it is truncated.", file=sys.stderr)
 
 
@@ -92,7 +100,7 @@ class Tracks:
         known = list(self.faces)
         far = [[np.hypot(*(_middle(face) - self.faces[number][0])) / face.width for number in known] for face in found]
         numbers = [None] * len(found)
-        for i, j in zip(*linear_sum_assignment(np.reshape(far, (len(found), len(known)))), strict=True):
+        for i, j in zip(*linear_sum_assignment(np.minimum(np.reshape(far, (len(found), len(known))), 1)), strict=True):
             if far[i][j] < 1:
                 numbers[i] = known[j]
         return [next(self.numbers) if number is None else number for number in numbers]

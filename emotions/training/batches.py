@@ -24,7 +24,7 @@ class Batches(keras.utils.PyDataset):
     def __init__(self, split: Split, classes: int, batch_size: int, *, seed=None, class_weight=None, mixup=0.0,
                  devices=1):
         super().__init__()
-        if batch_size % devices:
+        if devices < 1 or batch_size % devices:
             raise ValueError(f"Batches of {batch_size} images cannot be divided among {devices} devices.")
         self.batch_size, self.seed, self.mixup, self.devices = batch_size, seed, mixup, devices
         self.images = channels(split.images)

@@ -49,6 +49,9 @@ def fit(model: keras.Model, faces, *, run: Run, epochs: int, batch_size: int = 6
             epoch, and validation, leave out up to `devices - 1` images."""
     if run.saved:
         return _show_saved(run, initial_epoch)
+    if faces.copied.issuperset(faces.test.ids):
+        raise ValueError(f"Each of the {len(faces.test):,} test images of {faces.name} has a copy in its training "
+                         "folder: put others into test.")
     classes, seed = len(faces.class_names), run.facts["seed"]
     devices = devices or int(os.environ.get("EMOTIONS_DEVICES", 1))
     training = Batches(faces.train, classes, batch_size, seed=seed, class_weight=class_weight, mixup=mixup,
@@ -153,8 +156,10 @@ class State:
             phases = saved["recipe"]["phases"][: self.phase]
             recipe["phases"] = phases[: self.phase - 1] + recipe["phases"]
             differing = [name for name in CHOICES if json.dumps(saved.get(name)) != json.dumps(record.get(name))]
-            if self.done and json.dumps(saved["recipe"]["phases"][self.phase - 1]) != json.dumps(recipe["phases"][-1]):
-                differing.append("recipe")
+            if self.done:
+                last = len(saved["recipe"]["phases"]) == self.phase  # otherwise it holds the choices of a later phase
+                both = [each if last else each["phases"][self.phase - 1] for each in (saved["recipe"], recipe)]
+                differing += ["recipe"] if json.dumps(both[0]) != json.dumps(both[1]) else []
             if differing:
                 raise ValueError(f"{self.folder.parent} holds an interrupted training that differs in {differing[0]}: "
                                  "finish it as it was begun, or remove its checkpoint/ to start anew.")
