@@ -149,6 +149,8 @@ def run(options: argparse.Namespace) -> None:
 def evaluate(options: argparse.Namespace) -> None:
     """Measure a saved model on a test split (one that was trained with copies: on images without), or on all images of
     a folder that it was not trained on; writes nothing."""
+    import numpy as np
+
     from emotions import evaluation
     from emotions import predict as prediction
     from emotions.runs import Predictions
@@ -167,7 +169,13 @@ def evaluate(options: argparse.Namespace) -> None:
     if own and (own, card.get("images")) != (faces.name, faces.digest):
         print(f"This model was trained on {own}, not on this split of {faces.name}: images that it was trained on may "
               "be among those measured.")
-    answers = reduce(Predictions.join, (_answers(classifier, part) for part in parts))
+    uncalibrated, resize = replace(classifier, card={}), any(classifier.model.input_shape[1:3])
+
+    def answer(part) -> Predictions:
+        images = [classifier.resize(np.ascontiguousarray(image)) if resize else image for image in part.images]
+        return Predictions(names, part.ids, part.labels, uncalibrated.probabilities(images))
+
+    answers = reduce(Predictions.join, map(answer, parts))
     if len(faces.class_names) < len(names):
         print(f"Of its probabilities, those of {', '.join(faces.class_names)} count, scaled so that they sum to 1.")
     chosen = answers.probabilities[:, [names.index(name) for name in faces.class_names]]
@@ -178,20 +186,6 @@ def evaluate(options: argparse.Namespace) -> None:
     for name in ("macro_f1", "mcc", "log_loss", "ece"):
         low, high = metrics[f"{name}_interval"]
         print(f"{name:9} {metrics[name]:.3f} [{low:.3f}, {high:.3f}]")
-
-
-def _answers(classifier, part):
-    """Return what a model predicts for a split, before temperature scaling."""
-    import numpy as np
-
-    from emotions.evaluation.evaluate import predict as predict_split
-    from emotions.runs import Predictions
-
-    if classifier.model.input_shape == (None, None, None, 3):
-        return predict_split(classifier.model, part, classifier.class_names)
-    crops = [classifier.resize(np.ascontiguousarray(image)) for image in part.images]  # a file from elsewhere
-    probabilities = replace(classifier, card={}).probabilities(crops)
-    return Predictions(tuple(classifier.class_names), part.ids, part.labels, probabilities)
 
 
 def predict(options: argparse.Namespace) -> int:

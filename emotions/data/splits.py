@@ -95,14 +95,13 @@ def hold_out(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int, clas
     if distinct.min() < 2:
         raise ValueError(f'The class "{class_names[distinct.idxmin()]}" has too few distinct images left: it needs '
                          "one for each split. Add some, or bring train, validation and test folders.")
-    few, rare = list(distinct.index[distinct < folds]), []
-    while few:  # groups of a rare class may hold images of others, of which too few are left then
-        rare += few
-        common = ~np.isin(groups, groups[np.isin(labels, rare)])
+    common, left, rare = np.arange(len(labels)), distinct, []
+    while (left < folds).any():  # groups of a rare class may hold images of others, of which too few are left then
+        rare += list(left.index[left < folds])
+        common = np.flatnonzero(~np.isin(groups, groups[np.isin(labels, rare)]))
         left = pd.Series(groups[common]).groupby(labels[common]).nunique()
-        few = list(left.index[left < folds])
     held = [np.random.default_rng(seed).choice(np.unique(groups[labels == label])) for label in rare]
-    if len(common := np.flatnonzero(~np.isin(groups, groups[np.isin(labels, rare)]))):
+    if len(common):
         folder = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
         held += groups[common][next(folder.split(common, labels[common], groups[common]))[1]].tolist()
     return np.flatnonzero(np.isin(groups, held))

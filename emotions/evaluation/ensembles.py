@@ -87,7 +87,7 @@ def build_all(dataset: str, home: Path | None = None, check: bool = False) -> di
         chosen[PLAIN] = {"members": best_average(validation), "weighted": False}
         if len(select(validation)) > 1:
             chosen[WEIGHTED] = {"members": list(validation), "weighted": True}
-    names = dict.fromkeys((*CHOSEN, *PAIRS, *(f"{pair}-weighted" for pair in PAIRS), *chosen))
+    names = (*CHOSEN, *(f"{pair}{end}" for pair in PAIRS for end in ("", "-weighted")))
     outdated = {name: Run(dataset, name, home=home or files.home()) for name in names
                 if not _current(finished.get(name), chosen.get(name), finished)}
     for name, run in () if check else outdated.items():

@@ -5,5 +5,5 @@ from emotions.colors import colors
 from emotions.plots.diagrams import two_phases
 from emotions.plots.evaluation import confusion_matrix, intervals, recalls, reliability, roc_curves
 from emotions.plots.explanations import attention_distances, attention_heads, heat_maps, mosaics
-from emotions.plots.faces import composite, composite_or_grey, composites, confusion_faces, image_grid, mistakes
+from emotions.plots.faces import composite, composites, confusion_faces, image_grid, mistakes
 from emotions.plots.report import panel, training_curves

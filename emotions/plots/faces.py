@@ -17,25 +17,26 @@ NEAR_COPY = 0.92  # correlation of aligned faces: copies in FER2013 reach 0.96 t
 OVAL = cv2.ellipse(np.zeros((SIDE // 2, SIDE // 2), np.uint8), (SIDE // 4, SIDE // 4), (20, 23), 0, 0, 360, 255, -1)
 
 
-class TooFewPhotos(ValueError):
-    """Raised where a composite could show a person."""
-
-
-def composite(images, photos=None, reference=None) -> tuple[np.ndarray, int]:
+def composite(group, reference=None) -> tuple[np.ndarray, int]:
     """Average aligned, contrast-normalised images of different photos into one face, uint8, 96 x 96 x 3; return it and
-    the number of images in it: those that align and are most like the mean.
+    the number of images in it: those that align and are most like the mean. Of fewer than eight photos, a composite
+    could show a person: the image is grey then, and the number 0.
 
-    Images are uint8, N x H x W x 3, RGB; only the first 64 are used, and those of one photo count once (by default,
-    identical ones). They are aligned first to `reference`, a contrast-normalised face; by default their own mean. Fewer
-    than eight photos raise TooFewPhotos, a ValueError."""
+    The group is a `Split`, whose `groups` say which images are of one photo, or uint8 images, N x H x W x 3, RGB. Only
+    the first 64 photos are used, each once (without `groups`, identical images are one). They are aligned first to
+    `reference`, a contrast-normalised face; by default their own mean."""
+    images, photos = (group.images, group.groups) if isinstance(group, Split) else (group, None)
+    too_few = np.full((SIDE, SIDE, 3), TOO_FEW, np.uint8), 0
     faces = [_normalised(np.asarray(images[i])) for i in _different(images, photos)]
-    _guard(faces)
+    if len(faces) < LEAST:
+        return too_few
     reference = np.mean(faces, axis=0) if reference is None else reference
     for _ in range(PASSES):
         reference = _standard((reference + reference[:, ::-1]) / 2)  # upright and centred
         aligned = [face for face in (_aligned(face, reference) for face in faces) if face is not None]
         used = _nearest(_without_near_copies(aligned), reference)
-        _guard(used)
+        if len(used) < LEAST:
+            return too_few
         reference = np.mean(used, axis=0, dtype=float)
     return np.clip(_standard(reference) * 52 + 122, 0, 255).astype(np.uint8), len(used)
 
@@ -72,11 +73,6 @@ def _without_near_copies(faces: list) -> list:
         if not alike[i, kept].any():
             kept.append(i)
     return [faces[i] for i in kept]
-
-
-def _guard(faces: list) -> None:
-    if len(faces) < LEAST:
-        raise TooFewPhotos(f"A composite needs {LEAST} different photos; this one has {len(faces)}.")
 
 
 def _normalised(image) -> np.ndarray:
@@ -128,20 +124,11 @@ def composites(groups: dict, caption: str = "", frames=None, columns: int = 7) -
     `frames` are colours, by default those of the classes that the titles name."""
     faces, titles = [], []
     for title, group in groups.items():
-        face, used = composite_or_grey(group)
+        face, used = composite(group)
         faces.append(face)
         words = f"{used} of {len(group):,}" if 0 < used < len(group) else f"{len(group):,}"
         titles.append(f"{title}\nn = {words}" + ("" if used else ", too few align"))
     return image_grid(faces, titles, colors(groups) if frames is None else frames, columns, caption=caption)
-
-
-def composite_or_grey(group, reference=None) -> tuple[np.ndarray, int]:
-    """Return the composite of a split or of images, and how many it is the mean of: grey and 0 for too few."""
-    images, photos = (group.images, group.groups) if isinstance(group, Split) else (group, None)
-    try:
-        return composite(images, photos, reference=reference)
-    except TooFewPhotos:
-        return np.full((SIDE, SIDE, 3), TOO_FEW, np.uint8), 0
 
 
 def confusion_faces(predictions, split: Split, title: str = "") -> plt.Figure:
@@ -155,7 +142,7 @@ def confusion_faces(predictions, split: Split, title: str = "") -> plt.Figure:
     reference = np.mean([_normalised(np.asarray(image)) for image in some], axis=0)
     for (true, predicted), axis in np.ndenumerate(axes):
         cell = _cell(predictions, split, true, predicted)
-        axis.imshow(composite_or_grey(cell, reference)[0])
+        axis.imshow(composite(cell, reference)[0])
         axis.set_title(f"{len(cell):,}", fontsize=10, pad=3)
         bare(axis, colors(names)[true] if true == predicted else None)
         axis.set_ylabel("" if predicted else names[true], fontsize=11)

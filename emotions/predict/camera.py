@@ -12,7 +12,7 @@ import numpy as np
 
 from emotions.data.images import decode
 from emotions.predict.classifier import Classifier
-from emotions.predict.video import Tracks, drawn, predict_frame, video_writer
+from emotions.predict.video import Recording, Tracks, drawn, predict_frame
 
 RECORDED = 10  # frames per second of a recording: about what two cores keep up with
 
@@ -48,7 +48,7 @@ def watch(classifier: Classifier, recording: str | Path = "", unsure_below: floa
     if not screen or re.search(r"GUI: *NONE", cv2.getBuildInformation()):
         raise ValueError("OpenCV shows no windows here: it needs a screen, and opencv-python in the place of "
                          "opencv-python-headless. The page in web/ shows the camera in a browser.")
-    camera, tracks, writer, written = cv2.VideoCapture(0), Tracks(), None, 0
+    camera, tracks, recorded = cv2.VideoCapture(0), Tracks(), Recording(recording, RECORDED)
     start = before = time.monotonic()
     while (read := camera.read())[0]:
         now = time.monotonic()
@@ -58,16 +58,12 @@ def watch(classifier: Classifier, recording: str | Path = "", unsure_below: floa
         cv2.putText(shown, f"{rate:.1f} frames per second, q quits", (8, 22), cv2.FONT_HERSHEY_PLAIN, 1.2, (255,) * 3)
         cv2.imshow("emotions", shown)
         if recording:
-            writer = writer or video_writer(recording, RECORDED, shown.shape)
-            while written <= RECORDED * (now - start):  # so that it plays as fast as it was
-                writer.write(shown)
-                written += 1
+            recorded.add(shown, now - start)
         if cv2.waitKey(1) & 0xFF in (ord("q"), 27):
             break
     camera.release()
     cv2.destroyAllWindows()
-    if writer:
-        writer.release()
+    recorded.close()
     if not read[0]:
         raise ValueError("No image came from a camera: there is none, or it is in use.")
 

@@ -44,25 +44,20 @@ def predict_video(classifier: Classifier, file: str | Path, every: int = 1, anno
     FileNotFoundError, ValueError: there is no such file, or it holds no frame that can be read."""
     columns = {"frame": int, "seconds": float, **dict.fromkeys(("face", *BOX), "Int64"), "emotion": object,
                "smoothed": object, **dict.fromkeys(("confidence", *classifier.class_names), float)}
-    rows, tables, tracks, writer, shown = [], [], Tracks(), None, 0
+    rows, tables, tracks = [], [], Tracks()
     with written(Path(annotated), ".mp4") if annotated else contextlib.nullcontext() as copy:
+        recording = copy and Recording(copy, _rate(cv2.VideoCapture(str(expanded(file)))))
         for number, seconds, frame in frames(file):
             if number % every == 0:
                 found = predict_frame(classifier, frame, tracks, seconds, unsure_below)
                 rows += [{"frame": number, "seconds": seconds, **row} for row in found or [{}]]
-            if copy:
-                if not writer:
-                    rate = _rate(cv2.VideoCapture(str(expanded(file))))
-                    rate = rate if rate <= FASTEST else 30.0  # a file without a fixed rate names the clock's ticks
-                    writer = video_writer(copy, rate, frame.shape)
-                for _ in range(shown, round(rate * seconds) + 1):  # so that it plays as fast as the video
-                    writer.write(drawn(frame, found)[..., ::-1])
-                    shown += 1
+            if recording:
+                recording.add(drawn(frame, found)[..., ::-1], seconds)
             if len(rows) >= ROWS:
                 tables.append(_table(rows, columns))
                 rows = []
-        if writer:
-            writer.release()
+        if recording:
+            recording.close()
     return pd.concat([*tables, _table(rows, columns)], ignore_index=True)
 
 
@@ -143,13 +138,29 @@ def drawn(frame: np.ndarray, rows: list[dict]) -> np.ndarray:
     return cv2.resize(image, frame.shape[1::-1])
 
 
-def video_writer(target: str | Path, rate: float, shape: tuple) -> cv2.VideoWriter:
-    """Return what writes frames of one shape, BGR, to an .mp4 file; ValueError if that cannot be written."""
-    Path(target).parent.mkdir(parents=True, exist_ok=True)
-    writer = cv2.VideoWriter(str(target), cv2.VideoWriter_fourcc(*"mp4v"), rate, shape[1::-1])
-    if not writer.isOpened():
-        raise ValueError(f"{target} cannot be written as a video: can its folder be written, and is it an .mp4?")
-    return writer
+class Recording:
+    """An .mp4 file of frames of one shape, uint8, BGR, that plays as fast as they came."""
+
+    def __init__(self, target: str | Path, rate: float):
+        rate = rate if rate <= FASTEST else 30.0  # a file without a fixed rate names the ticks of its clock
+        self.target, self.rate, self.writer, self.count = target, rate, None, 0
+
+    def add(self, frame: np.ndarray, seconds: float) -> None:
+        """Write a frame, as often as its time asks for; ValueError if the file cannot be written."""
+        if not self.writer:
+            Path(self.target).parent.mkdir(parents=True, exist_ok=True)
+            shape = frame.shape[1::-1]
+            self.writer = cv2.VideoWriter(str(self.target), cv2.VideoWriter_fourcc(*"mp4v"), self.rate, shape)
+            if not self.writer.isOpened():
+                raise ValueError(f"{self.target} cannot be written as a video: can its folder be written, and is it "
+                                 "an .mp4?")
+        for _ in range(self.count, round(self.rate * seconds) + 1):
+            self.writer.write(frame)
+            self.count += 1
+
+    def close(self) -> None:
+        if self.writer:
+            self.writer.release()
 
 
 def _table(rows: list[dict], columns: dict) -> pd.DataFrame:
