@@ -278,6 +278,25 @@ def test_the_training_cells_run_as_a_script_without_jupyter(home, capfd):
         notebooks.as_script(path, {})
 
 
+@pytest.mark.slow
+def test_the_champion_learns_from_teachers_that_saw_no_copies(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(notebooks, "QUICK_HOME", tmp_path)
+    (path,) = notebooks.find(["10"])
+    values = notebooks.chosen(path, {"EPOCHS": 1, "TRAIN": True}, quick=True)
+    distilled = values | {"TEACHERS": "champion"}
+    notebooks.as_script(path, values, quick=True)
+    notebooks.as_script(path, distilled, quick=True)
+    teacher, student = (Run("synthetic-quick", name, home=tmp_path) for name in ("champion", "champion-distilled"))
+    # The same start, images and augmentation: only the targets differ.
+    assert student.history["loss"][0] != pytest.approx(teacher.history["loss"][0], rel=1e-3)
+    assert student.metrics["title"].endswith(", distilled from champion")
+    teacher.record(teacher.metrics | {"variants": ["with duplicates"]})
+    capfd.readouterr()
+    with pytest.raises(RuntimeError, match="exit status 1"):
+        notebooks.as_script(path, distilled, quick=True)
+    assert "champion was trained with duplicates" in capfd.readouterr().err
+
+
 def test_a_notebook_is_found_by_its_number_with_or_without_a_zero(home):
     path = write_notebook(home, SHOW)
     assert notebooks.find(["1"]) == notebooks.find(["01"]) == [path]
