@@ -127,22 +127,22 @@ def run(options: argparse.Namespace) -> None:
     """Run notebooks in order. Executed copies go to build/notebooks/, results and models to results/ and models/.
 
     One training per call: `run 02 --set TRAIN=True SEED=1`. Interrupted, the same command goes on."""
-    from emotions import notebooks
+    from emotions import files, runner
 
-    paths, values = notebooks.find(options.notebooks), settings(options.set)
+    paths, values = runner.find(options.notebooks), settings(options.set)
     if options.in_place and (values or options.quick):
         raise ValueError("--in-place takes the parameters that are written in the notebooks: no --set, no --quick.")
     if options.script:
         for path in paths:
-            notebooks.as_script(path, notebooks.chosen(path, values, options.quick), options.quick)
+            runner.as_script(path, runner.chosen(path, values, options.quick), options.quick)
         return
-    notebooks.run_all(paths, values, options.quick, options.in_place)
+    runner.run_all(paths, values, options.quick, options.in_place)
     if options.quick:
         notebook.start_backend()
         from emotions.evaluation import leaderboard as boards
 
-        print(*boards.refresh(notebooks.QUICK_HOME), sep="\n")
-        print(f"To look at: {notebooks.files.REPOSITORY / 'build' / 'notebooks'}")
+        print(*boards.refresh(runner.QUICK_HOME), sep="\n")
+        print(f"To look at: {files.REPOSITORY / 'build' / 'notebooks'}")
         print("Next, on real data (data/README.md): python -m emotions run 02 --set TRAIN=True")
 
 

@@ -18,7 +18,7 @@ import pytest
 from keras import layers
 
 from emotions.data.dataset import Dataset, Split
-from emotions.notebooks import code_cells, find, parameters
+from emotions.runner import code_cells, find, parameters
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -9,7 +9,7 @@ import pytest
 from conftest import REPOSITORY, SHAPES, definitions
 
 from emotions.models import compact, vit
-from emotions.notebooks import code_cells
+from emotions.runner import code_cells
 
 # The notebook, its function, the arguments; and what the package builds.
 WRITTEN_OUT = {

@@ -13,7 +13,7 @@ from conftest import REPOSITORY
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
-from emotions import cli, files, notebooks
+from emotions import cli, files, runner
 from emotions.evaluation import leaderboard
 from emotions.runs import Run
 
@@ -70,7 +70,7 @@ def test_it_was_executed_from_start_to_end(path):
 
 @every_notebook
 def test_its_thumbnail_is_of_the_figure_that_is_tagged(path, tmp_path):
-    notebooks.save_thumbnail(path, tmp_path)
+    runner.save_thumbnail(path, tmp_path)
     fresh, kept = (Image.open(folder / f"{path.name[:2]}.png").convert("RGB")
                    for folder in (tmp_path, REPOSITORY / "results" / "thumbnails"))
     assert fresh.size == (320, 200)
@@ -84,7 +84,7 @@ def test_a_thumbnail_keeps_the_colour_of_a_few_pixels_among_many_others(tmp_path
     data = {"image/png": base64.b64encode(encoded.getvalue()).decode()}
     cell = new_code_cell("", metadata={"tags": ["thumbnail"]}, outputs=[new_output("display_data", data)])
     nbformat.write(new_notebook(cells=[cell]), path := tmp_path / "01_small.ipynb")
-    notebooks.save_thumbnail(path, tmp_path)
+    runner.save_thumbnail(path, tmp_path)
     red, green, blue = Image.open(tmp_path / "01.png").convert("RGB").getpixel((52, 52))
     assert green > 240 and max(red, blue) < 50
 
@@ -110,7 +110,7 @@ def test_its_parameters_are_those_of_the_saved_run(path):
     book = read(path)
     assert len([cell for cell in book.cells if "parameters" in cell.metadata.get("tags", [])]) == 1
     assert not [cell for cell in book.cells if "injected-parameters" in cell.metadata.get("tags", [])]
-    values = notebooks.parameters(path)
+    values = runner.parameters(path)
     assert values["QUICK"].keys() <= values.keys() and not values.get("TRAIN")
 
 
@@ -142,7 +142,7 @@ def test_model_and_training_are_written_out(path):
 
 @every_modelling_notebook
 def test_a_training_from_the_shell_says_what_loading_did(path):
-    run = [source for tags, source in notebooks.code_cells(path) if "train" in tags]
+    run = [source for tags, source in runner.code_cells(path) if "train" in tags]
     assert any("print(*faces.notes" in source for source in run)
 
 
@@ -195,7 +195,7 @@ def test_committed_files_stay_light():
 def home(tmp_path, monkeypatch):
     (tmp_path / "notebooks").mkdir()
     monkeypatch.setattr(files, "REPOSITORY", tmp_path)
-    monkeypatch.setattr(notebooks, "QUICK_HOME", tmp_path / "build" / "quick")
+    monkeypatch.setattr(runner, "QUICK_HOME", tmp_path / "build" / "quick")
     return tmp_path
 
 
@@ -233,15 +233,15 @@ def test_relative_places_are_those_of_the_command_and_not_of_the_notebook(home, 
     (home / "mine").mkdir()
     monkeypatch.chdir(home)
     monkeypatch.setenv("EMOTIONS_HOME", "elsewhere")
-    assert notebooks.environment(quick=False)["EMOTIONS_HOME"] == str(home / "elsewhere")
+    assert runner.environment(quick=False)["EMOTIONS_HOME"] == str(home / "elsewhere")
     for place in ("folder:mine", "folder:./mine", "./mine"):
-        assert notebooks.chosen(path, {"DATASET": place}, quick=False) == {"DATASET": str(home / "mine")}
+        assert runner.chosen(path, {"DATASET": place}, quick=False) == {"DATASET": str(home / "mine")}
 
 
 def test_quick_takes_the_notebooks_own_quick_values_and_writes_below_build(home):
     path = write_notebook(home, SHOW)
-    values = notebooks.chosen(path, {"SEED": 2}, quick=True)
-    book = read(notebooks.execute(path, values, quick=True))
+    values = runner.chosen(path, {"SEED": 2}, quick=True)
+    book = read(runner.execute(path, values, quick=True))
     assert outputs(book)[-1].text == f"drawn 2 {home / 'build' / 'quick'} notebooks\n"
 
 
@@ -269,23 +269,23 @@ def test_in_place_a_notebook_keeps_its_own_parameters(home, options, capsys):
 
 def test_the_training_cells_run_as_a_script_without_jupyter(home, capfd):
     write_notebook(home, SHOW, "import sys\nprint('IPython' in sys.modules, os.environ['EMOTIONS_COMMAND'])")
-    path = notebooks.find(["01"])[0]
-    notebooks.as_script(path, {"SEED": 5})
+    path = runner.find(["01"])[0]
+    runner.as_script(path, {"SEED": 5})
     shown = capfd.readouterr().out
     assert shown.startswith("own 5 here notebooks\nFalse python -m emotions")
     write_notebook(home, "1 / 0")
     with pytest.raises(RuntimeError, match=r"01_small.ipynb failed as a script, with exit status 1"):
-        notebooks.as_script(path, {})
+        runner.as_script(path, {})
 
 
 @pytest.mark.slow
 def test_the_champion_learns_from_teachers_that_saw_no_copies(tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(notebooks, "QUICK_HOME", tmp_path)
-    (path,) = notebooks.find(["10"])
-    values = notebooks.chosen(path, {"EPOCHS": 1, "TRAIN": True}, quick=True)
+    monkeypatch.setattr(runner, "QUICK_HOME", tmp_path)
+    (path,) = runner.find(["10"])
+    values = runner.chosen(path, {"EPOCHS": 1, "TRAIN": True}, quick=True)
     distilled = values | {"TEACHERS": "champion"}
-    notebooks.as_script(path, values, quick=True)
-    notebooks.as_script(path, distilled, quick=True)
+    runner.as_script(path, values, quick=True)
+    runner.as_script(path, distilled, quick=True)
     teacher, student = (Run("synthetic-quick", name, home=tmp_path) for name in ("champion", "champion-distilled"))
     # The same start, images and augmentation: only the targets differ.
     assert student.history["loss"][0] != pytest.approx(teacher.history["loss"][0], rel=1e-3)
@@ -293,19 +293,19 @@ def test_the_champion_learns_from_teachers_that_saw_no_copies(tmp_path, monkeypa
     teacher.record(teacher.metrics | {"variants": ["with duplicates"]})
     capfd.readouterr()
     with pytest.raises(RuntimeError, match="exit status 1"):
-        notebooks.as_script(path, distilled, quick=True)
+        runner.as_script(path, distilled, quick=True)
     assert "champion was trained with duplicates" in capfd.readouterr().err
 
 
 def test_a_notebook_is_found_by_its_number_with_or_without_a_zero(home):
     path = write_notebook(home, SHOW)
-    assert notebooks.find(["1"]) == notebooks.find(["01"]) == [path]
+    assert runner.find(["1"]) == runner.find(["01"]) == [path]
 
 
 def test_what_the_machine_refuses_is_one_sentence_in_a_script(home, capfd):
     write_notebook(home, "open('nowhere/a.txt', 'w')")
     with pytest.raises(SystemExit) as end:
-        notebooks.as_script(notebooks.find(["01"])[0], {})
+        runner.as_script(runner.find(["01"])[0], {})
     assert end.value.code == 2
     assert capfd.readouterr().err == "emotions: nowhere/a.txt: No such file or directory.\n"
 
@@ -313,11 +313,11 @@ def test_what_the_machine_refuses_is_one_sentence_in_a_script(home, capfd):
 def test_an_unknown_data_set_is_one_sentence_in_a_script_and_a_mistake_in_its_code_is_shown_whole(home, capfd):
     path = write_notebook(home, "from emotions.data import load\nload(DATASET)")
     with pytest.raises(SystemExit, match="2"):
-        notebooks.as_script(path, {"DATASET": "nosuch"})
+        runner.as_script(path, {"DATASET": "nosuch"})
     assert re.fullmatch('emotions: Unknown data set "nosuch".*\n', capfd.readouterr().err)
     write_notebook(home, "int(DATASET)")
     with pytest.raises(RuntimeError, match="exit status 1"):
-        notebooks.as_script(path, {"DATASET": "nosuch"})
+        runner.as_script(path, {"DATASET": "nosuch"})
     assert "Traceback" in capfd.readouterr().err
 
 
@@ -344,7 +344,7 @@ def test_a_cell_that_fails_is_named_and_the_source_is_not_replaced(home):
     source = write_notebook(home, "print('so far')", "1 / 0", "print('never')")
     before = source.read_bytes()
     with pytest.raises(RuntimeError, match=r"01_small\.ipynb failed in cell 3: ZeroDivisionError: division by zero"):
-        notebooks.execute(source, {}, in_place=True)
+        runner.execute(source, {}, in_place=True)
     assert source.read_bytes() == before
     kept = [output.get("text") for output in outputs(read(home / "build/notebooks/01_small.ipynb"))]
     assert "so far\n" in kept and "never\n" not in kept
@@ -353,7 +353,7 @@ def test_a_cell_that_fails_is_named_and_the_source_is_not_replaced(home):
 def test_progress_bars_are_not_kept_but_warnings_are(home):
     bar = "from tqdm import tqdm\nfor _ in tqdm(range(3), 'Reading'):\n    pass"
     source = write_notebook(home, bar, "import warnings\nwarnings.warn('odd')")
-    (shown,) = outputs(read(notebooks.execute(source, {})))
+    (shown,) = outputs(read(runner.execute(source, {})))
     assert shown["name"] == "stderr" and "UserWarning: odd" in "".join(shown["text"])
 
 
@@ -362,8 +362,8 @@ def test_large_images_are_stored_light():
     smooth = noise.resize((30, 30)).resize((900, 900))
     smooth.save(large := io.BytesIO(), "png")
     large = base64.b64encode(large.getvalue()).decode()
-    ((kind, light),) = notebooks.lighter(large).items()
+    ((kind, light),) = runner.lighter(large).items()
     assert kind == "image/jpeg" and len(light) < 0.6 * len(large)
     decoded = np.asarray(Image.open(io.BytesIO(base64.b64decode(light))), int)
     assert np.abs(decoded - np.asarray(smooth)).mean() < 4
-    assert notebooks.lighter(large[:1000]) == {"image/png": large[:1000]}  # a small one stays as it is
+    assert runner.lighter(large[:1000]) == {"image/png": large[:1000]}  # a small one stays as it is

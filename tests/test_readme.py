@@ -13,7 +13,7 @@ import pytest
 from conftest import REPOSITORY
 from PIL import Image
 
-from emotions import DEFAULT_MODEL, cli, data, notebooks
+from emotions import DEFAULT_MODEL, cli, data, runner
 from emotions.data import synthetic
 
 TEXT = (REPOSITORY / "README.md").read_text()
@@ -105,9 +105,9 @@ def test_trainings_still_to_be_made_set_parameters_that_their_notebooks_have():
     lines = re.findall(command, page, re.MULTILINE)
     assert lines and len(lines) == page.count("python -m emotions run") - 1  # one stands in the text
     for number, settings in lines:
-        (path,) = notebooks.find([number])
+        (path,) = runner.find([number])
         names = {word.split("=")[0] for word in shlex.split(settings, comments=True)}
-        assert names <= set(notebooks.parameters(path)), (number, names)
+        assert names <= set(runner.parameters(path)), (number, names)
 
 
 def test_names_that_people_know_have_a_run_of_ours():
@@ -118,9 +118,9 @@ def test_names_that_people_know_have_a_run_of_ours():
     assert {file for file, *_ in rows} == {"EmotionModelBest.keras", "Func_EmotionDetectorModelSaved.keras",
                                            "EfficientNetEmotionModelBest.keras", "best_emotion_model.h5"}
     for _, number, settings, run in rows:
-        (path,) = notebooks.find([number])
-        assert set(re.findall(r"`(\w+)=", settings)) <= notebooks.parameters(path).keys()
-        assert run.rsplit("-", 1)[0] in "\n".join(source.lower() for _, source in notebooks.code_cells(path))
+        (path,) = runner.find([number])
+        assert set(re.findall(r"`(\w+)=", settings)) <= runner.parameters(path).keys()
+        assert run.rsplit("-", 1)[0] in "\n".join(source.lower() for _, source in runner.code_cells(path))
     assert {"human-emotions", "fer2013"} <= set(data.NAMES)
 
 
