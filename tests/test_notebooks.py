@@ -4,6 +4,8 @@ import base64
 import io
 import re
 import subprocess
+import sys
+import time
 
 import nbformat
 import numpy as np
@@ -295,6 +297,18 @@ def test_the_champion_learns_from_teachers_that_saw_no_copies(tmp_path, monkeypa
     with pytest.raises(RuntimeError, match="exit status 1"):
         runner.as_script(path, distilled, quick=True)
     assert "champion was trained with duplicates" in capfd.readouterr().err
+
+
+def test_a_command_that_is_ended_ends_the_training_it_started(home):
+    path = write_notebook(home, "import pathlib, time\npathlib.Path('begun').touch()\ntime.sleep(99)")
+    command = [sys.executable, "-m", "emotions", "run", str(path), "--script"]
+    process = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
+    while not path.with_name("begun").exists():
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.terminate()
+    # The training has this pipe too, which is at its end only where both have ended.
+    assert process.communicate(timeout=30)[1] == "emotions: interrupted.\n" and process.returncode == 130
 
 
 def test_a_notebook_is_found_by_its_number_with_or_without_a_zero(home):
