@@ -237,17 +237,6 @@ def test_the_base_of_a_run_can_start_another(notop, tmp_path):
     assert len(taken.trainable_weights) == len(notop.trainable_weights)
 
 
-def test_the_layers_of_a_file_can_be_trained_from_scratch(notop, tmp_path):
-    notop.save(file := tmp_path / "notop.keras")
-    fresh = models.base(file, 32, None)
-    assert (fresh.name, fresh.input_shape) == ("base", (None, 32, 32, 3))
-    assert len(fresh.trainable_weights) == len(notop.trainable_weights)
-    pairs = zip(fresh.weights, notop.weights, strict=True)
-    kernels = [np.allclose(ours, theirs) for ours, theirs in pairs if ours.name == "kernel"]
-    assert kernels and not any(kernels)
-    assert all(layer.momentum == 0.9 for layer in fresh.layers if isinstance(layer, layers.BatchNormalization))
-
-
 def test_a_base_from_a_file_of_weights_and_without(tmp_path):
     original = models.base("MobileNet", 32, None)
     norms = [layer for layer in original.layers if isinstance(layer, layers.BatchNormalization)]

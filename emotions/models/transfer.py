@@ -9,7 +9,7 @@ from keras import layers
 
 def base(family: str, size: int, weights: str | Path | None) -> keras.Model:
     """Return a network of keras.applications, as "MobileNetV2", without its top, as the nested model "base" for images
-    of `size` x `size` pixels. The family can be a `.keras` file instead, whose layers are trained from scratch.
+    of `size` x `size` pixels.
 
     Weights are "imagenet" (a download), an `.h5` file of the family's weights without its top, a `.keras` file of any
     network or of a run (see `_load_base`), or None to train from scratch. What is missing or can't be downloaded raises
@@ -19,10 +19,9 @@ def base(family: str, size: int, weights: str | Path | None) -> keras.Model:
                                 "Keras' own, WEIGHTS=None trains from scratch.")
     if str(weights).endswith(".keras"):
         return _load_base(weights, size)
-    from_file, download = str(family).endswith(".keras"), "imagenet" if weights == "imagenet" else None
+    builder, download = getattr(keras.applications, family), "imagenet" if weights == "imagenet" else None
     try:
-        network = _load_base(family, size, trained=False) if from_file else getattr(keras.applications, family)(
-            include_top=False, weights=download, input_shape=(size, size, 3), name="base")
+        network = builder(include_top=False, weights=download, input_shape=(size, size, 3), name="base")
     except Exception as error:  # keras.utils.get_file raises a bare Exception
         if "fetch" not in str(error):
             raise
@@ -40,7 +39,7 @@ def base(family: str, size: int, weights: str | Path | None) -> keras.Model:
     return network
 
 
-def _load_base(path: str | Path, size: int, trained: bool = True) -> keras.Model:
+def _load_base(path: str | Path, size: int) -> keras.Model:
     """Load a network without its top from a `.keras` file, for images of `size` x `size`, as "base": the file holds it,
     or a model of which it is the nested "base", such as a run's file."""
     source = keras.models.load_model(path, compile=False)
@@ -48,8 +47,7 @@ def _load_base(path: str | Path, size: int, trained: bool = True) -> keras.Model
     config = source.get_config() | {"name": "base"}
     config["layers"][0]["config"]["batch_shape"] = (None, size, size, 3)
     base = type(source).from_config(config)
-    if trained:
-        base.set_weights(source.get_weights())
+    base.set_weights(source.get_weights())
     for layer in (base, *base.layers):  # one by one: what was frozen there can be trained here
         layer.trainable = True
     return base
