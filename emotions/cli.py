@@ -15,7 +15,7 @@ from emotions import DEFAULT_MODEL, notebook
 
 DATA_HELP = "a data set's name, or folder:PATH; default: {}"
 MODEL_HELP = "a name in models/, or a file"
-CLASSES = {"type": lambda names: names.split(","), "metavar": "A,B,…",
+CLASSES = {"type": lambda names: [name.strip() for name in names.split(",")], "metavar": "A,B,…",
            "help": "class names of a file that holds none, in order"}
 
 
@@ -162,7 +162,7 @@ def evaluate(options: argparse.Namespace) -> None:
         raise ValueError(f"{options.model} has the classes {', '.join(names)}; {faces.name} has "
                          f"{', '.join(faces.class_names)}.")
     parts, words = [faces.test], "test"
-    if own not in (None, faces.name) and faces.digest is not None:
+    if own != faces.name and faces.digest is not None:
         parts, words = [*faces.splits().values()], "all images"
     elif "counts" in card:
         parts, words = [faces.test.take([name not in faces.copied for name in faces.test.ids])], "test, leak-free"
@@ -194,7 +194,7 @@ def predict(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from emotions import files, predict
-    from emotions.predict.boxes import save_copy
+    from emotions.predict.boxes import COPY, save_copy
     from emotions.predict.inputs import VIDEOS, single_images
 
     if options.camera == bool(options.paths):
@@ -207,10 +207,15 @@ def predict(options: argparse.Namespace) -> int:
         return predict.watch(classifier, recording, options.unsure_below)
     if all(Path(path).suffix.lower() in VIDEOS for path in options.paths):
         return predict_videos(classifier, options)
-    names = [name for name, _ in single_images(options.paths)]
-    base = os.path.commonpath([files.expanded(name).parent.resolve() for name in names]) if options.annotate else ""
-    rows, stream = [], classifier.stream(options.paths, faces=not options.no_faces, unsure_below=options.unsure_below)
-    for faces in tqdm(stream, total=len(names), unit="image", disable=None):  # a bar on standard error, if a terminal
+    images, base = list(single_images(options.paths)), ""
+    if options.annotate:  # the copies of an earlier call, where they lie among the images, are none of these
+        copies = Path(options.annotate).resolve()
+        images = [(name, source) for name, source in images
+                  if not (name.endswith(COPY) and copies in files.expanded(name).resolve().parents)]
+        base = os.path.commonpath([files.expanded(name).parent.resolve() for name, _ in images])
+    rows, stream = [], classifier.rows(iter(images), (ValueError, OSError), faces=not options.no_faces,
+                                       unsure_below=options.unsure_below)
+    for faces in tqdm(stream, total=len(images), unit="image", disable=None):  # a bar on standard error, if a terminal
         rows += faces
         if options.annotate and not faces[0]["error"]:
             save_copy(faces[0]["image"], classifier.table(faces), options.annotate, base)
@@ -269,8 +274,11 @@ def predict_videos(classifier, options: argparse.Namespace) -> int:
             failed = 1
             say(f"No face was detected in {path}.")
         if options.json:
-            rows += json.loads(table.assign(video=str(path)).to_json(orient="records", double_precision=5))
+            records = json.loads(table.to_json(orient="records", double_precision=5))
+            rows += [record | {"video": path} for record in records]
         else:
+            if len(options.paths) > 1:
+                print(f"{path}:")
             print(f"The copy is {copy}." if copy else table.to_string(index=False, float_format="{:.2f}".format))
     if options.json:
         print(json.dumps(rows, ensure_ascii=False))

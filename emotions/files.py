@@ -20,7 +20,7 @@ def home() -> Path:
     """Return the folder that holds `results/` and `models/`: EMOTIONS_HOME of the environment; otherwise the
     repository, or the current folder where only the package is installed."""
     if named := os.environ.get("EMOTIONS_HOME"):
-        return Path(named)
+        return expanded(named)
     return REPOSITORY if (REPOSITORY / "notebooks").is_dir() else Path.cwd()
 
 

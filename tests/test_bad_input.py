@@ -214,7 +214,8 @@ PHOTOS = [
     ("~me.png, which is not there", lambda folder: Path("~me.png"), r"There is no file ~me\.png\."),
     ("a folder without files", lambda folder: folder / "empty" if not (folder / "empty").mkdir() else None,
      r"There are no files in the folder empty\."),
-    ("links that loop, and a photo between them", looping_links, f"{LOOP} red, 48 x 48 {LOOP}"),
+    ("links that loop, and a photo between them", looping_links,
+     f"{LOOP} red, 48 x 48 {LOOP} {UNREADABLE}it is a link to a folder, which is not followed\\."),
     ("a link to nothing", dangling_link, UNREADABLE + r"No such file or directory\."),
     ("a named pipe", pipe, UNREADABLE + r"it is a pipe, and reading it would wait for ever\."),
 ]

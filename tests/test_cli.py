@@ -163,11 +163,14 @@ def test_evaluate_counts_no_copies_of_what_the_model_was_trained_on(trained, eas
         assert f"easy, {words}, accuracy" in capsys.readouterr().out
 
 
-def test_evaluate_takes_the_class_names_of_a_file_that_holds_none(trained, easy, tmp_path, capsys):
+def test_evaluate_takes_the_class_names_of_a_file_that_holds_none(trained, easy, tmp_path, monkeypatch, capsys):
     bare = tmp_path / "bare.keras"
     keras.models.load_model(trained).save(bare)
     assert "or --classes" in mistake(["evaluate", str(bare), "--data", "easy"], capsys)
-    assert cli.main(["evaluate", str(bare), "--data", "easy", "--classes", "angry,happy,sad"]) == 0
+    assert cli.main(["evaluate", str(bare), "--data", "easy", "--classes", "angry, happy, sad"]) == 0
+    monkeypatch.setattr(emotions.data, "load", lambda name, **options: dataclasses.replace(easy_faces(), digest=1))
+    assert cli.main(["evaluate", str(bare), "--data", "photos/mine", "--classes", "angry,happy,sad"]) == 0
+    assert "all images, n = 168" in capsys.readouterr().out
 
 
 def test_evaluate_counts_all_images_of_a_folder_that_the_model_was_not_trained_on(trained, monkeypatch, capsys):

@@ -483,6 +483,26 @@ def test_a_folder_by_name_is_that_folder(tmp_path, monkeypatch):
     assert load("mine[1]").class_names == ("calm", "cross") and load("mine1").class_names == ("x", "y")
 
 
+def test_a_folder_by_name_is_none_that_lies_deeper(tmp_path, monkeypatch):
+    for folder, count in (("data/faces", 8), ("sets/more/x/faces", 5)):
+        class_folders(tmp_path / folder, count=count)
+    monkeypatch.setenv("EMOTIONS_DATA", f"{tmp_path / 'sets'}{os.pathsep}{tmp_path / 'data'}")
+    assert sum(map(len, load("faces").splits().values())) == 16
+    assert sum(map(len, load(tmp_path / "sets/more/x/faces").splits().values())) == 10
+
+
+def test_files_that_are_no_images_by_their_names_are_told(tmp_path):
+    class_folders(tmp_path / "mine", count=8)
+    names = sorted((tmp_path / "mine").rglob("*.png"))
+    names[0].rename(names[0].with_suffix(".jfif"))  # JPEG's name in some Windows programs; what is inside counts
+    names[1].rename(names[1].with_suffix(".psd"))
+    names[2].rename(os.fsdecode(os.fsencode(names[2].parent) + b"/\xe9.png"))
+    faces = load(f"folder:{tmp_path / 'mine'}")
+    assert sum(map(len, faces.splits().values())) == 14
+    (note,) = [note for note in faces.notes if "do not end like an image" in note]
+    assert note.startswith("Left out: 2 files") and note.isascii()
+
+
 def test_a_near_duplicate_in_two_small_classes_can_be_split():
     labels, groups = np.array([0] * 3 + [1] * 5), np.array([0, 1, 2, 0, 3, 4, 5, 6])
     held = hold_out(labels, groups, 5, 0, ("calm", "cross"))

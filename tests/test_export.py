@@ -74,6 +74,16 @@ def test_a_sequential_model_loses_its_resizing_too(tmp_path):
     assert export.export(tmp_path / "sequential.keras", "litert", folder=tmp_path)["difference"] <= 1e-4
 
 
+def test_a_grey_model_is_measured_on_grey_images_and_says_so(tmp_path):
+    model = keras.Sequential([keras.Input((16, 16, 1)), layers.GlobalAveragePooling2D(),
+                              layers.Dense(3, activation="softmax")])  # fmt: skip
+    model.save(tmp_path / "grey.keras")
+    red = np.broadcast_to(np.array([200, 0, 0], np.uint8), (1, 20, 20, 3))
+    assert (export._resized(classifier.load(tmp_path / "grey.keras", NAMES), red) == 60).all()  # its luma
+    file = export.export(tmp_path / "grey.keras", "onnx", folder=tmp_path, class_names=NAMES)["file"]
+    assert "1, grey" in export.read_metadata(file)["input"]
+
+
 def test_gelu_can_be_exported(tmp_path):
     """The Vision Transformers need it, and TensorFlow computes it with an operation that tf2onnx does not know."""
     model = keras.Sequential([keras.Input((16, 16, 3)), layers.Conv2D(4, 3, activation="gelu"),
@@ -90,6 +100,12 @@ def test_a_model_that_cannot_be_converted_is_one_sentence(tmp_path, capfd):
     assert cli.main(["export", str(tmp_path / "resizing.keras"), "--to", "litert", "--folder", str(tmp_path)]) == 2
     assert "resizing.tflite was not written: LiteRT cannot hold this model" in capfd.readouterr().err
     assert not (tmp_path / "resizing.tflite").exists()
+
+
+@pytest.mark.parametrize("to, precision", [("tflite", "float32"), ("onnx", "fp16")])
+def test_an_unknown_format_or_precision_is_an_error(model, to, precision):
+    with pytest.raises(ValueError, match=f"There is no {to} with {precision}"):
+        export.export(model, to, precision)
 
 
 def test_a_missing_package_is_not_a_fault_of_the_model(model, tmp_path, monkeypatch, capsys):

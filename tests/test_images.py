@@ -10,12 +10,14 @@ from emotions.data.images import Store, decode, fit, fit_all, is_grey
 
 @pytest.mark.parametrize("mode, suffix", [
     ("L", "png"), ("L", "jpg"), ("LA", "png"), ("P", "png"), ("P", "gif"), ("1", "png"), ("CMYK", "jpg"),
-    ("CMYK", "tiff"), ("RGBA", "png"), ("I;16", "png"), ("I;16", "tiff"), ("RGB", "webp"), ("RGB", "bmp")])
+    ("CMYK", "tiff"), ("RGBA", "png"), ("I;16", "png"), ("I;16", "tiff"), ("I", "tiff"), ("RGB", "webp"),
+    ("RGB", "bmp")])
 def test_every_kind_of_image_loads_as_rgb(tmp_path, mode, suffix):
     """Left half dark, right half light, whatever the file's mode."""
     grey = np.full((32, 40), 30, np.uint8)
     grey[:, 20:] = 220
-    make = {"I;16": lambda: Image.fromarray(grey.astype(np.uint16) * 256 + 77),
+    make = {"I": lambda: Image.fromarray(grey.astype(np.int32)),  # as wide as 32 bits, and values up to 255
+            "I;16": lambda: Image.fromarray(grey.astype(np.uint16) * 256 + 77),
             "P": lambda: Image.fromarray(grey).convert("RGB").quantize(4),
             "1": lambda: Image.fromarray(grey > 128)}
     make.get(mode, lambda: Image.fromarray(grey).convert("RGB").convert(mode))().save(tmp_path / f"a.{suffix}")
@@ -37,8 +39,9 @@ def test_transparency_lies_on_white(tmp_path):
     assert (decode((tmp_path / "a.png").read_bytes()) == 255).all()
 
 
+@pytest.mark.parametrize("suffix", ["png", "tif"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_images_turned_by_exif_load_upright(tmp_path, orientation):
+def test_images_turned_by_exif_load_upright(tmp_path, orientation, suffix):
     upright = np.zeros((24, 40, 3), np.uint8)
     upright[:8, :8, 0] = 255
     stored = {1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1],
@@ -46,9 +49,9 @@ def test_images_turned_by_exif_load_upright(tmp_path, orientation):
               8: np.rot90(upright, 3)}[orientation]
     exif = Image.Exif()
     exif[0x0112] = orientation
-    Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "a.png", exif=exif)
-    assert np.array_equal(decode((tmp_path / "a.png").read_bytes()), upright)
-    assert Store(tmp_path).shape_of("a.png") == (24, 40)
+    Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / f"a.{suffix}", exif=exif)
+    assert np.array_equal(decode((tmp_path / f"a.{suffix}").read_bytes()), upright)
+    assert Store(tmp_path).shape_of(f"a.{suffix}") == (24, 40)
 
 
 def test_resizing_is_antialiased():

@@ -72,6 +72,9 @@ def test_a_second_call_goes_on_where_the_first_stopped(many, photos, file, tmp_p
     written = {path: path.stat().st_mtime_ns for path in output.glob("*.parquet")}
     told = many.predict_many([str(photos), "file://" + str(images[0])], f"file://{output}", file)
     assert told["images"] == 17 - 5 + 1 and told["errors"] == 1  # the address is another name of an image
+    inside = photos / "answers"  # what is written there is none of the photos
+    assert [many.predict_many([str(photos)], str(inside), file)["images"] for _ in range(2)] == [17, 0]
+    shutil.rmtree(inside)
     assert many.predict_many([str(photos)], str(output), file) == {"images": 0, "errors": 0, "core_seconds": 0}
     assert all(path.stat().st_mtime_ns == before for path, before in written.items())
     table = rows(output)

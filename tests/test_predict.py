@@ -495,6 +495,19 @@ def test_files_without_class_names_need_them(tmp_path, name):
     assert classifier.predict(patch("red"))["emotion"][0] == "angry"
 
 
+@pytest.mark.parametrize("name", ["x", "error", "unsure"])
+def test_a_class_named_like_a_column_of_the_answers_is_an_error(tmp_path, name):
+    colour_model(size=20).save(tmp_path / "a.keras")
+    with pytest.raises(ValueError, match=f'has a class "{name}"'):
+        predict.load(tmp_path / "a.keras", ["sad", name, "angry"])
+
+
+@pytest.mark.parametrize("path", ["", "https://example.com/a.jpg"])
+def test_an_empty_path_and_an_address_are_no_files(classifier, path):
+    with pytest.raises(ValueError, match="is no file or folder of this machine"):
+        classifier.predict(path)
+
+
 def test_class_names_that_contradict_the_file_are_an_error(file):
     assert predict.load(file, ["blue", "green", "red"]).class_names == ("blue", "green", "red")
     with pytest.raises(ValueError, match="are blue, green, red, not red, green, blue"):
@@ -620,6 +633,7 @@ def test_command_line_writes_annotated_copies_and_never_over_the_images(file, ph
         copies = [f"{folder}/a.png.annotated.jpg", f"{folder}/more/a.png.annotated.jpg"]
         assert sorted(map(str, Path(folder).rglob("*.jpg"))) == copies
         assert Image.open(copies[1]).size == (336, 336)
+    assert cli.main(["predict", "photos", "--model", str(file), "--annotate", "photos"]) == 0  # no copies of copies
     assert "Copies of 2 images are in photos" in capsys.readouterr().out
     assert Image.open("photos/a.png").size == (48, 48)
 

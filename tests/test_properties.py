@@ -153,7 +153,7 @@ def by_scikit_learn(given: Predictions, weights: np.ndarray) -> dict[str, float]
     classes, answers = range(len(given.class_names)), (given.labels, given.predicted)
     return {
         "accuracy": sk.accuracy_score(*answers, sample_weight=weights),
-        "macro_f1": sk.f1_score(*answers, labels=classes, average="macro", zero_division=0, sample_weight=weights),
+        "macro_f1": sk.f1_score(*answers, average="macro", zero_division=0, sample_weight=weights),  # of these present
         "mcc": sk.matthews_corrcoef(*answers, sample_weight=weights),
         "log_loss": sk.log_loss(given.labels, given.probabilities, labels=classes, sample_weight=weights),
     }

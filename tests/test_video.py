@@ -1,7 +1,9 @@
 """A classifier on videos that the tests draw: rows match frames, faces keep their numbers, bad files get a sentence."""
 
 import json
+import os
 import re
+import shutil
 import sys
 import wave
 from types import SimpleNamespace
@@ -50,6 +52,17 @@ def test_rows_match_frames_and_a_moving_face_keeps_its_number(clip, classifier):
     assert table[12:].drop(columns=["frame", "seconds"]).isna().all(axis=None)
     some = predict.predict_video(classifier, clip, every=3)
     assert some["frame"].tolist() == list(range(0, 20, 3))
+    with pytest.raises(ValueError, match="every is 0"):
+        predict.predict_video(classifier, clip, every=0)
+
+
+def test_the_name_of_a_video_need_not_be_utf_8(clip, tmp_path, capsys):
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/\xe9.mp4")  # OpenCV ends the process over the text of such a name
+    shutil.copy(clip, path)
+    sys.stdout.reconfigure(errors="backslashreplace")  # as `python -m emotions` does
+    for option in ([], ["--json"]):
+        assert cli.main(["predict", path, str(clip), "--every", "10", *option]) == 0
+    assert "clip.mp4:" in capsys.readouterr().out
 
 
 class Uneven:

@@ -73,7 +73,7 @@ async function showVideo(file) {
   if (mine !== turn) return URL.revokeObjectURL(src);
   if (!playable) return refuse(file.name, `${file.name} cannot be played by this browser.`);
   watch(file.name, video, () => URL.revokeObjectURL(video.src));
-  await video.play();
+  await video.play().catch((error) => { stopWatching(); throw error; });
   return { name: file.name, ending: "is playing" };
 }
 
@@ -87,8 +87,9 @@ async function showCamera() {
     const release = () => stream.getTracks().forEach((track) => track.stop());
     if (before !== turn) return release(); // something else was chosen while the browser asked
     const video = element("video", { srcObject: stream, muted: true, playsInline: true });
-    begin(); // only now: a refused or missing camera leaves the results as they are
-    await video.play();
+    const mine = begin(); // only now: a refused or missing camera leaves the results as they are
+    await video.play().catch((error) => { release(); throw error; });
+    if (mine !== turn) return release();
     watch("Camera", video, release);
     say("The camera is on.");
   } catch (error) {
@@ -120,8 +121,7 @@ function watch(name, video, release) {
       for (const canvas of [frame, overlay]) Object.assign(canvas, { width, height });
     }
     frame.getContext("2d", { willReadFrequently: true }).drawImage(video, 0, 0);
-    const faces = await analyse(frame, [1]);
-    reading = false;
+    const faces = await analyse(frame, [1]).finally(() => { reading = false; });
     if (!watching) return;
     overlay.getContext("2d").clearRect(0, 0, width, height);
     drawBoxes(overlay, faces);
@@ -153,7 +153,7 @@ async function showAll(chosen) {
     say(`Looking at ${file.name} (${i + 1} of ${chosen.length}) …`);
     const show = file.type.startsWith("video/") ? showVideo : showPhoto;
     outcomes.push(await show(file).catch((error) =>
-      refuse(file.name, `${file.name} cannot be used (${error.message}).`)));
+      mine === turn && refuse(file.name, `${file.name} cannot be used (${error.message}).`)));
   }
   if (mine === turn) say(summary(outcomes));
 }

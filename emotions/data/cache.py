@@ -15,7 +15,7 @@ import pandas as pd
 from emotions.data.images import channels, in_colour
 from emotions.data.places import REPOSITORY_DATA
 from emotions.data.reading import Contents
-from emotions.files import written
+from emotions.files import expanded, written
 
 
 def cached(path: Path | None, name: str, options: list, read: Callable[[], Contents]) -> Contents:
@@ -45,7 +45,7 @@ def _digest(*values) -> str:
 
 def _cache_folder(beside: Path) -> Path | None:
     if (named := os.environ.get("EMOTIONS_CACHE")) is not None:
-        return Path(named) if named else None
+        return expanded(named) if named else None
     # What is marked read-only stays as it is, even for those who could write there.
     writable = beside.is_dir() and os.access(beside, os.W_OK) and beside.stat().st_mode & stat.S_IWUSR
     return beside / "cache" if writable else Path("~/.cache/emotions").expanduser()

@@ -1,5 +1,6 @@
 """Any folder or zip of class sub-folders."""
 
+import re
 import unicodedata
 from pathlib import Path
 
@@ -32,6 +33,9 @@ def read_folder(path: Path, size=None) -> Contents:
         raise ValueError(f'The class folder "{empty[0]}" in {path} holds no readable image: add some, or remove it.')
     if outside:
         contents.notes.append(f"{outside} images in {path} lie outside the class folders and were left out.")
+    if others := [name for name in store.files if not _is_image(name)]:
+        contents.notes.append(f"Left out: {len(others)} files in {path} whose names do not end like an image's, or are "
+                              f"not UTF-8, such as {others[0]!a}.")
     disputed = audit.conflicting(table["group"], table["label"])
     links = [audit.linked(table["group"]), audit.near_duplicates(contents.images)]
     table["group"] = audit.group(np.concatenate(links), len(table))
@@ -42,7 +46,7 @@ def read_folder(path: Path, size=None) -> Contents:
 
 def _listing(store: Store) -> tuple[pd.DataFrame, list[str], int]:
     """List `file`, `part` and `label`; the class folders, empty ones too; and count the images outside."""
-    files = [name for name in store.files if Path(name).suffix.lower() in SUFFIXES]
+    files = [name for name in store.files if _is_image(name)]
     folders = store.folders + [name.rpartition("/")[0] for name in store.files if "/" in name]
     depth, tops = 0, _names(folders, 0)
     while len(tops) == 1 and not tops & set(PARTS) and all(file.count("/") > depth + 1 for file in files):
@@ -60,6 +64,10 @@ def _listing(store: Store) -> tuple[pd.DataFrame, list[str], int]:
         elif last:
             outside += 1
     return pd.DataFrame(rows, columns=["file", "part", "label"]), sorted(classes), outside
+
+
+def _is_image(name: str) -> bool:
+    return Path(name).suffix.lower() in SUFFIXES and not re.search("[\ud800-\udfff]", name)  # bytes that are no UTF-8
 
 
 def _names(folders: list[str], depth: int) -> set[str]:

@@ -18,14 +18,15 @@ with contextlib.suppress(ImportError):  # the extra "heif"
 
     register_heif_opener()
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".heic", ".heif", ".avif"}
-HIDDEN = re.compile(r"(^|/)(\.[^/]|__MACOSX)")  # names of files and folders that are left out
+SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".pgm", ".ppm", ".webp", ".tif", ".tiff", ".gif", ".jp2",
+            ".heic", ".heif", ".avif"}
+HIDDEN = re.compile(r"(^|/)(\.[^/]|__MACOSX|Thumbs\.db$|desktop\.ini$)")  # files and folders that are left out
 LARGEST_SIDE = 256  # pixels, of images that have no size in common
 
 
 class Store:
     """The files of a folder or of a zip archive, read in place: nothing is unpacked, so nothing can land elsewhere.
-    `closed` names the folders in it that cannot be read, `outside` the members of an archive that lead out of it."""
+    `closed` names its folders that cannot be read or are links, `outside` the members of an archive that lead out."""
 
     def __init__(self, path: str | Path):
         self.path, self.closed, self.outside = Path(path), [], []
@@ -53,6 +54,8 @@ class Store:
 
         for above, folders, files in os.walk(self.path, onerror=refused):
             here = Path(above).relative_to(self.path)
+            linked = [(here / name).as_posix() for name in folders if Path(above, name).is_symlink()]
+            self.closed += [name for name in linked if not HIDDEN.search(name)]
             yield from ((here / name).as_posix() for name in files)
             yield from (f"{(here / name).as_posix()}/" for name in folders)
 
@@ -97,8 +100,9 @@ def decode(data: bytes, size: tuple[int, int] | None = None) -> np.ndarray:
 def to_array(image: Image.Image, size: tuple[int, int] | None = None) -> np.ndarray:
     """Convert a Pillow image of any mode to what `decode` returns."""
     image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):  # 16-bit grey: keep the upper byte
-        image = Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8))
+    if image.mode.startswith("I"):  # 16-bit grey, if a value needs more than a byte: keep the upper one
+        values = np.asarray(image).clip(0, 65535)
+        image = Image.fromarray((values // (257 if values.max() > 255 else 1)).astype(np.uint8))
     elif image.mode == "F":
         values = np.asarray(image)
         low, high = values.min(), values.max()
@@ -129,7 +133,8 @@ def fit_all(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def upright_shape(image: Image.Image) -> tuple[int, int]:
     """Return height and width of a Pillow image that may lie on its side."""
     width, height = image.size
-    turned = image.getexif().get(0x0112) in (5, 6, 7, 8)  # orientation; anything else turns nothing
+    # Orientation; anything else turns nothing. Of a TIFF, Pillow gives the upright size.
+    turned = image.format != "TIFF" and image.getexif().get(0x0112) in (5, 6, 7, 8)
     return (width, height) if turned else (height, width)
 
 

@@ -1,6 +1,5 @@
 """Load a data set by name: find or download it, read it, split it."""
 
-import glob
 import os
 import zlib
 from collections.abc import Iterator
@@ -65,7 +64,9 @@ def load(name: str = "synthetic", path: str | Path | None = None, *, keep_copies
     FileNotFoundError, ValueError: it was not found; the name is unknown, or the data cannot be used; says why."""
     size = (size, size) if isinstance(size, int) else size
     name, own = place_of(name)
-    source = Source(read_folder) if own else SOURCES.get(name) or _own_folder(name, path)
+    if name not in SOURCES:
+        own = own or _own_folder(name, path)
+    source = Source(read_folder) if own else SOURCES[name]
     contents = read_folder(own, size) if own else _read(name, source, path, size, seed)
     if size and contents.images.shape[1:3] != size:
         contents.images = fit_all(contents.images, size)
@@ -96,6 +97,7 @@ def place_of(name: str) -> tuple[str, Path | None]:
     """Return the name that a data set goes by, and of a path or "folder:PATH" also where it is.
 
     A folder named like a known data set raises ValueError: its results would be mixed with that one's."""
+    name = str(name)
     if not name.startswith("folder:") and "/" not in name:
         return name, None
     path = expanded(name.removeprefix("folder:"))
@@ -109,15 +111,17 @@ def place_of(name: str) -> tuple[str, Path | None]:
     return own, path
 
 
-def _own_folder(name: str, path: str | Path | None) -> Source:
-    """Return how to read class sub-folders in a folder of that name, or in the path given."""
+def _own_folder(name: str, path: str | Path | None) -> Path:
+    """Return the folder or zip archive of that name: the path given, or what lies directly in it or in a place."""
     entries = [entry for place in ([Path(path)] if path else places())
                for entry in (place, *(place.iterdir() if place.is_dir() else ()))]
-    own = [entry.name.removesuffix(".zip") for entry in entries if entry.is_dir() or entry.suffix == ".zip"]
-    if name not in (known := [*NAMES, *own]):
+    own = {entry.name.removesuffix(".zip"): entry for entry in reversed(entries)
+           if entry.is_dir() or entry.suffix == ".zip"}
+    if name not in own:
+        known = [*NAMES, *own]
         raise ValueError(f'Unknown data set "{name}"{nearest(name, known)} There are {", ".join(NAMES)}, '
                          '"folder:PATH", and the names of folders in data/ that hold class sub-folders.')
-    return Source(read_folder, (glob.escape(name), glob.escape(f"{name}.zip")))
+    return own[name]
 
 
 def _read(name: str, source: Source, path, size, seed: int) -> Contents:
@@ -126,12 +130,8 @@ def _read(name: str, source: Source, path, size, seed: int) -> Contents:
         return cached(None, name, [size, seed], lambda: source.read(size, seed))
     label, tried = getattr(source.read, "__name__", name), []
     for candidate in _found(source, path, tried):
-        if path is None and name not in SOURCES and candidate.name not in (name, f"{name}.zip"):
-            tried.append(f"{candidate} (it has another name)")  # one of the places itself
-            continue
-        read = partial(source.read, candidate, size)
         try:
-            return cached(candidate, label, [size], read) if name in SOURCES else read()
+            return cached(candidate, label, [size], partial(source.read, candidate, size))
         except WrongDataset as reason:
             tried.append(f"{candidate} ({reason})")
     if path is not None:

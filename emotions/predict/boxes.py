@@ -11,6 +11,7 @@ from emotions.colors import colors
 from emotions.files import expanded, written
 from emotions.predict import inputs
 
+COPY = ".annotated.jpg"
 SMALLEST = 320  # pixels on the shorter side: smaller images are enlarged, so that the text is readable
 
 
@@ -42,7 +43,7 @@ def annotate(image, faces: pd.DataFrame) -> np.ndarray:
 def save_copy(file: str, faces: pd.DataFrame, folder: str | Path, base: str | Path) -> None:
     """Write the annotated copy of a file below `folder`, as the file lies below `base`: `x.png.annotated.jpg`."""
     path = expanded(file)
-    copy = Path(folder) / path.parent.resolve().relative_to(base) / f"{path.name}.annotated.jpg"
+    copy = Path(folder) / path.parent.resolve().relative_to(base) / f"{path.name}{COPY}"
     copy.parent.mkdir(parents=True, exist_ok=True)
     encoded = io.BytesIO()  # on a full disk Pillow itself would leave out the end of a file without a word
     Image.fromarray(annotate(file, faces)).save(encoded, format="JPEG", quality=95)

@@ -94,15 +94,19 @@ class Classifier:
 
     def probabilities(self, crops: list[np.ndarray]) -> np.ndarray:
         """Return calibrated probabilities, N x classes, of N images of one size, uint8, H x W x 3, RGB, 0-255."""
-        if self.model.input_shape[-1] == 1:
-            crops = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None] for image in crops]
-        batches = (np.stack(crops[start : start + BATCH]) for start in range(0, len(crops), BATCH))
+        batches = (self.stack(crops[start : start + BATCH]) for start in range(0, len(crops), BATCH))
         none = np.empty((0, len(self.class_names)))
         raw = np.concatenate([none, *(self.model.predict_on_batch(batch) for batch in batches)])
         if not (abs(raw.sum(axis=1) - 1) < ROUNDED).all():  # in this form NaN fails, too
             raise ValueError(f"The outputs of the model {self.model.name} are not probabilities: they do not sum to 1. "
                              "Let it end in a softmax.")
         return temperature_scale(raw, self.card.get("temperature", 1.0))
+
+    def stack(self, crops: list[np.ndarray]) -> np.ndarray:
+        """Return images of one size, uint8, H x W x 3, RGB, as the model takes them, N x H x W x 3 or 1 (grey)."""
+        if self.model.input_shape[-1] == 1:
+            crops = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None] for image in crops]
+        return np.stack(crops)
 
     @cached_property
     def size(self) -> tuple[int, int]:
@@ -168,6 +172,8 @@ def load(model: str | Path = DEFAULT_MODEL, class_names: Iterable[str] | None = 
                          f"from (None, height, width, 3 or 1) to (None, {len(names)}).")
     if len(set(names)) < len(names):
         raise ValueError(f"The class names of {path} are not distinct: {', '.join(names)}.")
+    if taken := {"image", *BOX, "detected", "emotion", "confidence", "note", "error", "unsure"} & set(names):
+        raise ValueError(f'{path} has a class "{taken.pop()}": predictions mean something else by that word.')
     temperature = card.get("temperature", 1.0)
     if not isinstance(temperature, int | float) or not temperature > 0:
         raise ValueError(f"The temperature in the card of {path} is {temperature!r}, and must be a positive number.")

@@ -47,6 +47,9 @@ def export(model: str | Path, to: str, precision: str = "float32", folder: str |
     Returns `file`; `mb`, its size; `difference`, the largest of any probability, on `images` (words); `accuracy` on
     validation, if the model's data set is at hand; `ms` for one image alone. ValueError: the file would not agree, the
     model cannot be converted, or the backend is not TensorFlow."""
+    if to not in FORMATS or precision not in TOLERANCES:
+        raise ValueError(f"There is no {to} with {precision}: the formats are {', '.join(FORMATS)}, the precisions "
+                         f"{', '.join(TOLERANCES)}.")
     if backend.name() != "tensorflow":
         raise ValueError(f"Models are exported under TensorFlow, not {backend.name()}: set KERAS_BACKEND=tensorflow.")
     loaded, ending = classifiers.load(model, class_names), "" if precision == "float32" else f"-{precision}"
@@ -97,10 +100,12 @@ def metadata(loaded: classifiers.Classifier, precision: str) -> dict:
     """Return what using an exported file takes, from the card of the model."""
     answered = {row["validation_answered"]: row["threshold"] for row in loaded.card.get("abstention", ())}
     counted = loaded.card.get(loaded.card.get("counts", "test"))  # the split whose figures count
+    grey = loaded.model.input_shape[-1] == 1
     return {
         "class_names": list(loaded.class_names),
         "size": list(loaded.size),
-        "input": "float32, one upright face, N x height x width x channels, RGB, values 0-255; scaled inside",
+        "input": f"float32, one upright face, N x height x width x {'1, grey' if grey else '3, RGB'}, values 0-255; "
+                 "scaled inside",
         "resizing": "before: bilinear, antialiased",
         "output": "probabilities, N x classes; softmax(log(p) / temperature) are calibrated",
         "temperature": loaded.card.get("temperature", 1.0),
@@ -182,8 +187,7 @@ def _probabilities(loaded: classifiers.Classifier, run, images: np.ndarray, batc
 
 def _resized(loaded: classifiers.Classifier, images: np.ndarray) -> np.ndarray:
     """Return images as the model sees them, in its size and with its channels, float32."""
-    resized = np.stack([loaded.resize(np.ascontiguousarray(image)) for image in images])
-    return resized[..., : loaded.model.input_shape[-1]].astype("float32")
+    return loaded.stack([loaded.resize(np.ascontiguousarray(image)) for image in images]).astype("float32")
 
 
 def measure(loaded: classifiers.Classifier, run, images: np.ndarray, labels: np.ndarray | None) -> dict:

@@ -18,10 +18,10 @@ from emotions.files import expanded, first_sentence
 
 LARGEST = 1600  # pixels on the longer side: larger images are reduced to it
 HUGE = 25_000_000  # pixels: larger images are decoded one at a time, to save memory
-VIDEOS = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"}
+VIDEOS = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".3gp"}
 # Formats that begin with "ftyp": the package that reads one, its brands.
 FTYP = (("AVIF", "'pillow>=11.3'", b"avif", b"avis"), ("HEIC", "pillow-heif", b"heic", b"heix", b"mif1", b"msf1"))
-PATH, ENCODED = str | os.PathLike, bytes | bytearray | Image.Image
+PATH, ENCODED = str | os.PathLike, bytes | bytearray | memoryview | Image.Image
 
 _opening, _decoding = threading.Lock(), threading.Lock()
 
@@ -38,6 +38,8 @@ def single_images(images, name: str = "") -> Iterator[tuple[str, object]]:
     A source is a path, the bytes of a file or a Pillow image. What a list holds and cannot be used comes as the
     exception that says why. A folder yields all its files, images or not, except hidden ones."""
     if isinstance(images, PATH):
+        if not str(images) or "://" in str(images):
+            raise ValueError(f'"{images}" is no file or folder of this machine.')
         yield from ((str(path), path) for path in _files(expanded(images)))
     elif isinstance(images, ENCODED):
         yield name or "0", images
@@ -73,13 +75,13 @@ def read(source) -> tuple[np.ndarray, tuple[int, int], str | None]:
 
             with fsspec.open(source) as file:
                 source = file.read()
-        with _opened(source) as image:
+        # The lock comes first: to look for the orientation of a PNG, Pillow decodes it.
+        with _opened(source) as image, _decoding if image.width * image.height > HUGE else nullcontext():
             shape = upright_shape(image)
             reduced = tuple(max(1, round(min(1, LARGEST / max(shape)) * side)) for side in shape)
             if image is not source:
                 image.draft(None, (LARGEST, LARGEST))  # a JPEG is decoded no larger than needed
-            with _decoding if shape[0] * shape[1] > HUGE else nullcontext():
-                pixels, frames = to_array(image, reduced), getattr(image, "n_frames", 1)
+            pixels, frames = to_array(image, reduced), getattr(image, "n_frames", 1)
             animated = frames > 1 and image.format != "MPO"  # its second one is a preview: phones write them as .jpg
             return pixels, shape, f"the first of {frames} frames" if animated else None
     except Exception as reason:  # Pillow raises nearly anything
@@ -117,6 +119,8 @@ def _opened(source: Path | bytes | Image.Image):
         return nullcontext(source)
     if isinstance(source, Path) and source.is_fifo():
         raise ValueError("it is a pipe, and reading it would wait for ever")
+    if isinstance(source, Path) and source.is_symlink() and source.is_dir():
+        raise ValueError("it is a link to a folder, which is not followed")
     # Pillow refuses bombs; its warning of half their size helps nobody. The lock: filters belong to all threads.
     with _opening, warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
         return Image.open(source if isinstance(source, Path) else io.BytesIO(source))

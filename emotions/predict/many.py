@@ -43,8 +43,8 @@ def predict_many(sources: list[str], output: str, model: str | Path = DEFAULT_MO
                "class_names": class_names and list(class_names), "faces": faces, "unsure_below": unsure_below}
     output = _absolute(output)
     _same_choices(output, options | {"sha256": hashlib.sha256(file.read_bytes()).hexdigest()})
-    paths = pc.unique(pa.array(itertools.chain(*map(paths_of, sources)), pa.string()))
-    paths = _left(paths, output)
+    given = (path for path in itertools.chain(*map(paths_of, sources)) if not path.startswith(f"{output}/"))
+    paths = _left(pc.unique(pa.array(given, pa.string())), output)
     if not ray.is_initialized():
         ray.init(address, log_to_driver=False)
     workers = int(ray.cluster_resources()["CPU"])  # processes, of one core each
@@ -68,7 +68,7 @@ def paths_of(source: str) -> list[str]:
     elif source.endswith(".parquet"):
         names = pd.read_parquet(source, columns=["path"])["path"].tolist()
     elif source.endswith(".txt"):
-        names = [line for line in system.read_text(place, encoding="utf-8").splitlines() if line]
+        names = [line for line in system.read_text(place, encoding="utf-8-sig").splitlines() if line]
     else:
         names = [source]
     if not names:

@@ -42,11 +42,13 @@ def predict_video(classifier: Classifier, file: str | Path, every: int = 1, anno
         the emotion by probabilities averaged over half a second. A frame without a face has a row without values.
 
     FileNotFoundError, ValueError: there is no such file, or it holds no frame that can be read."""
+    if every < 1:
+        raise ValueError(f"every is {every}; a video is looked at every so many frames, from 1.")
     columns = {"frame": int, "seconds": float, **dict.fromkeys(("face", *BOX), "Int64"), "emotion": object,
                "smoothed": object, **dict.fromkeys(("confidence", *classifier.class_names), float)}
     rows, tables, tracks = [], [], Tracks()
     with written(Path(annotated), ".mp4") if annotated else contextlib.nullcontext() as copy:
-        recording = copy and Recording(copy, _rate(cv2.VideoCapture(str(expanded(file)))))
+        recording = copy and Recording(copy, _rate(cv2.VideoCapture(os.fsencode(expanded(file)))))
         for number, seconds, frame in frames(file):
             if number % every == 0:
                 found = predict_frame(classifier, frame, tracks, seconds, unsure_below)
@@ -66,7 +68,7 @@ def frames(file: str | Path) -> Iterator[tuple[int, float, np.ndarray]]:
     path = expanded(file)
     if not path.exists():
         raise FileNotFoundError(f"There is no file {path}.")
-    video = cv2.VideoCapture(str(path))
+    video = cv2.VideoCapture(os.fsencode(path))
     total, rate = int(video.get(cv2.CAP_PROP_FRAME_COUNT)), _rate(video)
     for number in tqdm(count(), path.name, max(total, 0), unit="frame", leave=False, delay=1):
         read, frame = video.read()
