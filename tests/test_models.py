@@ -222,6 +222,17 @@ def test_a_base_from_a_keras_file_is_rebuilt_at_another_size(notop, tmp_path, si
     np.testing.assert_allclose(outputs[:, :inner, :inner], expected[:, :inner, :inner], atol=1e-5)
 
 
+def test_a_base_from_a_file_computes_in_the_precision_of_today(notop, tmp_path):
+    notop.save(file := tmp_path / "notop.keras")
+    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        base = models.base("MobileNetV2", 64, file)
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    assert {layer.compute_dtype for layer in base.layers[1:]} == {"bfloat16"}
+    assert {weight.dtype for weight in base.weights} == {"float32"}
+
+
 def test_the_base_of_a_run_can_start_another(notop, tmp_path):
     """Trained on one data set, it goes on to the next: the head stays behind, batch norms can be trained again."""
     inputs = keras.Input((None, None, 3))

@@ -297,6 +297,7 @@ def test_the_champion_learns_from_teachers_that_saw_no_copies(tmp_path, monkeypa
     with pytest.raises(RuntimeError, match="exit status 1"):
         runner.as_script(path, distilled, quick=True)
     assert "champion was trained with duplicates" in capfd.readouterr().err
+    assert student.training["teachers"] == ["champion"]
 
 
 def test_a_command_that_is_ended_ends_the_training_it_started(home):

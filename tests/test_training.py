@@ -140,6 +140,9 @@ def test_an_interrupted_training_does_not_go_on_with_other_choices(home, easy_da
         train(plain, "a", fewer)
     with pytest.raises(ValueError, match="differs in images"):
         train(plain, "a", dataclasses.replace(easy_dataset, digest=1))
+    (run := runs.start("a", easy_dataset)).facts["teachers"] = ["b"]
+    with pytest.raises(ValueError, match="differs in teachers"):
+        training.fit(plain(4)[0], easy_dataset, run=run, epochs=4, batch_size=16)
 
 
 def test_a_record_of_other_images_is_not_taken_for_one_of_these(home, easy_dataset):
@@ -156,7 +159,7 @@ def test_a_record_of_other_images_is_not_taken_for_one_of_these(home, easy_datas
         assert evaluation.logistic_regression(faces).metrics["images"] == faces.digest
 
 
-def two_phases(name, faces, interrupt=None):
+def two_phases(name, faces, interrupt=None, last=4):
     """A frozen base, then all of it: two compile and fit pairs, as in Keras' guide to transfer learning."""
     run = runs.start(name, faces)
     base = keras.Sequential([keras.Input((24, 24, 3)), layers.Conv2D(4, 3), layers.BatchNormalization()], name="base")
@@ -171,7 +174,7 @@ def two_phases(name, faces, interrupt=None):
     frozen = all(np.array_equal(one, other) for one, other in zip(before, base.get_weights(), strict=True))
     base.trainable = True
     model.compile(keras.optimizers.Adam(1e-3), loss="categorical_crossentropy", metrics=["accuracy"])
-    return frozen, training.fit(model, faces, run=run, epochs=4, initial_epoch=len(head), callbacks=callbacks)
+    return frozen, training.fit(model, faces, run=run, epochs=last, initial_epoch=len(head), callbacks=callbacks)
 
 
 def test_two_phases_go_on_where_they_stopped(home, easy_dataset, monkeypatch):
@@ -189,6 +192,16 @@ def test_two_phases_go_on_where_they_stopped(home, easy_dataset, monkeypatch):
     assert record["epochs"] == [2, 2] and len(record["recipe"]["phases"]) == 2
     few, many = (phase["trainable_parameters"] for phase in record["recipe"]["phases"])
     assert few == 15 and many == 15 + 4 * 27 + 4 + 8
+
+
+def test_the_record_is_of_the_phase_that_was_trained(home, easy_dataset, monkeypatch):
+    """Killed before the second phase had saved anything, and then run with another one."""
+    monkeypatch.setattr(fitting, "SAVE_SECONDS", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        two_phases("a", easy_dataset, Interrupt(2))
+    two_phases("a", easy_dataset, last=3)
+    record = runs.Run("easy", "a").training
+    assert (record["recipe_epochs"], record["epochs_trained"], record["stopped_early"]) == (3, 3, False)
 
 
 def test_the_best_weights_are_those_of_the_epochs_that_the_state_names(home, easy_dataset):

@@ -79,6 +79,10 @@ def build_all(dataset: str, home: Path | None = None, check: bool = False) -> di
     These are `PAIRS`, plain and weighted; and of the networks among all `candidates`, where there are two or more, the
     best plain average and the weighted one, unless all the weight is on one run. What can no longer be built is
     removed. With `check` nothing is built or removed."""
+    results = (home or files.home()) / "results" / dataset
+    if again := [run for run in results.glob("*/checkpoint") if (run.parent / "metrics.json").exists()]:
+        raise FileNotFoundError(f"{again[0].parent} is being trained anew, by a command that has not ended: "
+                                "finish it first.")
     finished = runs.all_of(dataset, home)
     chosen = {f"{name}{end}": {"members": members, "weighted": bool(end)} for name, members in PAIRS.items()
               for end in ("", "-weighted") if set(members) <= set(finished)}

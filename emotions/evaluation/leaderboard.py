@@ -246,10 +246,7 @@ def refresh(home: Path | None = None, check: bool = False) -> list[Path]:
     home = home or files.home()
     if not (names := datasets(home)):
         raise FileNotFoundError(f"{home / 'results'} has no run yet: train a model first.")
-    if again := [run for run in (home / "results").glob("*/*/checkpoint") if (run.parent / "metrics.json").exists()]:
-        raise FileNotFoundError(f"{again[0].parent} is being trained anew, by a command that has not ended: "
-                                "finish it first.")
-    saved = cards.contents(home)
     outdated = [run.folder for dataset in names for run in ensembles.build_all(dataset, home, check).values()]
+    saved = cards.contents(home)
     outdated += cards.update(saved, check)  # before the leaderboards, which tell the sizes of these files
     return outdated + cards.update(contents(home, saved), check)

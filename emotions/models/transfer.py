@@ -19,6 +19,8 @@ def base(family: str, size: int, weights: str | Path | None) -> keras.Model:
                                 "Keras' own, WEIGHTS=None trains from scratch.")
     if str(weights).endswith(".keras"):
         return _load_base(weights, size)
+    if not hasattr(keras.applications, family):
+        raise ValueError(f"keras.applications has no {family}: give a .keras file of it as weights.")
     builder, download = getattr(keras.applications, family), "imagenet" if weights == "imagenet" else None
     try:
         network = builder(include_top=False, weights=download, input_shape=(size, size, 3), name="base")
@@ -46,6 +48,8 @@ def _load_base(path: str | Path, size: int) -> keras.Model:
     source = next((layer for layer in source.layers if layer.name == "base"), source)
     config = source.get_config() | {"name": "base"}
     config["layers"][0]["config"]["batch_shape"] = (None, size, size, 3)
+    for layer in config["layers"][1:]:  # they were saved in float32
+        layer["config"]["dtype"] = keras.config.dtype_policy().name
     base = type(source).from_config(config)
     base.set_weights(source.get_weights())
     for layer in (base, *base.layers):  # one by one: what was frozen there can be trained here

@@ -22,7 +22,8 @@ from emotions.training import augmentation, tracking
 from emotions.training.batches import Batches
 
 SAVE_SECONDS = 60.0  # between two savings of the state: on a fast GPU saving can take longer than an epoch
-CHOICES = ("architecture", "weights", "images", "variants", "training_pictures", "seed", "input_size", "precision")
+CHOICES = ("architecture", "weights", "images", "variants", "training_pictures", "seed", "input_size", "precision",
+           "teachers")
 
 
 def fit(model: keras.Model, faces, *, run: Run, epochs: int, batch_size: int = 64, augment=(), mixup: float = 0.0,
@@ -164,7 +165,7 @@ class State:
                 raise ValueError(f"{self.folder.parent} holds an interrupted training that differs in {differing[0]}: "
                                  "finish it as it was begun, or remove its checkpoint/ to start anew.")
             record = record | {"started": saved["started"]}
-            if len(saved["recipe"]["phases"]) >= len(recipe["phases"]):
+            if self.done:
                 record = saved
         self.folder.mkdir(parents=True, exist_ok=True)
         self.record = record
