@@ -291,7 +291,7 @@ def test_the_champion_learns_from_teachers_that_saw_no_copies(tmp_path, monkeypa
     teacher, student = (Run("synthetic-quick", name, home=tmp_path) for name in ("champion", "champion-distilled"))
     # The same start, images and augmentation: only the targets differ.
     assert student.history["loss"][0] != pytest.approx(teacher.history["loss"][0], rel=1e-3)
-    assert student.metrics["title"].endswith(", distilled from champion")
+    assert student.metrics["title"].endswith(", distilled")
     teacher.record(teacher.metrics | {"variants": ["with duplicates"]})
     capfd.readouterr()
     with pytest.raises(RuntimeError, match="exit status 1"):

@@ -74,6 +74,7 @@ def _row(metrics: dict, home: Path) -> dict:
         "epochs": training.get("epochs_trained"), "recipe_epochs": training.get("recipe_epochs"),
         "variants": ", ".join(metrics.get("variants", ())) or None,
         "members": " + ".join(metrics.get("members", ())) or None,
+        "teachers": " + ".join(training.get("teachers", ())) or None,
         "started_from": ", ".join(each["dataset"] for each in metrics.get("ancestors", ())) or None,
         **{fact: metrics.get(fact) for fact in ("trained_by", "seed", "hardware", "backend")},
         **{f"published_{part}": reported.get(part) for part in ("accuracy", "protocol", "source")},
@@ -95,6 +96,8 @@ def _trained_on(row: pd.Series) -> str:
     facts = [form.format(row[name]) for name, form in forms.items() if pd.notna(row[name])]
     if pd.notna(row["started_from"]):
         facts.append(f"after {row['started_from']}")
+    if pd.notna(row["teachers"]):
+        facts.append(f"taught by {row['teachers']}")
     return ", ".join(facts) or "-"
 
 
@@ -153,7 +156,8 @@ def best(dataset: str, board: pd.DataFrame) -> str:
     trained with duplicates of validation images."""
     networks = _ours(board).drop(index=BASELINE, errors="ignore")
     networks = networks[networks["members"].isna() & ~networks["with_duplicates"]]
-    row = None if networks.empty else networks.loc[networks["validation_accuracy"].idxmax()]
+    # By name first: where two are equal on validation, the test images must not choose.
+    row = None if networks.empty else networks.loc[networks["validation_accuracy"].sort_index().idxmax()]
     return cards.render("best", dataset=dataset, row=row, interval=_interval, trained_on=_trained_on,
                         third_party=board[board["trained_by"].notna()])
 
