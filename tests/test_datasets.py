@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from emotions import runner
 from emotions.data import kinds, load, reading, synthetic
 from emotions.data.dataset import Split, limit, select
 from emotions.data.fer2013 import FER2013_CLASSES, FER2013_PARTS
@@ -320,6 +321,23 @@ def test_ferplus_does_not_train_on_copies_of_test_images_unless_asked(voted, tmp
         assert not set(split.groups) & set(dataset.train.groups) and set(split.groups) & set(kept.train.groups)
     assert len(dataset.copied) == 1 and dataset.copied == kept.copied <= set(dataset.test.ids)
     assert kept.variants == ("with duplicates",)
+
+
+def test_voters_teach_by_their_shares_and_where_there_are_none_the_label_does(voted, tmp_path, monkeypatch):
+    """As written out in notebook 10."""
+    monkeypatch.setenv("EMOTIONS_DATA", str(tmp_path))
+    faces = load("fer2013")
+    rows = [int(name.split("_")[1]) for name in faces.train.ids]
+    voted.loc[rows[5], list(FERPLUS_VOTES)] = 0
+    voted.to_csv(tmp_path / "fer2013new.csv", index=False)
+    (cell,) = [source for _, source in runner.code_cells(*runner.find(["10"])) if "def voters" in source]
+    labels = np.eye(7)[faces.train.labels]
+    names = {"np": np, "ferplus_votes": ferplus_votes, "faces": faces, "labels": labels, "TEACHERS": ""}
+    exec(cell, names)
+    counts = voted.rename(columns=FERPLUS_VOTES)[list(faces.class_names)].to_numpy()[rows]
+    taught, voted_on = names["voters"](), counts.sum(axis=1) > 0
+    assert not voted_on[5] and np.array_equal(taught[~voted_on], labels[~voted_on])
+    assert np.allclose(taught[voted_on], counts[voted_on] / counts[voted_on].sum(axis=1, keepdims=True))
 
 
 def test_ferplus_needs_the_votes_and_the_csv(voted, fer2013, tmp_path):
