@@ -13,7 +13,7 @@ from synthetic_runs import CLASSES, TRAINING, make_predictions, save_model, writ
 from emotions import notebook, predict
 from emotions.data import loading
 from emotions.data.variants import WITH_DUPLICATES
-from emotions.evaluation import calibration, cards, ensembles, leaderboard
+from emotions.evaluation import calibration, cards, leaderboard
 from emotions.evaluation.metrics import summary
 from emotions.runs import Run
 
@@ -135,8 +135,6 @@ def test_a_run_that_is_being_trained_anew_is_named(home, with_file):
         (home / "models" / "lenet-all-synthetic.keras").unlink()
     with pytest.raises(FileNotFoundError, match=r"synthetic.lenet-all is being trained anew"):
         leaderboard.refresh(home)
-    with pytest.raises(FileNotFoundError, match=r"synthetic.lenet-all is being trained anew"):
-        ensembles.build_all("synthetic", home)  # or the ensembles of which it is a member would be removed
 
 
 def test_a_card_tells_what_was_measured_on_photos_unlike_those_it_has_seen(home, run):

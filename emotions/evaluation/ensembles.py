@@ -73,16 +73,20 @@ def candidates(dataset: str, home: Path | None = None) -> dict[str, Run]:
             if not ({"members", "trained_by"} & set(metrics) or WITH_DUPLICATES in metrics.get("variants", ()))}
 
 
+def trained_anew(home: Path, dataset: str = "*") -> list[Path]:
+    """Return the folders of runs that have a record and are being trained anew, or were interrupted at it."""
+    return [path.parent for path in (home / "results").glob(f"{dataset}/*/checkpoint")
+            if (path.parent / "metrics.json").exists()]
+
+
 def build_all(dataset: str, home: Path | None = None, check: bool = False) -> dict[str, Run]:
     """Build the ensembles that the runs of a data set allow, where they are out of date; return these, by name.
 
     These are `PAIRS`, plain and weighted; and of the networks among all `candidates`, where there are two or more, the
     best plain average and the weighted one, unless all the weight is on one run. What can no longer be built is
-    removed. With `check` nothing is built or removed."""
-    results = (home or files.home()) / "results" / dataset
-    if again := [run for run in results.glob("*/checkpoint") if (run.parent / "metrics.json").exists()]:
-        raise FileNotFoundError(f"{again[0].parent} is being trained anew, by a command that has not ended: "
-                                "finish it first.")
+    removed. With `check` nothing is built or removed, nor while a run of the data set is being trained anew."""
+    if trained_anew(home or files.home(), dataset):
+        return {}
     finished = runs.all_of(dataset, home)
     chosen = {f"{name}{end}": {"members": members, "weighted": bool(end)} for name, members in PAIRS.items()
               for end in ("", "-weighted") if set(members) <= set(finished)}

@@ -250,7 +250,9 @@ def refresh(home: Path | None = None, check: bool = False) -> list[Path]:
     home = home or files.home()
     if not (names := datasets(home)):
         raise FileNotFoundError(f"{home / 'results'} has no run yet: train a model first.")
-    outdated = [run.folder for dataset in names for run in ensembles.build_all(dataset, home, check).values()]
+    if again := ensembles.trained_anew(home):
+        raise FileNotFoundError(f"{again[0]} is being trained anew, by a command that has not ended: finish it first.")
     saved = cards.contents(home)
+    outdated = [run.folder for dataset in names for run in ensembles.build_all(dataset, home, check).values()]
     outdated += cards.update(saved, check)  # before the leaderboards, which tell the sizes of these files
     return outdated + cards.update(contents(home, saved), check)
