@@ -24,8 +24,9 @@ from keras import layers
 from PIL import Image, ImageColor
 from synthetic_runs import save_model
 
-from emotions import DEFAULT_MODEL, cli, colors, predict
+from emotions import DEFAULT_MODEL, cli, colors, predict, runner
 from emotions.data import synthetic
+from emotions.data.images import decode
 from emotions.models import resize
 from emotions.predict import classifier as classifiers
 from emotions.predict import faces, inputs
@@ -571,26 +572,35 @@ class Camera:
         pass
 
 
-def test_the_cameras_image_is_rgb_and_without_a_camera_a_sentence_says_what_to_do(monkeypatch, capsys):
+@pytest.fixture
+def names():
+    """What notebook 14 has written out when it comes to the camera."""
+    cells = [source for _, source in runner.code_cells(*runner.find(["14"]))]
+    take, use = (next(cell for cell in cells if words in cell) for words in ("def take_photo", "own = IMAGE or"))
+    exec(take, names := {"IMAGE": "", "CAMERA": True})
+    return names | {"use": lambda: exec(use, names)}
+
+
+def test_the_cameras_image_is_rgb_and_without_a_camera_a_sentence_says_what_to_do(names, monkeypatch, capsys):
     monkeypatch.setattr(cv2, "VideoCapture", lambda number: Camera(np.full((4, 6, 3), (200, 0, 0), np.uint8)))
-    image = predict.capture()
+    image = names["take_photo"]()
     assert image.shape == (4, 6, 3) and (image == COLOURS["blue"]).all()
     monkeypatch.setattr(cv2, "VideoCapture", lambda number: Camera(None))
-    assert predict.capture() is None
-    assert "No image came from a camera" in capsys.readouterr().out
+    names["use"]()
+    assert "If no image came from a camera" in capsys.readouterr().out
 
 
-def test_the_browsers_image_is_decoded_and_its_refusal_told(monkeypatch, capsys):
+def test_the_browsers_image_is_decoded_and_its_refusal_told(names, monkeypatch, capsys):
     url = "data:image/png;base64," + base64.b64encode(encoded(patch("blue"))).decode()
     output = SimpleNamespace(eval_js=lambda program: url)
     monkeypatch.setitem(sys.modules, "google.colab", SimpleNamespace(output=output))
-    assert (predict.capture() == patch("blue")).all()
+    assert (decode(names["take_photo"]()) == patch("blue")).all()
 
     def refuse(program):
         raise RuntimeError("NotAllowedError: Permission denied")
 
     output.eval_js = refuse
-    assert predict.capture() is None
+    assert names["take_photo"]() is None
     assert "Permission denied" in capsys.readouterr().out
 
 
