@@ -145,6 +145,9 @@ def test_runs_that_validation_flatters_are_no_candidates(home, folder):
     change(folder, "third", variants=[WITH_DUPLICATES])
     build(home, "ensemble-x", ["good", "other"])
     assert list(ensembles.candidates("faces", home)) == ["good", "other"]
+    change(folder, "other", training={"teachers": ["voters"]})  # extra labels
+    assert list(ensembles.candidates("faces", home)) == ["good"]
+    change(folder, "other", training={"teachers": ["good"]})
     for name in ("good", "other"):  # whose own protocol flatters all alike
         change(folder, name, dataset="faces-as-distributed")
     assert list(ensembles.candidates("faces", home)) == ["good", "other"]
@@ -158,6 +161,7 @@ def test_all_ensembles_are_built_and_up_to_date_until_a_member_changes(home, fol
     built = build_all(home)
     assert set(built) == names
     assert built[PAIR].metrics["members"] == dict.fromkeys(MEMBERS, 0.5)
+    assert built[PAIR].metrics["title"].startswith("Plain average of Resnet34 and ")
     assert "weak" not in built["ensemble-plain"].metrics["members"] | built["ensemble-weighted"].metrics["members"]
     assert outdated(home) == []
     change(folder, "weak", evaluated=LATER)

@@ -347,8 +347,8 @@ def test_in_place_the_outputs_land_in_the_source(home):
 def test_the_gallery_opens_notebooks_in_colab_once_the_address_is_known(home):
     write_notebook(home, "1")
     (home / "CITATION.cff").write_text("title: Faces\n")
-    plain = leaderboard.gallery(home, columns=2)
-    assert plain.splitlines()[1] == "| :---: | :---: |" and "](notebooks/01_small.ipynb)" in plain
+    plain = leaderboard.gallery(home)
+    assert plain.splitlines()[1] == "| :---: | :---: | :---: | :---: |" and "](notebooks/01_small.ipynb)" in plain
     assert "colab" not in plain
     (home / "CITATION.cff").write_text("repository-code: https://github.com/someone/faces\n")
     address = "https://colab.research.google.com/github/someone/faces/blob/main/notebooks/01_small.ipynb"

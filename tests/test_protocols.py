@@ -31,6 +31,19 @@ def test_copies_alone_are_compared_where_a_network_has_both_runs(tmp_path):
     assert gain > 5 and pair["difference"].startswith(f"+{gain:.1f} points [")
 
 
+def test_the_table_has_networks_the_baseline_and_the_published_ensemble(tmp_path):
+    for dataset in protocols.DATASETS.values():
+        folder = tmp_path / "results" / dataset
+        for name in ("resnet34", "logistic-regression", "theirs", "net-s1"):
+            extra = {"trained_by": "others"} if name == "theirs" else {}
+            write_run(folder / name, title=name, architecture=name, variants=[], seed=int(name == "net-s1"), **extra)
+        for name in (pair := "ensemble-resnet34-efficientnet-lite0", "ensemble-plain"):
+            write_run(folder / name, title=name, members={"resnet34": 1.0})
+    table = protocols.table(tmp_path)
+    assert {label.split("`")[1] for label in table.index} == {"resnet34", "logistic-regression", pair}
+    assert table.filter(like=pair, axis=0)["Published"].item() == "84.0 % (ResNet-34 + EfficientNetB4)"
+
+
 @pytest.mark.parametrize("seeds", [(1, 2), ()])
 def test_without_seed_0_there_is_no_row(tmp_path, seeds):
     for dataset in protocols.DATASETS.values():

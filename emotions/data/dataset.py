@@ -42,7 +42,7 @@ class Dataset:
     copied: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()  # sentences on what loading found and did
     dropped: dict[str, tuple[str, ...]] = field(default_factory=dict)  # ids of the images that were left out, by reason
-    variants: tuple[str, ...] = ()  # what was done to the training images, as `variants.SUFFIXES` names it
+    variants: tuple[str, ...] = ()  # what was done to the training images, see `variants`
     digest: int | None = None  # of a folder of one's own, whose name says little: a checksum of its images, as split
 
     @property

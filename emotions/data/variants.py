@@ -3,13 +3,11 @@
 from collections.abc import Iterable
 
 WITH_DUPLICATES = "with duplicates"  # as run records hold it
-# What each adds to a run's name. Nothing cleans images or takes FER+'s votes here any more; records say so of old runs.
-SUFFIXES = {WITH_DUPLICATES: "-all", "cleaned": "-clean", "FER+ labels": "-ferplus"}
 
 
 def suffix(variants: Iterable[str]) -> str:
-    """Return what variants add to a run's name: ("with duplicates", "cleaned") -> "-all-clean"."""
-    return "".join(SUFFIXES[words] for words in variants)
+    """Return what variants add to a run's name: "-all" with duplicates, otherwise nothing."""
+    return "-all" if WITH_DUPLICATES in variants else ""
 
 
 def learned_copies(record: dict) -> bool:

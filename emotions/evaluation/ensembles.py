@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from emotions import files, runs
-from emotions.data.variants import SUFFIXES, WITH_DUPLICATES
+from emotions.data.variants import WITH_DUPLICATES
 from emotions.evaluation.baseline import NAME as BASELINE
 from emotions.evaluation.calibration import loss
 from emotions.evaluation.comparison import align
@@ -67,10 +67,12 @@ def best_average(validation: Mapping[str, Predictions]) -> list[str]:
 def candidates(dataset: str, home: Path | None = None) -> dict[str, Run]:
     """Return the runs from which members may be chosen on validation, by name: no ensembles, no third-party models,
     which may have been chosen by these very images, and none trained with duplicates of validation images: beside the
-    others they would be flattered. A data set whose own protocol has such copies flatters all alike."""
+    others they would be flattered. A data set whose own protocol has such copies flatters all alike. Nor is a run that
+    learned from FER+'s votes beside the data set's own labels."""
     every = {name: (run, run.metrics) for name, run in runs.all_of(dataset, home).items()}
     return {name: run for name, (run, metrics) in every.items()
-            if not ({"members", "trained_by"} & set(metrics) or WITH_DUPLICATES in metrics.get("variants", ()))}
+            if not ({"members", "trained_by"} & set(metrics) or WITH_DUPLICATES in metrics.get("variants", ())
+                    or "voters" in metrics["training"].get("teachers", ()))}
 
 
 def trained_anew(home: Path, dataset: str = "*") -> list[Path]:
@@ -150,8 +152,9 @@ def _record(run: Run, weights: dict[str, float], members: list[dict], weighted: 
 
     together = {fact: "; ".join(dict.fromkeys(member[fact] for member in members if fact in member))
                 for fact in ("backend", "hardware", "timed_on")}
-    variants = [words for words in SUFFIXES if any(words in member.get("variants", ()) for member in members)]
-    title = f"{'Weighted' if weighted else 'Plain'} average of {len(weights)}"
+    variants = [WITH_DUPLICATES] if any(WITH_DUPLICATES in member.get("variants", ()) for member in members) else []
+    pair = " and ".join(member["title"] for member in members) if run.name.removesuffix("-weighted") in PAIRS else ""
+    title = f"{'Weighted' if weighted else 'Plain'} average of {pair or len(weights)}"
     return {
         **{fact: members[0][fact] for fact in ("dataset", "class_names", "split_sizes")},
         "model": run.name, "title": ", ".join([title, *variants]), "seed": None,

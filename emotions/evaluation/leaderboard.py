@@ -120,14 +120,15 @@ def _with_best_in_bold(rows: pd.DataFrame) -> str:
     return cards.markdown_table(texts)
 
 
-def to_markdown(dataset: str, board: pd.DataFrame, first: dict | None = None, with_unfinished: bool = True) -> str:
+def to_markdown(dataset: str, board: pd.DataFrame, first: dict | None = None, seeds: pd.DataFrame | None = None,
+                with_unfinished: bool = True) -> str:
     """Return the main columns: our finished runs, third-party models and, on request, unfinished runs. `board` comes
-    from `table`, `first` from `first_place`."""
+    from `table`, `first` from `first_place`, `seeds` from `seed_means`."""
     ours, reported = _ours(board), published.on(dataset)
     return cards.render(
         "leaderboard", dataset=dataset, top=board.iloc[0], ours=ours, first=first, least=LEAST_LEAK_FREE,
         third_party=board[board["trained_by"].notna()], unfinished=board[board["unfinished"] & with_unfinished],
-        seeds=comparison.over_seeds(ours, ["accuracy", "leak_free_accuracy", "macro_f1"]),
+        seeds=pd.DataFrame() if seeds is None else seeds,
         published=reported[reported["models"] == ""].to_dict("records"), table=_with_best_in_bold,
         points=comparison.points, verdict=comparison.verdict)
 
@@ -149,6 +150,18 @@ def first_place(board: pd.DataFrame, clean: dict[str, Predictions], folder: Path
                      for name in names)
     result = comparison.compare(first, second, photos=photos_of(first, folder))
     return {"first": names[0], "second": names[1], **result}
+
+
+def seed_means(board: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Return `comparison.over_seeds` of our finished runs, with the ends of the 95% interval of the mean accuracy, low
+    and high."""
+    ours = _ours(board)
+    means = comparison.over_seeds(ours, ["accuracy", "leak_free_accuracy", "macro_f1"])
+    for model in means.index:
+        names = ours.index[ours.index.str.fullmatch(rf"{re.escape(model)}(-s\d+)?")]
+        tested = [Run(folder.name, name, home=folder.parents[1]).predictions for name in names]
+        means.loc[model, ["low", "high"]] = comparison.mean_interval(tested, photos_of(tested[0], folder))
+    return means
 
 
 def best(dataset: str, board: pd.DataFrame) -> str:
@@ -207,11 +220,11 @@ def contents(home: Path, saved: dict[Path, str | dict]) -> dict[Path, str]:
     for dataset in datasets(home):
         records, clean = read(dataset, home)
         board, folder = table(records, home), home / "results" / dataset
-        first = first_place(board, clean, folder)
+        first, seeds = first_place(board, clean, folder), seed_means(board, folder)
         # Six significant digits, so that machines agree on the last one.
         texts[folder / "leaderboard.csv"] = board.to_csv(float_format="%.6g", lineterminator="\n")
-        texts[folder / "leaderboard.md"] = to_markdown(dataset, board, first)
-        parts[f"leaderboard:{dataset}"] = to_markdown(dataset, board, first, with_unfinished=False)
+        texts[folder / "leaderboard.md"] = to_markdown(dataset, board, first, seeds)
+        parts[f"leaderboard:{dataset}"] = to_markdown(dataset, board, first, seeds, with_unfinished=False)
         parts[f"leaderboard:{dataset}/best"] = best(dataset, board)
     if set(protocols.DATASETS.values()) <= set(datasets(home)):
         parts["leaderboard:human-emotions/protocols"] = protocols.markdown(home)
@@ -222,7 +235,7 @@ def contents(home: Path, saved: dict[Path, str | dict]) -> dict[Path, str]:
     return texts
 
 
-def gallery(home: Path, columns: int = 4) -> str:
+def gallery(home: Path) -> str:
     """Return README's table of the notebooks: a thumbnail, the title and, where CITATION.cff names the repository's
     address as `repository-code`, a link that opens the notebook in Colab."""
     address = re.search(r"^repository-code: .*github\.com/([\w.-]+/[\w.-]+)", (home / "CITATION.cff").read_text(), re.M)
@@ -233,9 +246,8 @@ def gallery(home: Path, columns: int = 4) -> str:
         image = f'<img src="results/thumbnails/{path.name[:2]}.png" alt="" width="200">'
         colab = f" · [Colab]({COLAB}/{address[1]}/blob/main/{link})" if address else ""
         cells.append(f"[{image}]({link})<br>[{title}]({link}){colab}")
-    cells += [""] * (-len(cells) % columns)
-    rows = [cells[i : i + columns] for i in range(0, len(cells), columns)]
-    lines = [[" "] * columns, [":---:"] * columns, *rows]
+    cells += [""] * (-len(cells) % 4)
+    lines = [[" "] * 4, [":---:"] * 4, *(cells[start:start + 4] for start in range(0, len(cells), 4))]
     return "\n".join(f"| {' | '.join(row)} |" for row in lines) + "\n"
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from emotions import runs
-from emotions.evaluation import cards, comparison, published
+from emotions.evaluation import cards, comparison, ensembles, published
 from emotions.evaluation.baseline import NAME as BASELINE
 from emotions.evaluation.metrics import majority_class, percent, photos_of, shown
 
@@ -15,8 +15,8 @@ TWINS = ("human-emotions-with-copies", "human-emotions-without-copies")  # with 
 
 
 def table(home: Path) -> pd.DataFrame:
-    """Return one row of text per network whose training has ended under a protocol, seed 0, indexed by "System", the
-    highest leak-free accuracy first.
+    """Return one row of text per system whose training has ended under a protocol, seed 0, indexed by "System", the
+    highest leak-free accuracy first: networks, logistic regression, and the ensemble that others have published.
 
     "Published" is what others report for the system, or for the larger system that it stands in for, then with that
     one's name; "Difference" is leak-free minus as distributed, in points; "-" is what has no run."""
@@ -26,7 +26,7 @@ def table(home: Path) -> pd.DataFrame:
         first = metrics.iloc[0]
         shares = {protocol: shown(each["test"], "accuracy") for protocol, each in metrics.items()}
         if reported := published.of(first):
-            larger = "" if first["architecture"] in reported["models"].split() else f" ({reported['system']})"
+            larger = "" if first.get("architecture", name) in reported["models"].split() else f" ({reported['system']})"
             shares["Published"] = percent(reported["accuracy"]) + larger
         title = cards.display_title(first)
         if title in gaps.index:
@@ -38,15 +38,15 @@ def table(home: Path) -> pd.DataFrame:
 
 
 def records(home: Path) -> pd.DataFrame:
-    """Return the content of each network's `metrics.json`: a row per run name, a column per protocol, or NaN."""
+    """Return the content of each system's `metrics.json`: a row per run name, a column per protocol, or NaN."""
     rows = [{"name": name, "protocol": protocol, "metrics": run.metrics} for protocol, dataset in DATASETS.items()
-            for name, run in runs.all_of(dataset, home).items() if _is_network(run.metrics)]
+            for name, run in runs.all_of(dataset, home).items() if _is_system(run.metrics)]
     table = pd.DataFrame(rows, columns=["name", "protocol", "metrics"])
     return table.pivot(index="name", columns="protocol", values="metrics").reindex(columns=list(DATASETS))
 
 
 def accuracies(home: Path) -> dict[str, pd.DataFrame]:
-    """Return accuracy, low and high, 0-1, of the networks that were trained under both protocols, by protocol."""
+    """Return accuracy, low and high, 0-1, of the systems that were trained under both protocols, by protocol."""
     both = records(home).dropna()
     titles = [cards.display_title(metrics) for metrics in both["Leak-free"]]
     tests = {protocol: [metrics["test"] for metrics in both[protocol]] for protocol in DATASETS}
@@ -55,7 +55,7 @@ def accuracies(home: Path) -> dict[str, pd.DataFrame]:
 
 
 def differences(home: Path) -> pd.DataFrame:
-    """Return leak-free minus as distributed, in points, of the networks trained under both protocols, the greatest loss
+    """Return leak-free minus as distributed, in points, of the systems trained under both protocols, the greatest loss
     first. The 95 % interval, low to high, comes from those of both accuracies (MOVER, Zou & Donner 2008)."""
     fair, leaky = (100 * table for table in reversed(accuracies(home).values()))
     difference = fair["accuracy"] - leaky["accuracy"]
@@ -69,7 +69,7 @@ def copies_alone(home: Path) -> dict[str, dict]:
     training: by title, the accuracy `with_copies` and `without` as text, and their paired difference."""
     leaky, fair = (runs.all_of(dataset, home) for dataset in TWINS)
     compared = {}
-    for name in (name for name in leaky if name in fair and _is_network(leaky[name].metrics)):
+    for name in (name for name in leaky if name in fair and name != BASELINE and _is_system(leaky[name].metrics)):
         first, second = leaky[name].predictions, fair[name].predictions
         pair = comparison.compare(first, second, photos=photos_of(first, leaky[name].folder.parent))
         metrics = leaky[name].metrics
@@ -79,9 +79,9 @@ def copies_alone(home: Path) -> dict[str, dict]:
     return compared
 
 
-def _is_network(metrics: dict, seed: int | None = 0) -> bool:
-    whole = not cards.unfinished(metrics["training"]) and seed in (None, metrics["seed"])
-    return whole and metrics["model"] != BASELINE and not {"members", "trained_by"} & set(metrics)
+def _is_system(metrics: dict, seed: int | None = 0) -> bool:
+    own = not {"members", "trained_by"} & set(metrics) and seed in (None, metrics["seed"])
+    return (own or metrics["model"] in ensembles.PAIRS) and not cards.unfinished(metrics["training"])
 
 
 def markdown(home: Path) -> str:
@@ -93,7 +93,7 @@ def markdown(home: Path) -> str:
     board = table(home)
     both = cards.markdown_table(board[board["Difference"] != "-"])
     fair = {name: run.metrics for name, run in runs.all_of(DATASETS["Leak-free"], home).items()}
-    fair = {name: metrics for name, metrics in fair.items() if _is_network(metrics, None)}
+    fair = {name: metrics for name, metrics in fair.items() if _is_system(metrics, None)}
     shares = {name: metrics["test"]["accuracy"] for name, metrics in fair.items()}
     precision = {name: metrics["training"].get("precision") for name, metrics in fair.items()}
     seeds = comparison.over_seeds(pd.DataFrame({"accuracy": shares, "precision": precision}), ["accuracy"])
