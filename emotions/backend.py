@@ -1,7 +1,6 @@
 """The one place that knows TensorFlow, JAX and PyTorch apart: everything else is written with Keras 3 alone.
 
-Choose one with the environment variable KERAS_BACKEND before the first import of Keras; TensorFlow is the default and
-the fastest of the three on a CPU."""
+Choose one with the environment variable KERAS_BACKEND before the first import of Keras; TensorFlow is the default."""
 
 import contextlib
 import functools
@@ -10,30 +9,26 @@ import platform
 
 import keras
 
-if keras.backend.backend() == "jax":
+NAME = keras.backend.backend()  # "tensorflow", "jax" or "torch"
+if NAME == "jax":
     import jax
-elif keras.backend.backend() == "torch":
+elif NAME == "torch":
     import torch
 else:
     import tensorflow as tf
 
 
-def name() -> str:
-    """Return the Keras backend in use: "tensorflow", "jax" or "torch"."""
-    return keras.backend.backend()
-
-
 def version() -> str:
     """Return the backend and its version, as in "tensorflow 2.21.0"."""
-    return f"{name()} {__import__(name()).__version__}"
+    return f"{NAME} {__import__(NAME).__version__}"
 
 
 def accelerator() -> str | None:
     """Return the name of the GPU or TPU that the backend will use, or None on a CPU."""
-    if name() == "tensorflow":
+    if NAME == "tensorflow":
         details = _tensorflow_gpu()  # a TPU would need a strategy, which nothing here sets
         return None if details is None else details.get("device_name", "GPU")
-    if name() == "jax":
+    if NAME == "jax":
         device = jax.devices()[0]
         return None if device.platform == "cpu" else device.device_kind
     if torch.cuda.is_available():
@@ -50,7 +45,7 @@ def _tensorflow_gpu() -> dict | None:
 def steps_per_execution(devices: int = 1) -> int:
     """Return how many training steps run between two calls of callbacks: several on an accelerator, if Keras allows;
     its loop under TensorFlow fails on several devices."""
-    return 16 if accelerator() and (name() == "jax" or (name() == "tensorflow" and devices == 1)) else 1
+    return 16 if accelerator() and (NAME == "jax" or (NAME == "tensorflow" and devices == 1)) else 1
 
 
 def parallel(devices: int) -> contextlib.AbstractContextManager:
@@ -58,16 +53,16 @@ def parallel(devices: int) -> contextlib.AbstractContextManager:
     ValueError: this machine has fewer devices, or the backend is PyTorch, where Keras has nothing of the kind."""
     if devices == 1:
         return contextlib.nullcontext()
-    if name() == "torch":
+    if NAME == "torch":
         raise ValueError("Several devices train under TensorFlow and JAX, not PyTorch: set KERAS_BACKEND.")
-    if name() == "jax":
+    if NAME == "jax":
         present = keras.distribution.list_devices()
     else:
         kinds = (tf.config.list_logical_devices(kind) for kind in ("GPU", "CPU"))
         present = [device.name for device in next(filter(None, kinds))]
     if not 1 <= devices <= len(present):
         raise ValueError(f"{devices} devices were asked for; there are {len(present)}: {', '.join(present)}.")
-    if name() == "jax":
+    if NAME == "jax":
         return keras.distribution.DataParallel(devices=present[:devices], auto_shard_dataset=False).scope()
     return _mirrored(tuple(present[:devices])).scope()
 
@@ -79,17 +74,16 @@ def _mirrored(devices: tuple[str, ...]):
 
 def jit_compile() -> bool | str:
     """Return `compile`'s choice of XLA: TensorFlow's lacks the operation behind the warp, others choose themselves."""
-    return False if name() == "tensorflow" else "auto"
+    return False if NAME == "tensorflow" else "auto"
 
 
 def bfloat16() -> bool:
-    """Tell whether the accelerator computes in bfloat16. NVIDIA's do from compute capability 8.0 on; a T4, P100 or V100
-    would only emulate it."""
+    """Tell whether the accelerator computes in bfloat16: NVIDIA's do from compute capability 8.0 on, a T4 has 7.5."""
     if accelerator() is None:
         return False
-    if name() == "tensorflow":
+    if NAME == "tensorflow":
         return _tensorflow_gpu().get("compute_capability", (0, 0)) >= (8, 0)
-    if name() == "jax":
+    if NAME == "jax":
         device = jax.devices()[0]
         return device.platform == "tpu" or float(getattr(device, "compute_capability", 0)) >= 8
     return torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 0)
@@ -117,9 +111,9 @@ def compiled(function, model):
 
     The weights are read anew at every call, so a compiled function follows a model that goes on learning. A new shape
     of an argument compiles once more: seconds for a deep net. The compiled function takes arrays too."""
-    if name() == "tensorflow":
+    if NAME == "tensorflow":
         return tf.function(function, reduce_retracing=True)
-    if name() == "jax":
+    if NAME == "jax":
         @jax.jit
         def pure(weights, *arguments):
             # As an argument a weight stays a variable; jit would freeze one that it finds in the function.
@@ -137,12 +131,12 @@ def gradients(outputs_of, inputs):
     any tensor, or tuple or dict of tensors, and may be `()`. `inputs` are a tensor or array, or a tuple, list or dict
     of them. The gradient has their structure and shapes, and is 0 where the scalar does not depend on them."""
     inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, inputs)
-    if name() == "tensorflow":
+    if NAME == "tensorflow":
         with tf.GradientTape() as tape:
             tape.watch(inputs)
             scalar, auxiliary = outputs_of(inputs)
         return scalar, auxiliary, tape.gradient(scalar, inputs, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-    if name() == "jax":
+    if NAME == "jax":
         (scalar, auxiliary), gradient = jax.value_and_grad(outputs_of, has_aux=True)(inputs)
         return scalar, auxiliary, gradient
     inputs = keras.tree.map_structure(lambda tensor: tensor.detach().requires_grad_(True), inputs)

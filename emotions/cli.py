@@ -197,8 +197,8 @@ def predict(options: argparse.Namespace) -> int:
     from emotions.predict.boxes import COPY, save_copy
     from emotions.predict.inputs import VIDEOS, single_images
 
-    if options.camera == bool(options.paths):
-        raise ValueError("Give files and folders, or --camera.")
+    if options.camera == bool(options.paths) or (options.camera and options.ray):
+        raise ValueError("Give files and folders, or --camera (without --ray).")
     if options.ray:
         return predict_with_ray(options)
     classifier = predict.load(options.model, options.classes)
@@ -212,6 +212,8 @@ def predict(options: argparse.Namespace) -> int:
         copies = Path(options.annotate).resolve()
         images = [(name, source) for name, source in images
                   if not (name.endswith(COPY) and copies in files.expanded(name).resolve().parents)]
+        if not images:
+            raise ValueError(f"These are copies that an earlier call wrote to {options.annotate}: give other images.")
         base = os.path.commonpath([files.expanded(name).parent.resolve() for name, _ in images])
     rows, stream = [], classifier.rows(iter(images), (ValueError, OSError), faces=not options.no_faces,
                                        unsure_below=options.unsure_below)

@@ -11,8 +11,7 @@ NO_ACCELERATOR = ("No accelerator was found, so training takes longer. To switch
 
 def begin() -> None:
     """Start Keras quietly; print the versions and the accelerator, or what its absence means. Training computes in
-    bfloat16 where the accelerator has it, otherwise in float32; the environment variable EMOTIONS_PRECISION ("float32"
-    or "mixed_bfloat16") chooses."""
+    bfloat16 where the accelerator has it, or as the environment variable EMOTIONS_PRECISION says (docs/running.md)."""
     # Several kernels may share one GPU: none is to take all its memory at once.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")

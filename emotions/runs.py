@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from emotions import files
-from emotions.data import variants
+from emotions.data.dataset import WITH_DUPLICATES
 from emotions.models.files import ancestors
 
 
@@ -166,13 +166,24 @@ def start(name: str, faces, *, title: str | None = None, weights: str | Path | N
     `weights` are the pretrained ones that the model starts from; their name is recorded, without a path. `seed` is set
     here, for initial weights, the order of images, and augmentation: call this before you build the model."""
     keras.utils.set_random_seed(seed)
-    suffix = variants.suffix(faces.variants) + (f"-s{seed}" if seed else "")
+    suffix = variant_suffix(faces.variants) + (f"-s{seed}" if seed else "")
     recorded = Path(weights).name if weights and Path(weights).exists() else weights and str(weights)
     facts = {"title": ", ".join([title or name, *faces.variants]), "architecture": name, "suffix": suffix,
              "variants": list(faces.variants), "weights": recorded, "seed": seed, "command": command()}
     known = {"ancestors": ancestors(weights) or None, "images": faces.digest}
     facts |= {name: value for name, value in known.items() if value is not None}
     return Run(faces.name, name + suffix, facts, bool(train))
+
+
+def variant_suffix(variants) -> str:
+    """Return what variants of the training images add to a run's name: "-all" with duplicates, otherwise nothing."""
+    return "-all" if WITH_DUPLICATES in variants else ""
+
+
+def learned_copies(record: dict) -> bool:
+    """Tell from a `metrics.json` whether copies of test images were trained on: only leak-free metrics count."""
+    kept = WITH_DUPLICATES in record.get("variants", ())
+    return kept or record["dataset"].endswith(("-as-distributed", "-with-copies"))
 
 
 def command() -> str:

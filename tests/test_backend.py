@@ -23,7 +23,7 @@ def test_mixed_precision_only_where_the_accelerator_has_bfloat16(monkeypatch, ca
 )
 def test_several_steps_at_once_only_where_keras_allows_them(monkeypatch, name, accelerator, steps):
     """Keras raises under PyTorch for more than one."""
-    monkeypatch.setattr(backend, "name", lambda: name)
+    monkeypatch.setattr(backend, "NAME", name)
     monkeypatch.setattr(backend, "accelerator", lambda: accelerator)
     assert backend.steps_per_execution() == steps
     assert backend.steps_per_execution(devices=2) == (steps if name == "jax" else 1)

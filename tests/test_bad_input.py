@@ -35,6 +35,7 @@ from emotions import cli, files, predict
 from emotions.data import load
 from emotions.models.files import CARD
 from emotions.predict.classifier import BATCH
+from emotions.predict.inputs import single_images
 
 TABLE = REPOSITORY / "results" / "bad_input.md"
 INTRODUCTION = """# Bad input
@@ -163,7 +164,7 @@ def vanishing(folder: Path) -> str:
     for i in range(BATCH + 2):
         plain(f"{i:03d}.png", "RGB", (48, 48), RED, folder)
     classifier = predict.load(folder.parent / "colours.keras")
-    stream = classifier.stream(folder)
+    stream = classifier.rows(single_images(folder), (ValueError, OSError), faces=True, unsure_below=0.0)
     rows = next(stream)
     (folder / f"{BATCH:03d}.png").unlink()
     rows += [row for more in stream for row in more]

@@ -12,7 +12,7 @@ from synthetic_runs import CLASSES, TRAINING, make_predictions, save_model, writ
 
 from emotions import notebook, predict
 from emotions.data import loading
-from emotions.data.variants import WITH_DUPLICATES
+from emotions.data.dataset import WITH_DUPLICATES
 from emotions.evaluation import calibration, cards, leaderboard
 from emotions.evaluation.metrics import summary
 from emotions.runs import Run

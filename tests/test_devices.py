@@ -14,7 +14,7 @@ os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
 from test_training import *
 from emotions import backend
 
-if backend.name() == "tensorflow":
+if backend.NAME == "tensorflow":
     import tensorflow as tf
     tf.config.set_logical_device_configuration(
         tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
@@ -36,7 +36,7 @@ def exact(epochs):
     model.compile(optimizer, loss="categorical_crossentropy", metrics=["accuracy"])
     return model, {"epochs": epochs, "batch_size": 16, "callbacks": [keras.callbacks.SwapEMAWeights()]}
 
-for recipe in (exact, every_choice) if backend.name() == "jax" else (exact,):
+for recipe in (exact, every_choice) if backend.NAME == "jax" else (exact,):
     found = []
     for devices in (1, 2):
         on(devices)

@@ -9,7 +9,7 @@ import pytest
 from synthetic_runs import make_predictions, write_run
 
 from emotions import runs
-from emotions.data.variants import WITH_DUPLICATES
+from emotions.data.dataset import WITH_DUPLICATES
 from emotions.evaluation import ensembles
 from emotions.runs import Predictions, Run
 

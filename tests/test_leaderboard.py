@@ -10,7 +10,7 @@ import pytest
 from synthetic_runs import CLASSES, TRAINING, make_predictions, write_run
 
 from emotions import cli
-from emotions.data.variants import WITH_DUPLICATES
+from emotions.data.dataset import WITH_DUPLICATES
 from emotions.evaluation import comparison, leaderboard, published
 from emotions.evaluation import metrics as evaluation
 from emotions.runs import Predictions, Run

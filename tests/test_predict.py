@@ -134,7 +134,7 @@ def test_folders_keep_their_order_over_many_batches_read_one_at_a_time(classifie
         write(tmp_path / f"{i // 50}" / f"{i:03d}.png", patch(name, 10 + i % 40, 12))
     read, original = [], inputs.read
     monkeypatch.setattr(inputs, "read", lambda source: read.append(1) or original(source))
-    stream = classifier.stream(tmp_path)
+    stream = classifier.rows(inputs.single_images(tmp_path), (), faces=True, unsure_below=0.0)
     rows = next(stream)
     assert len(read) == classifiers.BATCH
     table = classifier.table(rows + [row for more in stream for row in more])
@@ -645,6 +645,8 @@ def test_command_line_writes_annotated_copies_and_never_over_the_images(file, ph
         assert Image.open(copies[1]).size == (336, 336)
     assert cli.main(["predict", "photos", "--model", str(file), "--annotate", "photos"]) == 0  # no copies of copies
     assert "Copies of 2 images are in photos" in capsys.readouterr().out
+    assert cli.main(["predict", copies[0], "--model", str(file), "--annotate", folder]) == 2
+    assert "copies that an earlier call wrote" in capsys.readouterr().err
     assert Image.open("photos/a.png").size == (48, 48)
 
 

@@ -111,7 +111,7 @@ def test_names_tell_the_seed_and_the_variants_of_the_data(made):
     import dataclasses
 
     faces, *_ = made
-    from emotions.data.variants import WITH_DUPLICATES
+    from emotions.data.dataset import WITH_DUPLICATES
 
     varied = dataclasses.replace(faces, variants=(WITH_DUPLICATES,))
     run = runs.start("lenet", varied, seed=3, weights="somewhere/else/imagenet.h5")

@@ -159,7 +159,7 @@ def test_a_record_of_other_images_is_not_taken_for_one_of_these(home, easy_datas
         assert evaluation.logistic_regression(faces).metrics["images"] == faces.digest
 
 
-def two_phases(name, faces, interrupt=None, last=4):
+def two_phases(name, faces, interrupt=None, last=4, first=2):
     """A frozen base, then all of it: two compile and fit pairs, as in Keras' guide to transfer learning."""
     run = runs.start(name, faces)
     base = keras.Sequential([keras.Input((24, 24, 3)), layers.Conv2D(4, 3), layers.BatchNormalization()], name="base")
@@ -170,7 +170,7 @@ def two_phases(name, faces, interrupt=None, last=4):
     base.trainable = False
     model.compile(keras.optimizers.Adam(1e-2), loss="categorical_crossentropy", metrics=["accuracy"])
     before = base.get_weights()
-    head = training.fit(model, faces, run=run, epochs=2, callbacks=callbacks)
+    head = training.fit(model, faces, run=run, epochs=first, callbacks=callbacks)
     frozen = all(np.array_equal(one, other) for one, other in zip(before, base.get_weights(), strict=True))
     base.trainable = True
     model.compile(keras.optimizers.Adam(1e-3), loss="categorical_crossentropy", metrics=["accuracy"])
@@ -192,6 +192,12 @@ def test_two_phases_go_on_where_they_stopped(home, easy_dataset, monkeypatch):
     assert record["epochs"] == [2, 2] and len(record["recipe"]["phases"]) == 2
     few, many = (phase["trainable_parameters"] for phase in record["recipe"]["phases"])
     assert few == 15 and many == 15 + 4 * 27 + 4 + 8
+
+
+def test_the_first_phase_may_be_left_out(home, easy_dataset):
+    _, history = two_phases("whole", easy_dataset, first=0, last=2)
+    assert list(history["phase"]) == [1, 1]
+    assert runs.Run("easy", "whole").training["epochs"] == [2]
 
 
 def test_the_record_is_of_the_phase_that_was_trained(home, easy_dataset, monkeypatch):
@@ -326,7 +332,7 @@ from test_training import *
 from emotions import backend
 
 fitting.SAVE_SECONDS = 0.0
-backend.steps_per_execution = lambda devices: 2 if backend.name() != "torch" else 1  # as on an accelerator
+backend.steps_per_execution = lambda devices: 2 if backend.NAME != "torch" else 1  # as on an accelerator
 faces = easy_faces()
 model, history = train(every_choice, "a", faces, epochs=10)
 assert history["val_accuracy"].max() > 0.4, history

@@ -16,7 +16,7 @@ import pytest
 from skimage import data
 
 from emotions import cli, predict
-from emotions.predict import camera, video
+from emotions.predict import video
 from emotions.predict.faces import Face
 from emotions.predict.video import Tracks, frames
 
@@ -206,14 +206,14 @@ def test_the_live_picture_shows_boxes_and_is_recorded(clip, classifier, tmp_path
     monkeypatch.setattr(cv2, "waitKey", lambda wait: ord("q") if len(shown) == 3 else -1)
     camera_was = cv2.VideoCapture
     monkeypatch.setattr(cv2, "VideoCapture", lambda number: Camera(frame))
-    camera.watch(classifier, tmp_path / "copies" / "camera.mp4")
+    video.watch(classifier, tmp_path / "copies" / "camera.mp4")
     monkeypatch.setattr(cv2, "VideoCapture", camera_was)
     assert len(shown) == 3 and shown[0].shape == frame.shape and np.abs(shown[0].astype(int) - frame).max() > 100
     recorded = [picture for *_, picture in frames(tmp_path / "copies" / "camera.mp4")]
     assert recorded and recorded[0].shape == frame.shape
     monkeypatch.setattr(cv2, "VideoCapture", lambda number: SimpleNamespace(read=lambda: (False, None), release=list))
     with pytest.raises(ValueError, match="No image came from a camera"):
-        camera.watch(classifier)
+        video.watch(classifier)
 
 
 @pytest.mark.parametrize(("build", "screen"), [("NONE", ":0"), ("QT5", "")])
@@ -224,9 +224,9 @@ def test_without_windows_the_camera_is_one_sentence(capsys, monkeypatch, build, 
     monkeypatch.setenv("DISPLAY", screen) if screen else monkeypatch.delenv("DISPLAY", raising=False)
     assert cli.main(["predict", "--camera"]) == 2
     assert "shows no windows" in (said := capsys.readouterr().err) and "web/" in said and said.count("\n") == 1
-    for arguments in (["predict"], ["predict", "a.jpg", "--camera"]):
+    for arguments in (["predict"], ["predict", "a.jpg", "--camera"], ["predict", "--camera", "--ray", "rows"]):
         assert cli.main(arguments) == 2
-        assert "Give files and folders, or --camera." in capsys.readouterr().err
+        assert "Give files and folders, or --camera (without --ray)." in capsys.readouterr().err
 
 
 def test_numbers_follow_faces_and_smoothing_is_slow():

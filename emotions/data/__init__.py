@@ -3,5 +3,3 @@
 from emotions.data.dataset import Dataset, Split
 from emotions.data.human_emotions import kinds
 from emotions.data.loading import NAMES, load
-
-__all__ = ["NAMES", "Dataset", "Split", "kinds", "load"]

@@ -69,15 +69,12 @@ def near_duplicates(images, measures: pd.DataFrame | None = None, distance: int 
     return pairs[np.array([digests[i] == digests[j] or alike(i, j) for i, j in pairs], bool)]
 
 
-def close_pairs(hashes: np.ndarray, distance: int, others: np.ndarray | None = None) -> np.ndarray:
-    """Return the positions (int, P x 2) of all 64-bit hashes that differ in at most `distance` bits: i < j of one
-    array, or i in the first and j in the other."""
+def close_pairs(hashes: np.ndarray, distance: int) -> np.ndarray:
+    """Return the positions (int, P x 2, i < j) of all 64-bit hashes that differ in at most `distance` bits."""
     pairs = [np.empty((0, 2), int)]
     for start in range(0, len(hashes), 1024):
-        with_these, offset = (hashes[start:], start) if others is None else (others, 0)
-        close = np.bitwise_count(hashes[start:start + 1024, None] ^ with_these) <= distance
-        i, j = np.nonzero(np.triu(close, k=1) if others is None else close)
-        pairs.append(np.stack([i + start, j + offset], axis=1))
+        close = np.bitwise_count(hashes[start:start + 1024, None] ^ hashes[start:]) <= distance
+        pairs.append(np.argwhere(np.triu(close, k=1)) + start)
     return np.concatenate(pairs)
 
 

@@ -7,6 +7,8 @@ import pandas as pd
 
 from emotions.data.images import channels, in_colour
 
+WITH_DUPLICATES = "with duplicates"  # of test images in training: a variant, as run records hold it
+
 
 @dataclass(frozen=True)
 class Split:
@@ -42,7 +44,7 @@ class Dataset:
     copied: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()  # sentences on what loading found and did
     dropped: dict[str, tuple[str, ...]] = field(default_factory=dict)  # ids of the images that were left out, by reason
-    variants: tuple[str, ...] = ()  # what was done to the training images, see `variants`
+    variants: tuple[str, ...] = ()  # what was done to the training images, such as WITH_DUPLICATES
     digest: int | None = None  # of a folder of one's own, whose name says little: a checksum of its images, as split
 
     @property

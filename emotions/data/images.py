@@ -118,16 +118,12 @@ def to_array(image: Image.Image, size: tuple[int, int] | None = None) -> np.ndar
     return np.asarray(image.convert("RGB"))
 
 
-def fit(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize an image (uint8, H x W x 3 or H x W) to `size` (height, width), antialiased."""
-    return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BICUBIC))
-
-
 def fit_all(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize N x H x W x 3 images; a grey set's broadcast view stays one."""
-    if images.strides[-1] == 0:
-        return in_colour(np.stack([fit(image[..., 0], size) for image in images])[..., None])
-    return np.stack([fit(np.ascontiguousarray(image), size) for image in images])
+    """Resize N x H x W x 3 images to `size` (height, width), antialiased; a grey set's broadcast view stays one."""
+    grey = images.strides[-1] == 0
+    stored = (Image.fromarray(np.ascontiguousarray(image[..., 0] if grey else image)) for image in images)
+    resized = np.stack([np.asarray(image.resize(size[::-1], Image.Resampling.BICUBIC)) for image in stored])
+    return in_colour(resized[..., None]) if grey else resized
 
 
 def upright_shape(image: Image.Image) -> tuple[int, int]:

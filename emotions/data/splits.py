@@ -3,8 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from emotions.data import variants
-from emotions.data.dataset import Dataset, Split
+from emotions.data.dataset import WITH_DUPLICATES, Dataset, Split
 from emotions.data.ferplus import NO_MAJORITY, majority, plurality
 from emotions.data.reading import SPLITS, Contents, Source
 
@@ -38,7 +37,7 @@ def assemble(name: str, source: Source, contents: Contents, votes: pd.DataFrame 
     whole = Split(contents.images, labels, table["id"].to_numpy(str), targets, groups)
     splits = {split: whole.take((table["part"] == split).to_numpy()) for split in SPLITS}
     return Dataset(name, class_names, **splits, copied=frozenset(whole.ids[copied]), notes=tuple(contents.notes),
-                   dropped=contents.dropped, variants=(variants.WITH_DUPLICATES,) if kept else ())
+                   dropped=contents.dropped, variants=(WITH_DUPLICATES,) if kept else ())
 
 
 def _distributed(name: str, contents: Contents, source: Source) -> list[str]:
@@ -46,7 +45,7 @@ def _distributed(name: str, contents: Contents, source: Source) -> list[str]:
     if source.pool:
         contents.table["part"] = ""
     part = contents.table["part"]
-    given = set(part) - {""}
+    given = set(part) & set(SPLITS)
     contents.table["part"] = part = part.replace("", "train")
     if "train" not in set(part):
         raise ValueError(f"{name} has no training images: put them into train/, beside {' and '.join(given)}/.")

@@ -14,8 +14,7 @@ from emotions.data.images import channels, in_colour
 
 
 def exchange(dataset: Dataset, *, with_copies: bool) -> Dataset:
-    """Return one of the two data sets, of a leak-free one: trained `with_copies`, the images of test's photos, or with
-    those of other photos instead."""
+    """Return one of the two data sets, of a leak-free one: with copies of test's photos in training, or without."""
     random = np.random.default_rng(0)
     test, train = _photos(dataset.test), _photos(dataset.train)
     pairs = []
@@ -23,6 +22,8 @@ def exchange(dataset: Dataset, *, with_copies: bool) -> Dataset:
         others = train.index[(train[["label", "images"]] == kind).all(axis=1)]
         count = min(len(photos), len(others)) if kind[1] > 1 else 0
         pairs += zip(random.permutation(photos)[:count], random.permutation(others)[:count], strict=True)
+    if not pairs:
+        raise ValueError("No photo of test has one of training as its like: the data set is too small.")
     ours, theirs = (list(column) for column in zip(*pairs, strict=True))
     given, stand_ins = _half(dataset.test, ours, random), _half(dataset.train, theirs, random)
     rest = ~np.isin(dataset.train.groups, theirs)

@@ -1,5 +1,4 @@
 """Evaluation: figures with intervals, comparison, calibration, ensembles, leaderboard, model cards."""
-# ruff: noqa: F401
 
 from emotions.evaluation.baseline import logistic_regression
 from emotions.evaluation.comparison import compare, verdict

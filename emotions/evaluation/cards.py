@@ -12,12 +12,11 @@ import pandas as pd
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from emotions import files
-from emotions.data.variants import learned_copies
 from emotions.evaluation import calibration
 from emotions.evaluation import metrics as measures
 from emotions.evaluation.metrics import PHOTOS, beats_majority_class, leak_free, majority_class, percent, shown, summary
 from emotions.models.files import add_card, read_card
-from emotions.runs import Predictions, Run, all_of
+from emotions.runs import Predictions, Run, all_of, learned_copies
 
 TEMPLATES = Path(__file__).parent
 COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.5)  # of validation, for which a threshold of confidence is chosen

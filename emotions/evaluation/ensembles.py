@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from emotions import files, runs
-from emotions.data.variants import WITH_DUPLICATES
+from emotions.data.dataset import WITH_DUPLICATES
 from emotions.evaluation.baseline import NAME as BASELINE
 from emotions.evaluation.calibration import loss
 from emotions.evaluation.comparison import align

@@ -1,5 +1,6 @@
 """Measure a trained model once, and keep everything that was measured."""
 
+import shutil
 import timeit
 from dataclasses import replace
 
@@ -20,8 +21,7 @@ def evaluate(model: keras.Model, faces: Dataset, run: Run) -> dict:
 
     The file that users load is measured, not the model in memory. Writes `models/<run>-<dataset>.keras`, with class
     names and card inside, the card for people beside it, the files of `predict_splits`, and `metrics.json`. Returns the
-    content of the latter, see `metrics.measure`. For a saved run (see `runs.start`), only reads it. ValueError: the
-    training has not ended."""
+    content of the latter, see `metrics.measure`; of a saved run, only reads it. ValueError: training has not ended."""
     if run.saved:
         run.close()  # what a kill during its end may have left
         return run.metrics
@@ -35,7 +35,8 @@ def evaluate(model: keras.Model, faces: Dataset, run: Run) -> dict:
     card = cards.for_programs(run, metrics)
     add_card(light, card)
     run.file.parent.mkdir(parents=True, exist_ok=True)
-    light.replace(run.file)
+    with files.written(run.file) as copy:  # models/ may be another file system
+        shutil.copyfile(light, copy)
     answers = (run.home / "results").glob(f"*/across/{run.file.stem}.csv")
     for old in (*answers, *run.folder.glob("*.png")):  # of the model before
         old.unlink()

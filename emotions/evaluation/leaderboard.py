@@ -8,11 +8,10 @@ import numpy as np
 import pandas as pd
 
 from emotions import DEFAULT_MODEL, files, runs
-from emotions.data.variants import learned_copies
 from emotions.evaluation import cards, comparison, ensembles, protocols, published
 from emotions.evaluation.baseline import NAME as BASELINE
 from emotions.evaluation.metrics import in_words, leak_free, majority_class, percent, photos_of
-from emotions.runs import Predictions, Run
+from emotions.runs import Predictions, Run, learned_copies
 
 LEAST_LEAK_FREE = 100  # images: fewer say too little to be shown
 WHOLE = ("parameters", "training_pictures", "input_size", "epochs", "recipe_epochs", "seed")  # integers, with gaps
@@ -153,8 +152,7 @@ def first_place(board: pd.DataFrame, clean: dict[str, Predictions], folder: Path
 
 
 def seed_means(board: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """Return `comparison.over_seeds` of our finished runs, with the ends of the 95% interval of the mean accuracy, low
-    and high."""
+    """Return `comparison.over_seeds` of our finished runs, with low and high, the 95% interval of the mean accuracy."""
     ours = _ours(board)
     means = comparison.over_seeds(ours, ["accuracy", "leak_free_accuracy", "macro_f1"])
     for model in means.index:
@@ -228,7 +226,7 @@ def contents(home: Path, saved: dict[Path, str | dict]) -> dict[Path, str]:
         parts[f"leaderboard:{dataset}/best"] = best(dataset, board)
     if set(protocols.DATASETS.values()) <= set(datasets(home)):
         parts["leaderboard:human-emotions/protocols"] = protocols.markdown(home)
-    if (home / "notebooks").exists():
+    if (home / "CITATION.cff").exists():
         parts["notebooks"] = gallery(home)
     if (readme := home / "README.md").exists():
         texts[readme] = fill(readme.read_text(encoding="utf-8"), parts)
@@ -238,7 +236,8 @@ def contents(home: Path, saved: dict[Path, str | dict]) -> dict[Path, str]:
 def gallery(home: Path) -> str:
     """Return README's table of the notebooks: a thumbnail, the title and, where CITATION.cff names the repository's
     address as `repository-code`, a link that opens the notebook in Colab."""
-    address = re.search(r"^repository-code: .*github\.com/([\w.-]+/[\w.-]+)", (home / "CITATION.cff").read_text(), re.M)
+    citation = (home / "CITATION.cff").read_text(encoding="utf-8")
+    address = re.search(r"^repository-code: .*github\.com/([\w.-]+/[\w.-]+)", citation, re.MULTILINE)
     cells = []
     for path in sorted((home / "notebooks").glob("*.ipynb")):
         title = "".join(files.read_json(path)["cells"][0]["source"]).split("\n")[0].removeprefix("# ")

@@ -103,9 +103,8 @@ def draws(n: int, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
 def resampled(predictions: Predictions, resamples: int = RESAMPLES, seed: int = 0, photos=None) -> dict:
     """Compute figures on bootstrap samples of the images, or of photos (Efron & Tibshirani 1993, chapter 13).
 
-    For runs on the same images the same seed draws the same samples, so that differences between the figures of two
-    runs are paired. Returns accuracy, balanced_accuracy (the mean recall of all classes), macro_f1, mcc, log_loss and
-    ece: float, `resamples`."""
+    For runs on the same images the same seed draws the same samples, so that differences between them are paired.
+    Returns accuracy, balanced_accuracy (the mean recall), macro_f1, mcc, log_loss and ece: float, `resamples`."""
     n, classes = len(predictions), len(predictions.class_names)
     confidence = predictions.probabilities.max(axis=1)
     likelihood = predictions.probabilities[np.arange(n), predictions.labels]

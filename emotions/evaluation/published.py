@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from emotions.data.variants import suffix
+from emotions.runs import variant_suffix
 
 # system, accuracy (0-1), protocol, source; our data sets beside which it is shown; our models that are the same system,
 # and those that are smaller and stand in for it.
@@ -19,7 +19,7 @@ def on(dataset: str) -> pd.DataFrame:
 def of(metrics: dict) -> dict:
     """Return the row of `FIGURES` on the system of a `metrics.json`, empty where there is none; another seed or
     duplicates do not make another system."""
-    known = suffix(metrics.get("variants", ())) + (f"-s{metrics['seed']}" if metrics["seed"] else "")
+    known = variant_suffix(metrics.get("variants", ())) + (f"-s{metrics['seed']}" if metrics["seed"] else "")
     if metrics.get("suffix", "") != known:
         return {}
     system, rows = metrics.get("architecture") or metrics["model"], on(metrics["dataset"]).to_dict("records")

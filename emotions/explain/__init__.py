@@ -1,5 +1,4 @@
 """Why did the model predict that? Grad-CAM for convolutional networks, attention for Vision Transformers."""
-# ruff: noqa: F401
 
 from emotions.explain.attention import attention_layers, attention_maps, attention_rollout, gradient_rollout
 from emotions.explain.gradcam import finer_layer, grad_cam, target_layer

@@ -1,7 +1,6 @@
 """How is a model read? Operation by operation, with inner models opened: "base/block5_conv3" is the path of a layer."""
 
-from collections import Counter
-from dataclasses import dataclass
+from collections import Counter, namedtuple
 from functools import partial
 
 import cv2
@@ -12,17 +11,7 @@ from keras import layers, ops
 from emotions import backend
 
 BATCH = 32  # images whose gradients are in memory at once
-
-
-@dataclass(frozen=True)
-class Step:
-    """One operation on the way from image to classes."""
-
-    path: str
-    operation: keras.Operation
-    args: tuple
-    kwargs: dict
-    outputs: object
+Step = namedtuple("Step", "path operation args kwargs outputs")  # one operation on the way from image to classes
 
 
 class Graph:
@@ -75,8 +64,7 @@ class Graph:
         return self._compiled[function, choices]
 
     def run(self, images, hooks: dict):
-        """Run the model; after the operation at its path a hook is called with the step, and returns what the next
-        operations get."""
+        """Run the model; a hook is called with the step at its path, and returns what the next operations get."""
         def visit(step):
             return hooks[step.path](step) if step.path in hooks else step.outputs
 

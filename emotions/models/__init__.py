@@ -1,5 +1,4 @@
 """What the notebooks' models share: resizing, the champion's net, the Vision Transformer, pretrained bases, files."""
-# ruff: noqa: F401
 
 from emotions.models import vit
 from emotions.models.files import add_card, ancestors, in_float32, light_copy, read_card, start_from

@@ -101,8 +101,7 @@ def start_from(model: keras.Model, file: str | Path, class_names: Sequence[str])
 def ancestors(file: str | Path | None) -> list[dict]:
     """Return what a saved model was trained on, first its own data set, then those of the models it started from: for
     each training `model`, `dataset`, of a folder the checksum of its `images`, and `with_duplicates`, whether copies of
-    test images were trained on. Empty for weights from elsewhere: no file, a file without a card, a folder, or a name
-    such as "imagenet"."""
+    test images were trained on. Empty for weights from elsewhere, such as "imagenet" or a file without a card."""
     try:
         card = read_card(file or "")
     except (ValueError, zipfile.BadZipFile, IsADirectoryError, FileNotFoundError):

@@ -81,7 +81,8 @@ def position_similarity(model: keras.Model) -> np.ndarray:
     """Return the cosine similarity, -1 to 1, of all pairs of position embeddings: (grid, grid, grid, grid). Their mean
     is subtracted: it can't be told from the projection's bias."""
     bias = ops.convert_to_numpy(model.get_layer("patch_embedding").bias)[1:]
-    positions = (bias - bias.mean(axis=0)).reshape(grid_size(model), grid_size(model), -1)
+    grid = math.isqrt(len(bias))
+    positions = (bias - bias.mean(axis=0)).reshape(grid, grid, -1)
     positions = positions / np.maximum(np.linalg.norm(positions, axis=-1, keepdims=True), 1e-12)
     return np.einsum("yxd,vud->yxvu", positions, positions)
 
@@ -96,8 +97,3 @@ def attention_distance(maps: np.ndarray) -> np.ndarray:
     places = np.stack(np.divmod(np.arange(grid * grid), grid), axis=-1) / grid
     distances = np.linalg.norm(places[:, None] - places[None], axis=-1)
     return np.mean(np.sum(maps * distances, axis=-1) / np.sum(maps, axis=-1), axis=-1)
-
-
-def grid_size(model: keras.Model) -> int:
-    """Return the number of patches along a side."""
-    return math.isqrt(model.get_layer("patches").output.shape[1])

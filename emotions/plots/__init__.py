@@ -1,6 +1,5 @@
 """Figures, drawn from saved results: `plots.panel(run, faces)`, `plots.confusion_matrix(run.metrics["test"])`."""
 
-# ruff: noqa: F401
 from emotions.colors import colors
 from emotions.plots.diagrams import two_phases
 from emotions.plots.evaluation import confusion_matrix, intervals, recalls, reliability, roc_curves

@@ -14,8 +14,7 @@ from emotions.plots.style import SERIES, VALIDATION, grid
 
 
 def confusion_matrix(metrics: dict, title: str = "", axis=None) -> plt.Figure:
-    """Draw the confusion matrix of one split of a `metrics.json`, on `axis` or a new figure: counts, and the shares of
-    the true class."""
+    """Draw the confusion matrix of a split of a `metrics.json`, counts and shares, on `axis` or a new figure."""
     names, counts = list(metrics["per_class"]), np.array(metrics["confusion"])
     shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = 2.2 + 0.75 * len(names)

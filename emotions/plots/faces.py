@@ -120,8 +120,7 @@ def _similarity(warp) -> np.ndarray | None:
 def composites(groups: dict, caption: str = "", frames=None, columns: int = 7) -> plt.Figure:
     """Show a composite of each group of images, or an empty panel where there are too few.
 
-    Groups are, by title, a `Split`, whose `groups` say which images are of one photo, or uint8 images, N x H x W x 3.
-    `frames` are colours, by default those of the classes that the titles name."""
+    Groups are, by title, as of `composite`; `frames` are colours, by default those of the classes in the titles."""
     faces, titles = [], []
     for title, group in groups.items():
         face, used = composite(group)
@@ -176,9 +175,8 @@ def _cell(predictions, split: Split, true: int, predicted: int) -> Split:
 
 
 def image_grid(images, titles=None, frames=None, columns: int = 7, labels=None, caption: str = "") -> plt.Figure:
-    """Show images in rows, such as composites, drawn faces, or feature maps by layer: H x W x 3, RGB, 0-255, or H x W,
-    drawn in colours from their lowest to their highest value. Each has a title and the colour of its frame; `labels`
-    are those of the rows."""
+    """Show images in rows, such as composites or feature maps: H x W x 3, RGB, 0-255, or H x W, drawn in colours from
+    their lowest to their highest value. Each has a title and the colour of its frame; `labels` are the rows'."""
     columns = min(columns, len(images))
     rows, titles = -(-len(images) // columns), [""] * len(images) if titles is None else titles
     lines = 1 + max(title.count("\n") for title in titles)

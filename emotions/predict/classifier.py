@@ -62,23 +62,21 @@ class Classifier:
             list or folder that cannot be used.
 
         ValueError, OSError: a single image cannot be used, or there is no such file, or a folder is empty."""
-        return self.table(itertools.chain(*self.stream(images, faces=faces, unsure_below=unsure_below)))
+        tolerated = () if inputs.is_one(images) else (ValueError, OSError)
+        rows = self.rows(inputs.single_images(images), tolerated, faces=faces, unsure_below=unsure_below)
+        return self.table(itertools.chain(*rows))
 
     def table(self, rows: Iterable[dict]) -> pd.DataFrame:
-        """Return the rows of `stream` as the table that `predict` returns."""
+        """Return rows as the table that `predict` returns."""
         columns = ["image", *BOX, "detected", "emotion", "confidence", *self.class_names, "note", "error"]
         kinds = dict.fromkeys(BOX, "Int64") | {"detected": "boolean"}
         kinds |= dict.fromkeys(["confidence", *self.class_names], float)
         # Texts stay objects: names of files may hold what Arrow's strings cannot.
         return pd.DataFrame(list(rows), columns=columns, dtype=object).astype(kinds)
 
-    def stream(self, images, *, faces: bool = True, unsure_below: float = 0.0) -> Iterator[list[dict]]:
-        """Yield what `predict` returns, image by image, as lists of rows: memory stays flat over any folder."""
-        tolerated = () if inputs.is_one(images) else (ValueError, OSError)
-        yield from self.rows(inputs.single_images(images), tolerated, faces=faces, unsure_below=unsure_below)
-
     def rows(self, items: Iterator, tolerated, *, faces: bool, unsure_below: float) -> Iterator[list[dict]]:
-        """Yield what `stream` does, of pairs as `inputs.single_images` yields; a tolerated exception becomes a row."""
+        """Yield what `predict` returns, image by image, as lists of rows, so that memory stays flat over any folder; of
+        pairs as `inputs.single_images` yields. A tolerated exception becomes a row."""
         while batch := list(itertools.islice(items, BATCH)):
             results = list(in_threads(lambda item: self._faces(item[1], faces), batch))
             for result in results:

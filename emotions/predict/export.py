@@ -1,9 +1,5 @@
 """Export a saved model to ONNX or LiteRT (formerly TensorFlow Lite), for phones, browsers and other languages.
 
-    export("champion-fer2013", "litert")           # writes champion-fer2013.tflite
-    read_metadata("champion-fer2013.tflite")       # class names, size, temperature …
-    run = runner("champion-fer2013.tflite")        # from images to probabilities, as the Keras model
-
 An exported file takes float32 images N x size x size x 3 (RGB, 0-255) of the model's own size. It does not resize:
 converters change antialiased resizing without a word, so it is cut off, and the caller resizes
 (`PIL.Image.resize(…, Image.Resampling.BILINEAR)` and `Classifier.predict` do what the model does inside)."""
@@ -50,8 +46,8 @@ def export(model: str | Path, to: str, precision: str = "float32", folder: str |
     if to not in FORMATS or precision not in TOLERANCES:
         raise ValueError(f"There is no {to} with {precision}: the formats are {', '.join(FORMATS)}, the precisions "
                          f"{', '.join(TOLERANCES)}.")
-    if backend.name() != "tensorflow":
-        raise ValueError(f"Models are exported under TensorFlow, not {backend.name()}: set KERAS_BACKEND=tensorflow.")
+    if backend.NAME != "tensorflow":
+        raise ValueError(f"Models are exported under TensorFlow, not {backend.NAME}: set KERAS_BACKEND=tensorflow.")
     loaded, ending = classifiers.load(model, class_names), "" if precision == "float32" else f"-{precision}"
     target = Path(folder) / f"{classifiers.find(model).stem}{ending}{SUFFIXES[to]}"
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -127,8 +123,7 @@ def read_metadata(file: str | Path) -> dict:
 
 
 def _add_metadata(file: Path, content: dict) -> None:
-    """Add metadata as "emotions.json": to ONNX's metadata_props; to LiteRT in a zip archive after the model, as
-    TensorFlow Lite's associated files."""
+    """Add metadata as "emotions.json": to ONNX's metadata_props; to LiteRT as an associated file, in a zip archive."""
     if file.suffix == SUFFIXES["litert"]:
         with zipfile.ZipFile(file, "a") as archive:
             archive.writestr(zipfile.ZipInfo(CARD), json.dumps(content))

@@ -1,7 +1,5 @@
 """Predict millions of images: Ray Data spreads the files over processes, here or on a cluster; results are Parquet.
 
-    predict_many(["s3://photos/2024"], "s3://answers/2024")    # called again, it goes on where it stopped
-
 See docs/many_images.md."""
 
 import hashlib
@@ -106,7 +104,7 @@ def _run(blocks: list[pa.Table], workers: int, **options) -> list[dict]:
     threads = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     told = ray.data.from_arrow(blocks).map_batches(
         Worker, fn_constructor_kwargs=options, batch_size=None, batch_format="pyarrow", concurrency=workers, num_cpus=1,
-        max_task_retries=3, runtime_env={"env_vars": threads | {"KERAS_BACKEND": backend.name()}})
+        max_task_retries=3, runtime_env={"env_vars": threads | {"KERAS_BACKEND": backend.NAME}})
     return told.take_all()
 
 

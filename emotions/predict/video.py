@@ -1,8 +1,10 @@
-"""Apply a classifier to a video: which emotion does each face show, from frame to frame?"""
+"""Apply a classifier to a video or the camera: which emotion does each face show, from frame to frame?"""
 
 import contextlib
 import os
+import re
 import sys
+import time
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -22,6 +24,7 @@ SEARCHED = 480  # pixels on the longer side of the copy in which faces are searc
 MEMORY = 0.5  # seconds: over about so long probabilities are averaged
 LOST = 1.0  # seconds: a face that was away for longer comes back under a new number
 FASTEST = 240  # frames per second that a camera takes
+RECORDED = 10  # of the live picture, where it is recorded: about what two cores keep up with
 ROWS = 1000  # that become a table at a time: as dictionaries, the rows of an hour would take ten times as much memory
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # a bad file gets our sentence, not FFmpeg's messages
@@ -171,3 +174,32 @@ def _table(rows: list[dict], columns: dict) -> pd.DataFrame:
 
 def _rate(video: cv2.VideoCapture) -> float:
     return video.get(cv2.CAP_PROP_FPS) or 25.0
+
+
+def watch(classifier: Classifier, recording: str | Path = "", unsure_below: float = 0.0) -> None:
+    """Show the camera's live picture with emotions and frames per second, until q or Escape is pressed.
+
+    The picture is written to `recording`, an .mp4 file, if given. ValueError: OpenCV has no windows here, or there is
+    no camera."""
+    screen = sys.platform != "linux" or {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ)  # without one, Qt aborts
+    if not screen or re.search(r"GUI: *NONE", cv2.getBuildInformation()):
+        raise ValueError("OpenCV shows no windows here: it needs a screen, and opencv-python in the place of "
+                         "opencv-python-headless. The page in web/ shows the camera in a browser.")
+    camera, tracks, recorded = cv2.VideoCapture(0), Tracks(), Recording(recording, RECORDED)
+    start = before = time.monotonic()
+    while (read := camera.read())[0]:
+        now = time.monotonic()
+        frame = read[1][..., ::-1]  # OpenCV's order is BGR
+        shown = drawn(frame, predict_frame(classifier, frame, tracks, now - start, unsure_below))[..., ::-1].copy()
+        rate, before = 1 / max(1e-3, now - before), now
+        cv2.putText(shown, f"{rate:.1f} frames per second, q quits", (8, 22), cv2.FONT_HERSHEY_PLAIN, 1.2, (255,) * 3)
+        cv2.imshow("emotions", shown)
+        if recording:
+            recorded.add(shown, now - start)
+        if cv2.waitKey(1) & 0xFF in (ord("q"), 27):
+            break
+    camera.release()
+    cv2.destroyAllWindows()
+    recorded.close()
+    if not read[0]:
+        raise ValueError("No image came from a camera: there is none, or it is in use.")

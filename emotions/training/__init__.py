@@ -1,5 +1,4 @@
 """Training: Keras' `fit` made resumable, augmentation, schedules."""
-# ruff: noqa: F401
 
 from emotions.training.augmentation import RandomAffine, RandomErasing
 from emotions.training.bases import check_base

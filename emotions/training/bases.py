@@ -9,6 +9,7 @@ import numpy as np
 from emotions import files
 from emotions.data import audit
 from emotions.data.dataset import Dataset
+from emotions.data.images import in_colour
 from emotions.data.loading import load
 from emotions.models.files import ancestors
 
@@ -39,19 +40,11 @@ def check_base(file: str | Path | None, faces: Dataset) -> None:
 def shared_photos(images: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> np.ndarray:
     """Mark the images (bool, N) of which a near duplicate, perhaps mirrored, is among the others; each is uint8,
     H x W x 3, RGB, of any size."""
-    marked = np.zeros(len(images), bool)
-    known, known_hashes = _small(others)
-    for direction in (1, -1):  # as they are, and mirrored
-        small, hashes = _small(images, direction)
-        for i, j in audit.close_pairs(hashes, audit.HASH_DISTANCE, known_hashes):
-            with np.errstate(invalid="ignore"):  # a constant image has no correlation: it is like no other
-                correlation = np.corrcoef(small[i].ravel(), known[j].ravel())[0, 1]
-            marked[i] = marked[i] or correlation >= audit.CORRELATION
+    count = len(images)
+    greys = [cv2.resize(audit.to_grey(image), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+             for image in (*images, *others)]
+    greys[count:count] = [grey[:, ::-1] for grey in greys[:count]]  # the images once more, mirrored
+    first, second = audit.near_duplicates(in_colour(np.stack(greys)[..., None])).T
+    marked = np.zeros(count, bool)
+    marked[first[(first < 2 * count) & (second >= 2 * count)] % count] = True
     return marked
-
-
-def _small(images, direction: int = 1) -> tuple[list[np.ndarray], np.ndarray]:
-    """Return the images in grey at one size, and their hashes."""
-    greys = [cv2.resize(audit.to_grey(image), (SIDE, SIDE), interpolation=cv2.INTER_AREA)[:, ::direction]
-             for image in images]
-    return greys, np.array([audit.difference_hash(grey) for grey in greys], np.uint64)

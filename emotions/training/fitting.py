@@ -45,14 +45,15 @@ def fit(model: keras.Model, faces, *, run: Run, epochs: int, batch_size: int = 6
         mixup: alpha of the Beta distribution by which pairs of images are blended, before they are augmented (Zhang et
             al. 2018); 0 blends none.
         class_weight, callbacks: as in Keras. `SwapEMAWeights` belongs here where the optimizer averages weights.
-        devices: number of GPUs (or other devices) of this machine that share each batch of `batch_size`. Default: the
-            environment variable EMOTIONS_DEVICES, or 1. They train a copy of the model, so build it as for one. An
-            epoch, and validation, leave out up to `devices - 1` images."""
+        devices: number of GPUs (or other devices) of this machine that share each batch. Default: the environment
+            variable EMOTIONS_DEVICES, or 1. An epoch, and validation, leave out up to `devices - 1` images."""
     if run.saved:
         return _show_saved(run, initial_epoch)
     if faces.copied.issuperset(faces.test.ids):
         raise ValueError(f"Each of the {len(faces.test):,} test images of {faces.name} has a copy in its training "
                          "folder: put others into test.")
+    if not epochs:  # a first phase that is left out
+        return pd.DataFrame()
     classes, seed = len(faces.class_names), run.facts["seed"]
     devices = devices or int(os.environ.get("EMOTIONS_DEVICES", 1))
     training = Batches(faces.train, classes, batch_size, seed=seed, class_weight=class_weight, mixup=mixup,
