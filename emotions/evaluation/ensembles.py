@@ -153,8 +153,9 @@ def _record(run: Run, weights: dict[str, float], members: list[dict], weighted: 
     together = {fact: "; ".join(dict.fromkeys(member[fact] for member in members if fact in member))
                 for fact in ("backend", "hardware", "timed_on")}
     variants = [WITH_DUPLICATES] if any(WITH_DUPLICATES in member.get("variants", ()) for member in members) else []
-    pair = " and ".join(member["title"] for member in members) if run.name.removesuffix("-weighted") in PAIRS else ""
-    title = f"{'Weighted' if weighted else 'Plain'} average of {pair or len(weights)}"
+    names = " and ".join(member["title"].split()[0] for member in members)  # "ResNet-34 from scratch": the first word
+    several = names if run.name.removesuffix("-weighted") in PAIRS else len(weights)
+    title = f"{'Weighted' if weighted else 'Plain'} average of {several}"
     return {
         **{fact: members[0][fact] for fact in ("dataset", "class_names", "split_sizes")},
         "model": run.name, "title": ", ".join([title, *variants]), "seed": None,
