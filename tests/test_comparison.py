@@ -153,17 +153,6 @@ def test_mean_and_deviation_over_seeds():
     assert comparison.over_seeds(table.loc[["b"]], ["accuracy"]).empty
 
 
-def test_the_mean_of_several_runs_has_the_interval_of_a_mean():
-    """Each image is drawn with its answers from all runs: the normal interval of the mean of their mean correctness."""
-    several = [make_predictions(n=2000, skill=skill) for skill in (0.5, 1.0, 1.5)]
-    correct = np.mean([run.predicted == run.labels for run in several], axis=0)
-    low, high = comparison.mean_interval(several)
-    half = 1.96 * correct.std() / np.sqrt(len(correct))
-    assert (low, high) == pytest.approx((correct.mean() - half, correct.mean() + half), abs=0.002)
-    alone = comparison.mean_interval(several[:1])
-    assert alone == pytest.approx(np.percentile(resampled(several[0])["accuracy"], [2.5, 97.5]).tolist())
-
-
 def test_wilson_agrees_with_statsmodels():
     hits, n = np.array([0, 1, 7, 9]), np.array([5, 7, 9, 9])
     np.testing.assert_allclose(comparison.wilson(hits, n), proportion_confint(hits, n, method="wilson"), atol=1e-12)

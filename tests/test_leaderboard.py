@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from synthetic_runs import CLASSES, TRAINING, make_predictions, write_run
 
-from emotions import cli
+from emotions import cli, runs
 from emotions.data.dataset import WITH_DUPLICATES
 from emotions.evaluation import comparison, leaderboard, published
 from emotions.evaluation import metrics as evaluation
@@ -228,6 +228,20 @@ def test_users_are_told_what_the_default_model_does_elsewhere(home, monkeypatch)
     text = leaderboard.model_list(home, {file: card})
     assert "right on 90.0 %" in text and "right on 61.0 % of 900 test images" in text
     assert "On 50 of its own test images with noise of strength 5 of 5, it is right on 22.0 %, at a mean conf" in text
+
+
+def test_the_mean_over_seeds_has_the_interval_of_a_mean(tmp_path):
+    """Each image is drawn with its answers from all runs: the normal interval of the mean of their mean correctness."""
+    folder = tmp_path / "results" / "seeds"
+    for seed, name in enumerate(("net", "net-s1", "net-s2")):
+        write_run(folder / name, skill=0.5 * (seed + 1), seed=seed, n=2000, flip=False, variants=[])
+    board = leaderboard.table(leaderboard.read("seeds", tmp_path)[0], tmp_path)
+    predictions = [run.predictions for run in runs.all_of("seeds", tmp_path).values()]
+    correct = np.mean([each.predicted == each.labels for each in predictions], axis=0)
+    half = 1.96 * correct.std() / np.sqrt(len(correct))
+    row = leaderboard.seed_means(board, folder).loc["net"]
+    assert row["accuracy_mean"] == pytest.approx(correct.mean())
+    assert (row["low"], row["high"]) == pytest.approx((correct.mean() - half, correct.mean() + half), abs=0.002)
 
 
 def test_a_leak_free_part_of_few_images_is_not_shown(home):

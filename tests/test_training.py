@@ -194,10 +194,10 @@ def test_two_phases_go_on_where_they_stopped(home, easy_dataset, monkeypatch):
     assert few == 15 and many == 15 + 4 * 27 + 4 + 8
 
 
-def test_the_first_phase_may_be_left_out(home, easy_dataset):
-    _, history = two_phases("whole", easy_dataset, first=0, last=2)
-    assert list(history["phase"]) == [1, 1]
-    assert runs.Run("easy", "whole").training["epochs"] == [2]
+def test_a_first_phase_of_no_epochs_is_one_sentence(home, easy_dataset):
+    with pytest.raises(ValueError, match="has one epoch or more, not 0"):
+        two_phases("whole", easy_dataset, first=0, last=2)
+    assert not runs.Run("easy", "whole").folder.exists()
 
 
 def test_the_record_is_of_the_phase_that_was_trained(home, easy_dataset, monkeypatch):

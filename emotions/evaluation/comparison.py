@@ -132,14 +132,6 @@ def over_seeds(table: pd.DataFrame, figures: Iterable[str] = ("accuracy", "macro
     return pd.concat([counts, precision, *columns], axis=1)[counts > 1]
 
 
-def mean_interval(runs: Iterable[Predictions], photos=None) -> list[float]:
-    """Return the 95% interval, low to high, of the mean accuracy of runs on the same images, such as those of several
-    seeds: bootstrap, see `compare`, where `photos` are of the first run's images."""
-    aligned = align(dict(enumerate(runs))).values()
-    samples = np.mean([resampled(run, photos=photos)["accuracy"] for run in aligned], axis=0)
-    return np.percentile(samples, [2.5, 97.5]).tolist()
-
-
 def accuracy_by(run: Predictions, groups, photos=None) -> pd.DataFrame:
     """Return the accuracy in each group of images, of N values (missing: in none), with its 95% interval, see `wilson`,
     or with `photos` (see `compare`) a bootstrap over photos: one row per group, sorted: n, accuracy, low, high."""

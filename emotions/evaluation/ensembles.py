@@ -154,8 +154,8 @@ def _record(run: Run, weights: dict[str, float], members: list[dict], weighted: 
                 for fact in ("backend", "hardware", "timed_on")}
     variants = [WITH_DUPLICATES] if any(WITH_DUPLICATES in member.get("variants", ()) for member in members) else []
     names = " and ".join(member["title"].split()[0] for member in members)  # "ResNet-34 from scratch": the first word
-    several = names if run.name.removesuffix("-weighted") in PAIRS else len(weights)
-    title = f"{'Weighted' if weighted else 'Plain'} average of {several}"
+    named = run.name.removesuffix("-weighted") in PAIRS
+    title = f"{'Weighted' if weighted else 'Plain'} average of {names if named else len(weights)}"
     return {
         **{fact: members[0][fact] for fact in ("dataset", "class_names", "split_sizes")},
         "model": run.name, "title": ", ".join([title, *variants]), "seed": None,

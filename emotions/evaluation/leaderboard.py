@@ -10,7 +10,7 @@ import pandas as pd
 from emotions import DEFAULT_MODEL, files, runs
 from emotions.evaluation import cards, comparison, ensembles, protocols, published
 from emotions.evaluation.baseline import NAME as BASELINE
-from emotions.evaluation.metrics import in_words, leak_free, majority_class, percent, photos_of
+from emotions.evaluation.metrics import in_words, leak_free, majority_class, percent, photos_of, resampled
 from emotions.runs import Predictions, Run, learned_copies
 
 LEAST_LEAK_FREE = 100  # images: fewer say too little to be shown
@@ -157,8 +157,10 @@ def seed_means(board: pd.DataFrame, folder: Path) -> pd.DataFrame:
     means = comparison.over_seeds(ours, ["accuracy", "leak_free_accuracy", "macro_f1"])
     for model in means.index:
         names = ours.index[ours.index.str.fullmatch(rf"{re.escape(model)}(-s\d+)?")]
-        tested = [Run(folder.name, name, home=folder.parents[1]).predictions for name in names]
-        means.loc[model, ["low", "high"]] = comparison.mean_interval(tested, photos_of(tested[0], folder))
+        tested = comparison.align({name: Run(folder.name, name, home=folder.parents[1]).predictions for name in names})
+        photos = photos_of(tested[names[0]], folder)
+        samples = np.mean([resampled(run, photos=photos)["accuracy"] for run in tested.values()], axis=0)
+        means.loc[model, ["low", "high"]] = np.percentile(samples, [2.5, 97.5])
     return means
 
 

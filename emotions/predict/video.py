@@ -24,7 +24,7 @@ SEARCHED = 480  # pixels on the longer side of the copy in which faces are searc
 MEMORY = 0.5  # seconds: over about so long probabilities are averaged
 LOST = 1.0  # seconds: a face that was away for longer comes back under a new number
 FASTEST = 240  # frames per second that a camera takes
-RECORDED = 10  # of the live picture, where it is recorded: about what two cores keep up with
+RECORDED = 10  # frames per second of a recorded live picture: about what two cores keep up with
 ROWS = 1000  # that become a table at a time: as dictionaries, the rows of an hour would take ten times as much memory
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # a bad file gets our sentence, not FFmpeg's messages

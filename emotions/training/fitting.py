@@ -52,8 +52,8 @@ def fit(model: keras.Model, faces, *, run: Run, epochs: int, batch_size: int = 6
     if faces.copied.issuperset(faces.test.ids):
         raise ValueError(f"Each of the {len(faces.test):,} test images of {faces.name} has a copy in its training "
                          "folder: put others into test.")
-    if not epochs:  # a first phase that is left out
-        return pd.DataFrame()
+    if not epochs:
+        raise ValueError("A training, and the first of two phases, has one epoch or more, not 0.")
     classes, seed = len(faces.class_names), run.facts["seed"]
     devices = devices or int(os.environ.get("EMOTIONS_DEVICES", 1))
     training = Batches(faces.train, classes, batch_size, seed=seed, class_weight=class_weight, mixup=mixup,
