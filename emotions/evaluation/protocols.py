@@ -26,8 +26,9 @@ def table(home: Path) -> pd.DataFrame:
         first = metrics.iloc[0]
         shares = {protocol: shown(each["test"], "accuracy") for protocol, each in metrics.items()}
         if reported := published.of(first):
-            larger = "" if first.get("architecture", name) in reported["models"].split() else f" ({reported['system']})"
-            shares["Published"] = percent(reported["accuracy"]) + larger
+            system = reported[0]
+            larger = "" if first.get("architecture", name) in system["models"].split() else f" ({system['system']})"
+            shares["Published"] = ", ".join(percent(each["accuracy"]) for each in reported) + larger
         title = cards.display_title(first)
         if title in gaps.index:
             shares["Difference"] = "{:+.1f} [{:+.1f}, {:+.1f}]".format(*gaps.loc[title])

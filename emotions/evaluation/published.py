@@ -16,11 +16,12 @@ def on(dataset: str) -> pd.DataFrame:
     return FIGURES[[dataset in names.split() for names in FIGURES["datasets"]]]
 
 
-def of(metrics: dict) -> dict:
-    """Return the row of `FIGURES` on the system of a `metrics.json`, empty where there is none; another seed or
+def of(metrics: dict) -> list[dict]:
+    """Return the rows of `FIGURES` on the system of a `metrics.json`, the highest accuracy first; another seed or
     duplicates do not make another system."""
     known = variant_suffix(metrics.get("variants", ())) + (f"-s{metrics['seed']}" if metrics["seed"] else "")
     if metrics.get("suffix", "") != known:
-        return {}
+        return []
     system, rows = metrics.get("architecture") or metrics["model"], on(metrics["dataset"]).to_dict("records")
-    return next((row for row in rows if system in f"{row['models']} {row['smaller']}".split()), {})
+    same = [row for row in rows if system in f"{row['models']} {row['smaller']}".split()]
+    return sorted(same, key=lambda row: -row["accuracy"])
