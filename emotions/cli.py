@@ -191,11 +191,8 @@ def evaluate(options: argparse.Namespace) -> None:
 def predict(options: argparse.Namespace) -> int:
     """Say which emotion each face shows: a table, JSON, or annotated copies. Exit status 1: some images have no answer,
     also where no face was found; 2: wrong usage, or the model cannot be used."""
-    from tqdm import tqdm
-
-    from emotions import files, predict
-    from emotions.predict.boxes import COPY, save_copy
-    from emotions.predict.inputs import VIDEOS, single_images
+    from emotions import predict
+    from emotions.predict.inputs import VIDEOS
 
     if options.camera == bool(options.paths) or (options.camera and options.ray):
         raise ValueError("Give files and folders, or --camera (without --ray).")
@@ -207,6 +204,17 @@ def predict(options: argparse.Namespace) -> int:
         return predict.watch(classifier, recording, options.unsure_below)
     if all(Path(path).suffix.lower() in VIDEOS for path in options.paths):
         return predict_videos(classifier, options)
+    return show_answers(predict_images(classifier, options), options)
+
+
+def predict_images(classifier, options: argparse.Namespace):
+    """Return the table of all faces; with --annotate, write a copy of each image that has an answer."""
+    from tqdm import tqdm
+
+    from emotions import files
+    from emotions.predict.boxes import COPY, save_copy
+    from emotions.predict.inputs import single_images
+
     images, base = list(single_images(options.paths)), ""
     if options.annotate:  # the copies of an earlier call, where they lie among the images, are none of these
         copies = Path(options.annotate).resolve()
@@ -221,7 +229,11 @@ def predict(options: argparse.Namespace) -> int:
         rows += faces
         if options.annotate and not faces[0]["error"]:
             save_copy(faces[0]["image"], classifier.table(faces), options.annotate, base)
-    table = classifier.table(rows)
+    return classifier.table(rows)
+
+
+def show_answers(table, options: argparse.Namespace) -> int:
+    """Print the answers in the form asked for, and on standard error what failed; return the exit status."""
     failed = table["error"].notna()
     if options.json:
         records = table.round(5).astype(object).where(table.notna(), None).to_dict("records")
