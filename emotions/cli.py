@@ -197,7 +197,13 @@ def predict(options: argparse.Namespace) -> int:
     if options.camera == bool(options.paths) or (options.camera and options.ray):
         raise ValueError("Give files and folders, or --camera (without --ray).")
     if options.ray:
-        return predict_with_ray(options)
+        from emotions.predict.many import predict_many
+
+        totals = predict_many(options.paths, options.ray, options.model, class_names=options.classes,
+                              faces=not options.no_faces, unsure_below=options.unsure_below,
+                              address=options.ray_address)
+        print("Images: {images:,}, without an answer: {errors:,}.".format(**totals), f"The rows are in {options.ray}.")
+        return int(totals["errors"] > 0)
     classifier = predict.load(options.model, options.classes)
     if options.camera:
         recording = Path(options.annotate) / "camera.annotated.mp4" if options.annotate else ""
@@ -255,16 +261,6 @@ def show_answers(table, options: argparse.Namespace) -> int:
 def say(sentence: str) -> None:
     """Print a sentence to standard error, on one line, though names of files may have several."""
     print("emotions: " + sentence.replace("\n", "\\n"), file=sys.stderr)
-
-
-def predict_with_ray(options: argparse.Namespace) -> int:
-    """Write a Parquet row for each face of many images. Exit status 1: some images failed."""
-    from emotions.predict.many import predict_many
-
-    totals = predict_many(options.paths, options.ray, options.model, class_names=options.classes,
-                          faces=not options.no_faces, unsure_below=options.unsure_below, address=options.ray_address)
-    print("Images: {images:,}, without an answer: {errors:,}.".format(**totals), f"The rows are in {options.ray}.")
-    return int(totals["errors"] > 0)
 
 
 def predict_videos(classifier, options: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, f1_score
 
-from emotions.evaluation.metrics import RESAMPLES, resampled, wilson
+from emotions.evaluation.metrics import RESAMPLES, measure, resampled, wilson
 from emotions.runs import Predictions
 
 FIGURES = ("accuracy", "macro_f1")  # by which pairs are compared
@@ -139,10 +139,6 @@ def accuracy_by(run: Predictions, groups, photos=None) -> pd.DataFrame:
     table = correct.agg(n="size", hits="sum", accuracy="mean")
     table["low"], table["high"] = wilson(table["hits"], table["n"])
     for group in table.index if photos is not None else ():
-        own, share = np.asarray(groups) == group, table.loc[group, "accuracy"]
-        if share in (0, 1):  # then all samples are alike: Wilson's interval, a photo as one observation
-            ends = wilson(share * (count := len(np.unique(photos[own]))), count)
-        else:
-            ends = np.percentile(resampled(run.take(own), photos=photos[own])["accuracy"], [2.5, 97.5])
-        table.loc[group, ["low", "high"]] = ends
+        own = np.asarray(groups) == group
+        table.loc[group, ["low", "high"]] = measure(run.take(own), photos=photos[own])["accuracy_interval"]
     return table.drop(columns="hits")

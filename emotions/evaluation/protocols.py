@@ -26,8 +26,8 @@ def table(home: Path) -> pd.DataFrame:
         first = metrics.iloc[0]
         shares = {protocol: shown(each["test"], "accuracy") for protocol, each in metrics.items()}
         if reported := published.of(first):
-            system = reported[0]
-            larger = "" if first.get("architecture", name) in system["models"].split() else f" ({system['system']})"
+            same, system = reported[0]["models"].split(), reported[0]["system"]
+            larger = "" if first.get("architecture", name) in same else f" ({system})"
             shares["Published"] = ", ".join(percent(each["accuracy"]) for each in reported) + larger
         title = cards.display_title(first)
         if title in gaps.index:

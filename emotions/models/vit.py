@@ -9,6 +9,7 @@ import math
 import keras
 import numpy as np
 from keras import layers, ops
+from sklearn.metrics.pairwise import cosine_similarity
 
 from emotions.models.layers import resize
 
@@ -82,9 +83,7 @@ def position_similarity(model: keras.Model) -> np.ndarray:
     is subtracted: it can't be told from the projection's bias."""
     bias = ops.convert_to_numpy(model.get_layer("patch_embedding").bias)[1:]
     grid = math.isqrt(len(bias))
-    positions = (bias - bias.mean(axis=0)).reshape(grid, grid, -1)
-    positions = positions / np.maximum(np.linalg.norm(positions, axis=-1, keepdims=True), 1e-12)
-    return np.einsum("yxd,vud->yxvu", positions, positions)
+    return cosine_similarity(bias - bias.mean(axis=0)).reshape([grid] * 4)
 
 
 def attention_distance(maps: np.ndarray) -> np.ndarray:
