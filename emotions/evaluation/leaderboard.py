@@ -158,9 +158,8 @@ def seed_means(board: pd.DataFrame, folder: Path) -> pd.DataFrame:
     for model in means.index:
         names = ours.index[ours.index.str.fullmatch(rf"{re.escape(model)}(-s\d+)?")]
         tested = comparison.align({name: Run(folder.name, name, home=folder.parents[1]).predictions for name in names})
-        photos = photos_of(tested[names[0]], folder)
-        samples = np.mean([resampled(run, photos=photos)["accuracy"] for run in tested.values()], axis=0)
-        means.loc[model, ["low", "high"]] = np.percentile(samples, [2.5, 97.5])
+        samples = [resampled(run, photos=photos_of(run, folder))["accuracy"] for run in tested.values()]
+        means.loc[model, ["low", "high"]] = np.percentile(np.mean(samples, axis=0), [2.5, 97.5])
     return means
 
 

@@ -9,7 +9,6 @@ import math
 import keras
 import numpy as np
 from keras import layers, ops
-from sklearn.metrics.pairwise import cosine_similarity
 
 from emotions.models.layers import resize
 
@@ -83,7 +82,8 @@ def position_similarity(model: keras.Model) -> np.ndarray:
     is subtracted: it can't be told from the projection's bias."""
     bias = ops.convert_to_numpy(model.get_layer("patch_embedding").bias)[1:]
     grid = math.isqrt(len(bias))
-    return cosine_similarity(bias - bias.mean(axis=0)).reshape([grid] * 4)
+    positions = keras.utils.normalize(bias - bias.mean(axis=0))  # each to length 1
+    return (positions @ positions.T).reshape([grid] * 4)
 
 
 def attention_distance(maps: np.ndarray) -> np.ndarray:
