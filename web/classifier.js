@@ -1,13 +1,12 @@
 // Which emotion does each face show? The model's file is an export of the Python package, with its metadata beside it.
 
 import { resize } from "./faces.js";
-import { loadModel, run } from "./models.js";
+import { load, loadModel, run } from "./models.js";
 
 /** Load the classifier: its metadata (class_names, temperature, unsure_below …), and `classify`. */
 export async function loadClassifier() {
-  const answer = await fetch("model.json");
-  if (!answer.ok) throw new Error(`model.json: ${answer.status}`);
-  const [metadata, model] = await Promise.all([answer.json(), loadModel("model.tflite")]);
+  const [answer, model] = await Promise.all([load("model.json"), loadModel("model.tflite")]);
+  const metadata = await answer.json();
   const [height, width] = metadata.size;
 
   /** Return {probabilities, best, emotion} of one upright face, RGB or RGBA of any size. */

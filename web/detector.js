@@ -7,6 +7,7 @@ const LAYERS = [[8, 2], [16, 6]]; // pixels from anchor to anchor, and anchors a
 const SMALLEST = 256; // pixels: a part of an image smaller than this shows no more than the next larger one
 const OVERLAP = 1 / 3; // of neighbouring squares: a face up to this size is whole in one of them
 const LIKELY = 0.75; // a face must be more probable than this
+const PAUSE = 50; // milliseconds of search without a break
 const SAME = 0.3; // boxes that overlap by more (intersection over union) show the same face
 // How FER2013 frames a face: its images' side over a box's, and how much higher their middles are, in such sides;
 // medians on 600 of its validation images.
@@ -46,19 +47,24 @@ export async function loadDetector() {
 
   return async function find(canvas, parts = [1]) {
     const boxes = [];
-    for (const square of squares(canvas.width, canvas.height, parts)) boxes.push(...(await search(canvas, square)));
+    let since = performance.now();
+    for (const square of squares(canvas.width, canvas.height, parts)) {
+      boxes.push(...(await search(canvas, square)));
+      if (performance.now() - since < PAUSE) continue;
+      await new Promise((done) => setTimeout(done)); // a model runs on the page's own thread: let the page answer
+      since = performance.now();
+    }
     return merge(boxes).map(framed).sort((a, b) => a.x - b.x);
   };
 }
 
 /** Return squares, [x, y, side], that cover an image: one around it, or overlapping ones inside; see `loadDetector`. */
 export function squares(width, height, parts) {
-  const longer = Math.max(width, height);
-  const result = [];
-  for (const part of parts) {
-    const side = Math.min(longer / part, width, height);
-    if (part === 1) result.push([(width - longer) / 2, (height - longer) / 2, longer]);
-    if (part === 1 || side < SMALLEST) continue;
+  const [shorter, longer] = [width, height].sort((a, b) => a - b);
+  const result = parts.includes(1) ? [[(width - longer) / 2, (height - longer) / 2, longer]] : [];
+  const sides = parts.filter((part) => part > 1).map((part) => Math.min(longer / part, shorter));
+  const large = sides.filter((side) => side >= Math.min(SMALLEST, shorter));
+  for (const side of new Set(large)) { // of a panorama, some are equal
     const starts = (length) => {
       const count = Math.ceil((length - side) / (side * (1 - OVERLAP))) + 1;
       return Array.from({ length: count }, (_, i) => (count === 1 ? 0 : (i * (length - side)) / (count - 1)));

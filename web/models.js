@@ -4,11 +4,20 @@ import { loadAndCompile, loadLiteRt, Tensor } from "@litertjs/core";
 
 let runtime;
 
-/** Load a .tflite file, an address relative to the page. */
+/** Fetch a file, an address relative to the page. */
+export async function load(address) {
+  const answer = await fetch(address);
+  if (!answer.ok) throw new Error(`${address}: ${answer.status}`);
+  return answer;
+}
+
+/** Load a .tflite file, while the runtime is loaded. */
 export async function loadModel(address) {
-  runtime ??= loadLiteRt(new URL("wasm/", document.baseURI).href);
-  await runtime;
-  return loadAndCompile(new URL(address, document.baseURI).href, { accelerator: "wasm" });
+  runtime ??= loadLiteRt(new URL("wasm/", document.baseURI).href).catch((error) => {
+    throw new Error(error.message ?? "wasm/ is missing"); // a script that is not there fails with an event
+  });
+  const [content] = await Promise.all([load(address).then((answer) => answer.arrayBuffer()), runtime]);
+  return loadAndCompile(new Uint8Array(content), { accelerator: "wasm" });
 }
 
 /** Run a model on one input, a Float32Array of the given shape; return its outputs as Float32Arrays. */

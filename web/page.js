@@ -7,12 +7,14 @@ import { summary } from "./summary.js";
 import { aboutModel, addCard, drawBoxes, element, inPercent, showFaces } from "./view.js";
 
 const LARGEST = 2048; // pixels on the longer side: larger photos are analysed at this size
-const PARTS = [1, 2, 4, 8]; // a photo is searched for faces as a whole, in halves … for small ones; a video as a whole
+const PARTS = [1, 2, 4, 8]; // a photo is searched for faces as a whole, in halves … for small ones
+const TELL = 3000; // milliseconds between two sentences about a video
 const CROP = 224; // pixels: what is shown of a face
 
 const [files, choose, camera, stop, status, results] =
   ["files", "choose", "camera", "stop", "status", "results"].map((id) => document.getElementById(id));
 const ready = Promise.all([loadClassifier(), loadDetector()]);
+const LOADING = "Loading the model …";
 let stopWatching = () => {};
 let turn = 0; // counts what was chosen, so that a newer choice ends an older one
 
@@ -31,20 +33,27 @@ async function analyse(canvas, parts) {
   return faces;
 }
 
+/** Return the size at which an image is analysed. */
+function fitted(...size) {
+  const scale = Math.min(1, LARGEST / Math.max(...size));
+  return size.map((length) => Math.max(1, Math.round(scale * length)));
+}
+
 /** Show a photo; return what came out, for `summary`. */
 async function showPhoto(file) {
   const mine = turn;
   const bitmap = await createImageBitmap(file).catch(() => null);
+  if (mine !== turn) return; // something newer was chosen
   if (!bitmap) return refuse(file.name, `${file.name} is not an image or video that this browser can read.`);
-  const scale = Math.min(1, LARGEST / Math.max(bitmap.width, bitmap.height));
-  const [width, height] = [bitmap.width, bitmap.height].map((length) => Math.max(1, Math.round(scale * length)));
+  const [width, height] = fitted(bitmap.width, bitmap.height);
   const canvas = element("canvas", { width, height });
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.imageSmoothingQuality = "high";
   context.fillStyle = "#fff"; // under transparent images
   context.fillRect(0, 0, width, height);
   context.drawImage(bitmap, 0, 0, width, height);
-  const large = scale < 1 ? `${bitmap.width} × ${bitmap.height} pixels, analysed at ${width} × ${height}. ` : "";
+  const size = `${bitmap.width} × ${bitmap.height} pixels, analysed at ${width} × ${height}. `;
+  const large = width < bitmap.width || height < bitmap.height ? size : "";
   bitmap.close();
   const faces = await analyse(canvas, PARTS);
   const [classifier] = await ready;
@@ -52,8 +61,8 @@ async function showPhoto(file) {
   canvas.setAttribute("role", "img");
   canvas.ariaLabel = `${file.name}, faces: ${faces.length}`;
   const { list, note } = addCard(file.name, [canvas]);
-  drawBoxes(canvas, faces);
   showFaces(list, faces, classifier.class_names);
+  drawBoxes(canvas, faces); // then: several faces are below a wider photo
   note.textContent = large + (faces.length ? "" : "No face was found.");
   note.hidden = !note.textContent;
   const { name } = file;
@@ -73,8 +82,8 @@ async function showVideo(file) {
   if (mine !== turn) return URL.revokeObjectURL(src);
   if (!playable) return refuse(file.name, `${file.name} cannot be played by this browser.`);
   watch(file.name, video, () => URL.revokeObjectURL(video.src));
-  await video.play().catch((error) => { stopWatching(); throw error; });
-  return { name: file.name, ending: "is playing" };
+  await video.play().catch(() => {}); // some browsers play nothing on their own: its controls do
+  return { name: file.name, ending: video.paused ? "is ready to play" : "is playing" };
 }
 
 async function showCamera() {
@@ -90,8 +99,11 @@ async function showCamera() {
     const mine = begin(); // only now: a refused or missing camera leaves the results as they are
     await video.play().catch((error) => { release(); throw error; });
     if (mine !== turn) return release();
+    stream.getVideoTracks()[0].onended = () => { stopWatching(); say("The camera was switched off."); };
     watch("Camera", video, release);
-    say("The camera is on.");
+    say("The camera is on. Loading the model …");
+    await ready.catch((error) => { stopWatching(); throw error; });
+    if (mine === turn && !stop.hidden) say("The camera is on.");
   } catch (error) {
     say(CAMERA_ERRORS[error.name] ?? `The camera cannot be used (${error.message}).`);
   }
@@ -113,21 +125,33 @@ function watch(name, video, release) {
   let reading = false;
   const finish = () => { watching = false; video.pause(); release(); card.remove(); stop.hidden = true; };
 
+  let [told, since] = ["", performance.now()];
+  const tell = (faces) => { // what is shown at each frame is read aloud now and then
+    const ending = faces.length ? undefined : "shows no face";
+    const words = summary([{ name, ending, emotions: faces.map((face) => face.emotion) }]);
+    if (words === told || performance.now() - since < TELL) return;
+    say(told = words);
+    since = performance.now();
+  };
+
   async function look() {
     if (!watching || reading) return;
     reading = true;
-    const [width, height] = [video.videoWidth, video.videoHeight];
+    const [width, height] = fitted(video.videoWidth, video.videoHeight);
     if (frame.width !== width || frame.height !== height) {
       for (const canvas of [frame, overlay]) Object.assign(canvas, { width, height });
     }
-    frame.getContext("2d", { willReadFrequently: true }).drawImage(video, 0, 0);
-    const faces = await analyse(frame, [1]).finally(() => { reading = false; });
+    frame.getContext("2d", { willReadFrequently: true }).drawImage(video, 0, 0, width, height);
+    const faces = await analyse(frame, [1])
+      .then((faces) => (faces.length ? faces : analyse(frame, [2]))) // a face far away
+      .finally(() => { reading = false; });
     if (!watching) return;
     overlay.getContext("2d").clearRect(0, 0, width, height);
     drawBoxes(overlay, faces);
     showFaces(list, faces, (await ready)[0].class_names);
     note.textContent = faces.length ? "" : "No face was found.";
     note.hidden = faces.length > 0;
+    tell(faces);
     video.requestVideoFrameCallback(() => look().catch(report));
   }
 
@@ -189,9 +213,10 @@ document.ondrop = (event) => {
 };
 window.onunhandledrejection = (event) => report(event.reason);
 
+say(LOADING);
 ready.then(([metadata]) => {
   document.getElementById("unsure").textContent =
     `unsure: less than ${inPercent(metadata.unsure_below)} sure, this model's threshold.`;
   document.getElementById("model").textContent = `Model: ${aboutModel(metadata)}.`;
-  say("Ready.");
+  if (status.textContent === LOADING) say("Ready.");
 }).catch((error) => say(`The model could not be loaded (${error.message}): reload the page.`));

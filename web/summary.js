@@ -4,6 +4,7 @@ const ENDINGS = { // without faces to name: of one file, and of more
   "has no face": "have no face",
   "cannot be read": "cannot be read",
   "is playing": "are playing",
+  "is ready to play": "are ready to play",
   "was left out": "were left out",
 };
 

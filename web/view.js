@@ -34,6 +34,7 @@ export function addCard(name, picture) {
 export function drawBoxes(canvas, faces) {
   const context = canvas.getContext("2d");
   const line = Math.max(2, canvas.width / 250);
+  const size = Math.max(5 * line, (12 * canvas.width) / canvas.clientWidth); // of numbers: 12 pixels on a phone, too
   faces.forEach(({ box, angle }, i) => {
     if (!box) return;
     const half = box.side / 2;
@@ -45,7 +46,8 @@ export function drawBoxes(canvas, faces) {
       context.lineWidth = width;
       context.strokeRect(-half, -half, box.side, box.side);
     }
-    if (faces.length > 1) drawNumber(context, String(i + 1), -half, -half, 5 * line);
+    const bottom = box.y < 1.5 * size ? half + 1.2 * size : -half; // no room above the box: below it
+    if (faces.length > 1) drawNumber(context, String(i + 1), -half, bottom, size);
     context.restore();
   });
 }

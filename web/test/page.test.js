@@ -171,11 +171,36 @@ test("the camera's faces are shown until it is stopped, from the keyboard", asyn
   await page.keyboard.press("Tab");
   await page.keyboard.press("Enter");
   await card(page, "Camera").locator(".face").waitFor();
+  await sentence(page, "Camera: 1 face, "); // for screen readers
   assert.equal(await page.evaluate(() => window.asked.video.facingMode), "user");
   await page.keyboard.press("Tab");
   await page.keyboard.press("Enter");
   await sentence(page, "Stopped.");
   assert.equal(await page.locator("article").count(), 0);
+});
+
+test("a camera that is unplugged is switched off", async (t) => {
+  const page = await open(t, { from: withCamera, permissions: ["camera"] });
+  await page.getByRole("button", { name: "Use the camera" }).click();
+  await card(page, "Camera").locator(".face").waitFor();
+  await page.locator("video").evaluate((video) => video.srcObject.getVideoTracks()[0].dispatchEvent(new Event("ended")));
+  await sentence(page, "The camera was switched off.");
+  assert.equal(await page.locator("article").count(), 0);
+});
+
+test("a browser that plays nothing on its own leaves the video to its controls", async (t) => {
+  const page = await open(t);
+  await page.evaluate(() => { HTMLMediaElement.prototype.play = () => Promise.reject(new Error("not allowed")); });
+  assert.equal(await drop(page, "clip.webm"), "clip.webm is ready to play.");
+  await card(page, "clip.webm").locator(".face").waitFor();
+});
+
+test("a missing model is named", async (t) => {
+  const page = await browser.newPage();
+  t.after(() => page.close());
+  await page.route("**/model.tflite", (route) => route.fulfill({ status: 404, body: "not here" }));
+  await page.goto(address);
+  await sentence(page, "The model could not be loaded (model.tflite: 404): reload the page.");
 });
 
 test("a video is analysed while it plays, and a broken one gets a sentence", async (t) => {
@@ -239,6 +264,7 @@ test("a crop beyond the edge repeats the last pixels, and a turned one follows t
 test("a photo is covered by squares, and boxes of the same face are joined", () => {
   assert.deepEqual(squares(800, 400, [1]), [[0, -200, 800]]);
   assert.deepEqual(squares(800, 400, [2, 4]), [[0, 0, 400], [200, 0, 400], [400, 0, 400]]);
+  assert.equal(squares(2048, 200, [1, 2, 4, 8]).length, 1 + 15); // a panorama
   const box = { x: 0, y: 0, width: 10, height: 10, score: 0.9, eyes: [[3, 3], [7, 3]] };
   assert.equal(merge([box, { ...box, x: 1 }, { ...box, x: 50 }]).length, 2);
 });
