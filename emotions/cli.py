@@ -35,7 +35,8 @@ def parser() -> argparse.ArgumentParser:
 
     add = command(run, "run notebooks with parameters: training, evaluation, figures")
     add.add_argument("notebooks", nargs="*", metavar="NN", help="numbers or files of notebooks; default: all")
-    add.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="parameters, as TRAIN=True SEED=1")
+    add.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE",
+                     help="parameters, as TRAIN=True SEED=1")
     add.add_argument("--quick", action="store_true", help="small trainings on drawn faces, written under build/")
     add.add_argument("--in-place", action="store_true", help="write the outputs into the notebooks themselves")
     add.add_argument("--script", action="store_true", help="only the training cells, as a script without Jupyter")
@@ -46,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("--classes", **CLASSES)
 
     add = command(predict, "predict the emotion of each face")
-    add.add_argument("paths", nargs="*", metavar="PATH", help="images, folders with all images in them, or a video")
+    add.add_argument("paths", nargs="*", metavar="PATH", help="images, folders with all images in them, or videos")
     add.add_argument("--camera", action="store_true", help="show the camera's live picture; --annotate records it")
     add.add_argument("--every", type=count, default=1, metavar="N", help="of a video, look at every Nth frame")
     add.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME_OR_FILE",
@@ -149,8 +150,6 @@ def run(options: argparse.Namespace) -> None:
 def evaluate(options: argparse.Namespace) -> None:
     """Measure a saved model on a test split (one that was trained with copies: on images without), or on all images of
     a folder that it was not trained on; writes nothing."""
-    import numpy as np
-
     from emotions import evaluation
     from emotions import predict as prediction
     from emotions.runs import Predictions
@@ -172,7 +171,7 @@ def evaluate(options: argparse.Namespace) -> None:
     uncalibrated, resize = replace(classifier, card={}), any(classifier.model.input_shape[1:3])
 
     def answer(part) -> Predictions:
-        images = [classifier.resize(np.ascontiguousarray(image)) if resize else image for image in part.images]
+        images = [classifier.resize(image) if resize else image for image in part.images]
         return Predictions(names, part.ids, part.labels, uncalibrated.probabilities(images))
 
     answers = reduce(Predictions.join, map(answer, parts))
@@ -196,6 +195,8 @@ def predict(options: argparse.Namespace) -> int:
 
     if options.camera == bool(options.paths) or (options.camera and options.ray):
         raise ValueError("Give files and folders, or --camera (without --ray).")
+    if options.camera and (options.json or options.no_faces or options.every > 1):
+        raise ValueError("--camera takes --model, --classes, --annotate and --unsure-below only.")
     if options.ray:
         from emotions.predict.many import predict_many
 
@@ -265,6 +266,7 @@ def say(sentence: str) -> None:
 
 def predict_videos(classifier, options: argparse.Namespace) -> int:
     """Say which emotion each face of a video shows, frame by frame. Exit status 1: some videos failed."""
+    from emotions import files
     from emotions.predict.video import predict_video
 
     if options.no_faces:
@@ -278,14 +280,14 @@ def predict_videos(classifier, options: argparse.Namespace) -> int:
             table = predict_video(classifier, path, options.every, copy, options.unsure_below)
         except (OSError, ValueError) as reason:
             failed = 1
-            say(str(reason))
+            say(files.sentence(reason))
             continue
         if table["face"].isna().all():
             failed = 1
             say(f"No face was detected in {path}.")
         if options.json:
             records = json.loads(table.to_json(orient="records", double_precision=5))
-            rows += [record | {"video": path} for record in records]
+            rows += [record | {"video": path} for record in records]  # a name that is not UTF-8 is none for `to_json`
         else:
             if len(options.paths) > 1:
                 print(f"{path}:")
@@ -343,7 +345,7 @@ def exit_status(act: Callable[[], int | None]) -> int:
         return 130
     except ModuleNotFoundError as error:
         extras = {"export": ("ai_edge_litert", "flatbuffers", "onnx", "onnxruntime", "tf2onnx"),
-                  "ray": ("fsspec", "pyarrow", "ray")}
+                  "jax": ("jax",), "ray": ("fsspec", "pyarrow", "ray"), "torch": ("torch",)}
         needed = [f"'.[{extra}]'" for extra, parts in extras.items() if error.name.split(".")[0] in parts]
         print(f"emotions: the package {error.name} is missing: pip install -e {needed[0] if needed else '.'} in the "
               "clone.", file=sys.stderr)

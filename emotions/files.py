@@ -68,7 +68,7 @@ def refused(kind: type, reason: BaseException, trace) -> None:
 def written(path: Path, ending: str = "") -> Iterator[Path]:
     """Give another name to write a file under, and rename it once it is whole. Whatever goes wrong, the file that was
     there stays, and nothing half written, in the way on a full disk. Some libraries insist on an `ending`."""
-    temporary = path.with_name(f"{path.name}.writing{ending}")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.writing{ending}")
     try:
         yield temporary
         temporary.replace(path)

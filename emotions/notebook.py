@@ -23,7 +23,7 @@ def begin() -> None:
     from emotions import backend
 
     usual = "mixed_bfloat16" if backend.bfloat16() else "float32"
-    keras.mixed_precision.set_global_policy(os.environ.get("EMOTIONS_PRECISION", usual))
+    keras.mixed_precision.set_global_policy(os.environ.get("EMOTIONS_PRECISION") or usual)
     pd.set_option("display.max_colwidth", None)  # tables show texts whole
     print(f"Python {platform.python_version()}, emotions {emotions.__version__}, "
           f"Keras {keras.__version__} on {backend.version()}, {backend.hardware()}")
@@ -62,10 +62,11 @@ def results(*runs):
     majority, share = majority_class(runs[0].metrics["test"])
     rows = {f"majority class ({majority})": {"accuracy": percent(share)}}
     copies = any(run.metrics["test"]["n"] > run.metrics["test_leak_free"]["n"] for run in runs)
-    for metrics in (run.metrics for run in runs):
+    titles = [cards.display_title(run.metrics) for run in runs]
+    for title, metrics in zip(titles, (run.metrics for run in runs), strict=True):
         test, clean, training = metrics["test"], metrics["test_leak_free"], metrics["training"]
         planned = f" of {training['recipe_epochs']}" if cards.unfinished(training) else ""
-        rows[cards.display_title(metrics)] = {
+        rows[title if titles.count(title) == 1 else f"{title} ({metrics['model']})"] = {
             "accuracy": shown(test), **({"leak-free": shown(clean)} if copies else {}),
             "macro F1": percent(test["macro_f1"]), "parameters": f"{metrics['parameters']:,}",
             "epochs": f"{training['epochs_trained']}{planned}" if training else "",

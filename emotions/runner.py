@@ -34,7 +34,7 @@ def find(names: list[str]) -> list[Path]:
         return every
     chosen = []
     for name in names:
-        matches = [path for path in every if path.name.startswith(f"{name:0>2}_")] or [Path(name)]
+        matches = [path for path in every if path.name.startswith(f"{name:0>2}_") or path.stem == name] or [Path(name)]
         if not matches[0].is_file():
             raise FileNotFoundError(f"There is no notebook {name}; there are {', '.join(p.stem for p in every)}.")
         chosen += matches
@@ -78,7 +78,8 @@ def environment(quick: bool) -> dict[str, str]:
     values = {"EMOTIONS_COMMAND": shlex.join(["python", "-m", "emotions", *sys.argv[1:]])}
     for name in ("EMOTIONS_HOME", "EMOTIONS_DATA", "EMOTIONS_CACHE"):  # the process runs in the notebook's folder
         if named := os.environ.get(name):
-            values[name] = os.pathsep.join(str(Path(entry).resolve()) for entry in named.split(os.pathsep) if entry)
+            entries = [files.expanded(entry).resolve() for entry in named.split(os.pathsep) if entry]
+            values[name] = os.pathsep.join(map(str, entries))
     return values | ({"EMOTIONS_HOME": str(QUICK_HOME)} if quick else {})
 
 

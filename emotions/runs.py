@@ -1,6 +1,6 @@
 """What is the record of a training? `results/<dataset>/<run>/` and `models/<run>-<dataset>.keras`.
 
-This module alone knows where they lie, and reads and writes predictions and `metrics.json`."""
+This module alone reads and writes predictions and `metrics.json`."""
 
 import os
 import shlex
@@ -180,16 +180,17 @@ def variant_suffix(variants) -> str:
     return "-all" if WITH_DUPLICATES in variants else ""
 
 
-def learned_copies(record: dict) -> bool:
+def trained_with_duplicates(record: dict) -> bool:
     """Tell from a `metrics.json` whether copies of test images were trained on: only leak-free metrics count."""
     kept = WITH_DUPLICATES in record.get("variants", ())
-    return kept or record["dataset"].endswith(("-as-distributed", "-with-copies"))
+    own = "images" in record  # a folder of one's own, whatever its name
+    return kept or (not own and record["dataset"].endswith(("-as-distributed", "-with-copies")))
 
 
 def command() -> str:
     """Return the command line of this process, or of the one that executes this notebook."""
-    arguments = ["python", *sys.argv] if "ipykernel" not in sys.modules else ["a notebook, by hand"]
-    return os.environ.get("EMOTIONS_COMMAND") or shlex.join(arguments)
+    usual = "a notebook, by hand" if "ipykernel" in sys.modules else shlex.join(["python", *sys.argv])
+    return os.environ.get("EMOTIONS_COMMAND") or usual
 
 
 def digest_of(file: Path) -> int:

@@ -101,6 +101,14 @@ def test_a_base_whose_data_is_not_at_hand_is_named(base, faces, capsys, monkeypa
     assert "synthetic-quick, on which base.keras was trained, is not at hand" in capsys.readouterr().out
 
 
+def test_a_data_set_that_is_not_here_is_not_downloaded_for_the_comparison(base, faces, capsys, monkeypatch):
+    monkeypatch.setattr(bases, "ancestors", lambda file: [{"dataset": "fer2013", "with_duplicates": False}])
+    monkeypatch.setattr(bases, "is_local", lambda name: False)
+    monkeypatch.setattr(bases, "load", lambda *args, **options: pytest.fail("load looks on Kaggle, too"))
+    training.check_base(base, faces)
+    assert "(it is in none of the folders that are searched)" in capsys.readouterr().out
+
+
 def test_another_folder_of_the_same_name_is_not_taken_for_what_the_base_saw(base, faces, capsys, monkeypatch):
     ancestor = {"dataset": "mine", "with_duplicates": False, "images": 1}
     monkeypatch.setattr(bases, "ancestors", lambda file: [ancestor])

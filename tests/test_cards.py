@@ -48,17 +48,17 @@ def test_what_is_written_is_up_to_date_until_the_run_changes(home, run):
     contents = cards.contents(home)
     names = {"lenet-fer2013-3.keras", "lenet-fer2013-3.md", "lenet-all-synthetic.keras", "lenet-all-synthetic.md"}
     assert {path.name for path in contents} == names
-    assert cards.update(contents) == list(contents)
-    assert cards.update(cards.contents(home), check=True) == []
+    assert cards.write_outdated(contents) == list(contents)
+    assert cards.write_outdated(cards.contents(home), check=True) == []
     make_predictions(skill=0.2, prefix="validation").save(run.folder / "predictions_validation.csv")
-    stale = cards.update(cards.contents(home), check=True)
+    stale = cards.write_outdated(cards.contents(home), check=True)
     assert [path.name for path in stale] == ["lenet-fer2013-3.keras", "lenet-fer2013-3.md"]
 
 
 def test_the_model_in_the_file_stays_as_it_is_and_is_used_with_the_temperature(home, run):
     images = np.random.default_rng(0).integers(2, 256, (3, 8, 8, 3)).astype("uint8")
     before = keras.models.load_model(run.file).predict(images, verbose=0)
-    cards.update(cards.contents(home))
+    cards.write_outdated(cards.contents(home))
     classifier = predict.load(run.file)
     assert np.array_equal(classifier.model.predict(images, verbose=0), before)
     shown = classifier.predict(images, faces=False)[list(CLASSES)].to_numpy(float)

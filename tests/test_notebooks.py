@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import nbformat
 import numpy as np
@@ -222,7 +223,7 @@ print(DATASET, SEED, os.environ.get('EMOTIONS_HOME', 'here'), Path.cwd().name)""
 def test_a_notebook_runs_with_parameters_and_its_source_stays_as_it_is(home, capsys):
     source = write_notebook(home, SHOW)
     before = source.read_bytes()
-    assert cli.main(["run", "01", "--set", "DATASET=fer2013", "SEED=3"]) == 0
+    assert cli.main(["run", "01_small", "--set", "DATASET=fer2013", "--set", "SEED=3"]) == 0
     book = read(home / "build/notebooks/01_small.ipynb")
     assert outputs(book)[-1].text == "fer2013 3 here notebooks\n"
     assert source.read_bytes() == before
@@ -236,6 +237,8 @@ def test_relative_places_are_those_of_the_command_and_not_of_the_notebook(home, 
     monkeypatch.chdir(home)
     monkeypatch.setenv("EMOTIONS_HOME", "elsewhere")
     assert runner.environment(quick=False)["EMOTIONS_HOME"] == str(home / "elsewhere")
+    monkeypatch.setenv("EMOTIONS_HOME", "~/elsewhere")
+    assert runner.environment(quick=False)["EMOTIONS_HOME"] == str(Path("~/elsewhere").expanduser())
     for place in ("folder:mine", "folder:./mine", "./mine"):
         assert runner.chosen(path, {"DATASET": place}, quick=False) == {"DATASET": str(home / "mine")}
 

@@ -360,7 +360,7 @@ def test_a_small_photo_of_a_person_is_not_taken_for_a_face(classifier, portrait)
 
 
 def test_crops_are_square_and_repeat_the_edge():
-    image = np.arange(100 * 120 * 3).reshape(100, 120, 3) % 251
+    image = (np.arange(100 * 120 * 3).reshape(100, 120, 3) % 251).astype(np.uint8)
     assert np.array_equal(faces.crop(image, faces.Face(38, 28, 24, 24)), image[28:52, 38:62])
     corner = faces.crop(image, faces.Face(-10, -10, 40, 40))
     assert corner.shape == (40, 40, 3) and np.array_equal(corner[10:, 10:], image[:30, :30])

@@ -82,5 +82,5 @@ def test_ensembles_were_chosen_from_all_runs(dataset):
 
 def test_cards_leaderboards_and_readme_follow_from_the_records():
     saved = cards.contents(HOME)
-    assert not cards.update(saved, check=True), "run python -m emotions leaderboard"
-    assert not cards.update(leaderboard.contents(HOME, saved), check=True), "run python -m emotions leaderboard"
+    assert not cards.write_outdated(saved, check=True), "run python -m emotions leaderboard"
+    assert not cards.write_outdated(leaderboard.contents(HOME, saved), check=True), "run python -m emotions leaderboard"

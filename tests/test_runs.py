@@ -119,6 +119,12 @@ def test_names_tell_the_seed_and_the_variants_of_the_data(made):
     assert run.facts["weights"] == "somewhere/else/imagenet.h5", "a name that is no file stays as it is"
 
 
+def test_copies_are_told_by_the_name_of_a_known_data_set_only():
+    known = {"dataset": "human-emotions-as-distributed", "variants": []}
+    assert runs.trained_with_duplicates(known)
+    assert not runs.trained_with_duplicates({"dataset": "mine-as-distributed", "images": 1})
+
+
 def test_weights_from_a_file_are_recorded_without_their_path(made, tmp_path):
     (tmp_path / "base.keras").write_text("")
     assert runs.start("lenet", made[0], weights=tmp_path / "base.keras").facts["weights"] == "base.keras"

@@ -102,6 +102,14 @@ def test_the_annotated_copy_has_all_frames_with_boxes(clip, classifier, tmp_path
     assert min(changed[:12]) > 100 and max(changed[12:]) < 60
 
 
+def test_boxes_leave_the_rest_of_a_large_frame_as_it_is():
+    frame = np.random.default_rng(0).integers(0, 255, (1080, 1920, 3), np.uint8)
+    row = {"smoothed": "happy", "confidence": 0.9, "x": 900, "y": 500, "width": 100, "height": 100}
+    copy = video.drawn(frame, [row])
+    assert (copy[:400] == frame[:400]).all() and (copy[700:] == frame[700:]).all()
+    assert (copy[500, 900:1000] != frame[500, 900:1000]).any(axis=1).all()
+
+
 def test_the_annotated_copy_replaces_a_file_only_when_it_is_whole(clip, classifier, tmp_path, monkeypatch):
     (tmp_path / "copy.mp4").write_bytes(before := clip.read_bytes())
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
@@ -227,6 +235,7 @@ def test_without_windows_the_camera_is_one_sentence(capsys, monkeypatch, build, 
     for arguments in (["predict"], ["predict", "a.jpg", "--camera"], ["predict", "--camera", "--ray", "rows"]):
         assert cli.main(arguments) == 2
         assert "Give files and folders, or --camera (without --ray)." in capsys.readouterr().err
+    assert cli.main(["predict", "--camera", "--no-faces"]) == 2 and "--camera takes" in capsys.readouterr().err
 
 
 def test_numbers_follow_faces_and_smoothing_is_slow():

@@ -57,7 +57,7 @@ def _save(contents: Contents, file: Path, key: str) -> None:
     rest = json.dumps([key, contents.notes, contents.dropped])
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with written(file, f".{os.getpid()}") as new, new.open("wb") as target:
+        with written(file) as new, new.open("wb") as target:
             np.savez(target, rest=rest, images=channels(contents.images), **columns)
     except OSError as reason:
         warnings.warn(f"What was read is not cached in {file.parent}: {reason}.", stacklevel=2)

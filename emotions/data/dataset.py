@@ -8,6 +8,10 @@ import pandas as pd
 from emotions.data.images import channels, in_colour
 
 WITH_DUPLICATES = "with duplicates"  # of test images in training: a variant, as run records hold it
+TABLE_COLUMNS = {  # no names of classes
+    "id", "label", "image", "x", "y", "width", "height", "detected", "emotion", "confidence", "note", "error", "unsure",
+    "frame", "seconds", "face", "smoothed", "video",
+}
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from emotions.data import audit
+from emotions.data.dataset import TABLE_COLUMNS
 from emotions.data.images import SUFFIXES, Store
 from emotions.data.reading import SPLITS, Contents, read_images
 
@@ -19,7 +20,7 @@ def read_folder(path: Path, size=None) -> Contents:
     """Read `class/image`, at any depth, or `train|validation|test/class/image` from a folder or zip.
 
     Near duplicates form a group; what lies in two class folders is left out, for its label is not known. Fewer than two
-    class folders, or one of them without a readable image, raise ValueError."""
+    class folders, one without a readable image, or one named like a column of our tables raise ValueError."""
     store = Store(path)
     listing, classes, outside = _listing(store)
     if not classes:
@@ -27,10 +28,14 @@ def read_folder(path: Path, size=None) -> Contents:
                          "images of each class into a sub-folder named like the class.")
     if len(classes) == 1:
         raise ValueError(f'{path} holds one class only, "{classes[0]}": add a folder for at least one other.')
+    if taken := TABLE_COLUMNS & set(classes):
+        raise ValueError(f'{path} has a class "{min(taken)}", which is a column of our tables: rename the folder.')
     contents = read_images(store, listing, size)
     table = contents.table
     if empty := sorted(set(classes) - set(table["label"])):
-        raise ValueError(f'The class folder "{empty[0]}" in {path} holds no readable image: add some, or remove it.')
+        closed = f" Links and locked folders: {', '.join(store.closed)}." if store.closed else ""
+        raise ValueError(f'The class folder "{empty[0]}" in {path} holds no readable image: add some, or remove it.'
+                         + closed)
     if outside:
         contents.notes.append(f"{outside} images in {path} lie outside the class folders and were left out.")
     if others := [name for name in store.files if not _is_image(name)]:

@@ -57,9 +57,7 @@ def _listing(store: Store) -> tuple[pd.DataFrame, list[str]]:
 def source_photo(file: str) -> str:
     """Return the photo that an image of Human Emotions was made from: `a.jpg_rotation_1.jpg` -> `a`."""
     name = Path(file).name.lower()
-    while (shorter := re.sub(r"(\.(jpe?g|png|bmp|webp)|_(rotation|brightness)_[^_.]+)$", "", name)) not in (name, ""):
-        name = shorter
-    return name
+    return re.sub(r"(?<!^)(\.(jpe?g|png|bmp|webp)|_(rotation|brightness)_[^_.]+)+$", "", name)
 
 
 def kinds(ids) -> np.ndarray:

@@ -21,7 +21,7 @@ with contextlib.suppress(ImportError):  # the extra "heif"
 SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".pgm", ".ppm", ".webp", ".tif", ".tiff", ".gif", ".jp2",
             ".heic", ".heif", ".avif"}
 HIDDEN = re.compile(r"(^|/)(\.[^/]|__MACOSX|Thumbs\.db$|desktop\.ini$)")  # files and folders that are left out
-LARGEST_SIDE = 256  # pixels, of images that have no size in common
+LARGEST_SIDE = 256  # pixels: images that are larger, or differ in size, become squares of at most this
 
 
 class Store:
@@ -121,7 +121,7 @@ def to_array(image: Image.Image, size: tuple[int, int] | None = None) -> np.ndar
 def fit_all(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resize N x H x W x 3 images to `size` (height, width), antialiased; a grey set's broadcast view stays one."""
     grey = images.strides[-1] == 0
-    stored = (Image.fromarray(np.ascontiguousarray(image[..., 0] if grey else image)) for image in images)
+    stored = (Image.fromarray(image[..., 0] if grey else image) for image in images)
     resized = np.stack([np.asarray(image.resize(size[::-1], Image.Resampling.BICUBIC)) for image in stored])
     return in_colour(resized[..., None]) if grey else resized
 

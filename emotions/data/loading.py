@@ -63,6 +63,7 @@ def load(name: str = "synthetic", path: str | Path | None = None, *, keep_copies
 
     FileNotFoundError, ValueError: it was not found; the name is unknown, or the data cannot be used; says why."""
     size = (size, size) if isinstance(size, int) else size
+    path = path and expanded(path)
     name, own = place_of(name)
     if name not in SOURCES:
         own = own or _own_folder(name, path)
@@ -111,9 +112,9 @@ def place_of(name: str) -> tuple[str, Path | None]:
     return own, path
 
 
-def _own_folder(name: str, path: str | Path | None) -> Path:
+def _own_folder(name: str, path: Path | None) -> Path:
     """Return the folder or zip archive of that name: the path given, or what lies directly in it or in a place."""
-    entries = [entry for place in ([Path(path)] if path else places())
+    entries = [entry for place in ([path] if path else places())
                for entry in (place, *(place.iterdir() if place.is_dir() else ()))]
     own = {entry.name.removesuffix(".zip"): entry for entry in reversed(entries)
            if entry.is_dir() or entry.suffix == ".zip"}
@@ -140,12 +141,12 @@ def _read(name: str, source: Source, path, size, seed: int) -> Contents:
                             f"to its folder, or give its path; “synthetic” needs no download. {HELP}")
 
 
-def _found(source: Source, path: str | Path | None, tried: list[str]) -> Iterator[Path]:
+def _found(source: Source, path: Path | None, tried: list[str]) -> Iterator[Path]:
     """Yield files and folders that may be the data set, Kaggle's download last; add to `tried` where there is none."""
     if path is not None:
-        if not Path(path).exists():
+        if not path.exists():
             raise FileNotFoundError(f"There is no {path}.")
-        yield from dict.fromkeys([*candidates(Path(path), source.patterns), Path(path)])
+        yield from dict.fromkeys([*candidates(path, source.patterns), path])
         return
     if "EMOTIONS_DATA" not in os.environ:
         tried.append("the environment variable EMOTIONS_DATA (not set)")

@@ -3,13 +3,15 @@
 import os
 from pathlib import Path
 
+from emotions.files import expanded
+
 REPOSITORY_DATA = Path(__file__).parents[2] / "data"
 HELP = "The repository's data/README.md says where to get what, and what to put where."
 
 
 def places() -> list[Path]:
     """Return the folders to look in; FileNotFoundError if EMOTIONS_DATA names one that does not exist."""
-    named = [Path(entry) for entry in os.environ.get("EMOTIONS_DATA", "").split(os.pathsep) if entry]
+    named = [expanded(entry) for entry in os.environ.get("EMOTIONS_DATA", "").split(os.pathsep) if entry]
     for entry in named:
         if not entry.exists():
             raise FileNotFoundError(f"The environment variable EMOTIONS_DATA names {entry}, which does not exist: "

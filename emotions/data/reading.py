@@ -103,6 +103,9 @@ def _describe_reading(contents: Contents, store: Store, unreadable, shapes) -> N
     if store.outside:
         names = f"{count} names" if (count := len(store.outside)) > 1 else "1 name"
         notes.append(f"Left out: {names} in {store.path} that would lead out of it, such as {store.outside[0]}.")
+    if store.closed:
+        notes.append(f"Left out, since links are not followed, or they cannot be read: folders in {store.path} "
+                     f"({len(store.closed)}), such as {store.closed[0]}.")
     if set(shapes) - {tuple(size)}:
         most = ", ".join(f"{height} x {width} ({n:,})" for (height, width), n in Counter(shapes).most_common(3))
         notes.append(f"Images of {len(set(shapes))} sizes were resized to {size[0]} x {size[1]} pixels; most frequent: "

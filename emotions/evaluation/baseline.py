@@ -38,5 +38,5 @@ def logistic_regression(faces: Dataset) -> Run:
 
 def _pixels(split: Split) -> np.ndarray:
     """Return the grey values of the images, made no larger than 48 x 48, 0 to 1, one row per image."""
-    images = fit_all(split.images, (SIDE, SIDE)) if split.images.shape[1] > SIDE else split.images
+    images = fit_all(split.images, (SIDE, SIDE)) if max(split.images.shape[1:3]) > SIDE else split.images
     return np.asarray(images, "float32").mean(axis=-1).reshape(len(split), -1) / 255

@@ -16,7 +16,7 @@ from emotions.evaluation import calibration
 from emotions.evaluation import metrics as measures
 from emotions.evaluation.metrics import PHOTOS, beats_majority_class, leak_free, majority_class, percent, shown, summary
 from emotions.models.files import add_card, read_card
-from emotions.runs import Predictions, Run, all_of, learned_copies
+from emotions.runs import Predictions, Run, all_of, trained_with_duplicates
 
 TEMPLATES = Path(__file__).parent
 COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.5)  # of validation, for which a threshold of confidence is chosen
@@ -50,11 +50,11 @@ def for_programs(run: Run, metrics: dict) -> dict:
 
 def counted(metrics: dict) -> str:
     """Return the split whose figures count: of a model trained with duplicates of test images, the leak-free part."""
-    return "test_leak_free" if learned_copies(metrics) else "test"
+    return "test_leak_free" if trained_with_duplicates(metrics) else "test"
 
 
 def _test(run: Run, metrics: dict) -> Predictions:
-    return leak_free(run.predictions, run.folder.parent) if learned_copies(metrics) else run.predictions
+    return leak_free(run.predictions, run.folder.parent) if trained_with_duplicates(metrics) else run.predictions
 
 
 def reliance(validation: Predictions, test: Predictions) -> dict:
@@ -160,7 +160,7 @@ def contents(home: Path) -> dict[Path, str | dict]:
     return cards
 
 
-def update(contents: dict[Path, str | dict], check: bool = False) -> list[Path]:
+def write_outdated(contents: dict[Path, str | dict], check: bool = False) -> list[Path]:
     """Write the files that are missing or hold something else, or only `check` them; return their paths. The
     explanations inside a model's file don't count."""
     present = {path: read_card(path) | EXPLANATIONS if path.suffix == ".keras" else

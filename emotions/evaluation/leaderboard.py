@@ -11,7 +11,7 @@ from emotions import DEFAULT_MODEL, files, runs
 from emotions.evaluation import cards, comparison, ensembles, protocols, published
 from emotions.evaluation.baseline import NAME as BASELINE
 from emotions.evaluation.metrics import in_words, leak_free, majority_class, percent, photos_of, resampled
-from emotions.runs import Predictions, Run, learned_copies
+from emotions.runs import Predictions, Run, trained_with_duplicates
 
 LEAST_LEAK_FREE = 100  # images: fewer say too little to be shown
 WHOLE = ("parameters", "training_pictures", "input_size", "epochs", "recipe_epochs", "seed")  # integers, with gaps
@@ -23,7 +23,10 @@ def read(dataset: str, home: Path) -> tuple[list[dict], dict[str, Predictions]]:
     ValueError: they were not tested on the same images."""
     finished = runs.all_of(dataset, home)
     clean = {name: leak_free(run.predictions, run.folder.parent) for name, run in finished.items()}
-    return [run.metrics for run in finished.values()], comparison.align(clean)
+    try:
+        return [run.metrics for run in finished.values()], comparison.align(clean)
+    except ValueError as reason:
+        raise ValueError(f"{home / 'results' / dataset}: {reason} Train the older one again, or remove it.") from reason
 
 
 def table(records: Iterable[dict], home: Path | None = None) -> pd.DataFrame:
@@ -77,7 +80,7 @@ def _row(metrics: dict, home: Path) -> dict:
         "started_from": ", ".join(each["dataset"] for each in metrics.get("ancestors", ())) or None,
         **{fact: metrics.get(fact) for fact in ("trained_by", "seed", "hardware", "backend")},
         **{f"published_{part}": reported.get(part) for part in ("accuracy", "protocol", "source")},
-        "unfinished": cards.unfinished(training), "with_duplicates": learned_copies(metrics),
+        "unfinished": cards.unfinished(training), "with_duplicates": trained_with_duplicates(metrics),
     }
 
 
@@ -266,5 +269,5 @@ def refresh(home: Path | None = None, check: bool = False) -> list[Path]:
         raise FileNotFoundError(f"{again[0]} is being trained anew, by a command that has not ended: finish it first.")
     saved = cards.contents(home)
     outdated = [run.folder for dataset in names for run in ensembles.build_all(dataset, home, check).values()]
-    outdated += cards.update(saved, check)  # before the leaderboards, which tell the sizes of these files
-    return outdated + cards.update(contents(home, saved), check)
+    outdated += cards.write_outdated(saved, check)  # before the leaderboards, which tell the sizes of these files
+    return outdated + cards.write_outdated(contents(home, saved), check)

@@ -1,4 +1,4 @@
-"""Confusion, ROC curves, recalls, intervals, pairwise differences, reliability: how good models are."""
+"""Confusion, ROC curves, recalls, intervals, reliability: how good models are."""
 
 from itertools import cycle
 

@@ -133,7 +133,7 @@ def composites(groups: dict, caption: str = "", frames=None, columns: int = 7) -
 def confusion_faces(predictions, split: Split, title: str = "") -> plt.Figure:
     """Draw the confusion matrix in composites of the most confident images, found in the split by their ids."""
     names = predictions.class_names
-    about = f"{title}\neach face: mean of the most confident images; grey: fewer than {LEAST} could be aligned"
+    about = f"{title}\nmean of those most alike of the {MOST} most confident; grey: fewer than {LEAST} align"
     figure, axes = grid(len(names), len(names), (1.5 * len(names) + 1, 1.6 * len(names) + 1), about)
     figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03)
     # The mean of all images is a clearer face than that of a cell, where a laugh or a turned head can prevail.
@@ -157,7 +157,7 @@ def mistakes(predictions, split: Split, title: str = "") -> plt.Figure:
     pairs, sizes = np.unique([predictions.labels[wrong], predictions.predicted[wrong]], axis=1, return_counts=True)
     largest = pairs.T[np.argsort(-sizes, kind="stable")][:6]
     groups = {f"true: {names[t]}\npredicted: {names[p]}": _cell(predictions, split, t, p) for t, p in largest}
-    about = "each face: mean of the n most confident that could be aligned; frame: true class"
+    about = f"each face: of the {MOST} most confident, mean of the n most alike; frame: true class"
     figure = composites(groups or {"no mistakes": split.take([])}, about, colors(names[t] for t, _ in largest) or None)
     figure.suptitle(title)
     figure.set_figheight(figure.get_figheight() + 0.3)

@@ -24,7 +24,12 @@ def annotate(image, faces: pd.DataFrame) -> np.ndarray:
     pixels, shape, _ = inputs.read(source)
     larger = max(1, min(-(-SMALLEST // min(pixels.shape[:2])), inputs.LARGEST // max(pixels.shape[:2])))
     canvas = Image.fromarray(pixels).resize((larger * pixels.shape[1], larger * pixels.shape[0]))
-    scale, line = canvas.width / shape[1], max(2, max(canvas.size) // 400)
+    return draw_boxes(canvas, canvas.width / shape[1], faces)
+
+
+def draw_boxes(canvas: Image.Image, scale: float, faces: pd.DataFrame) -> np.ndarray:
+    """Draw faces, as of `annotate`, on an image `scale` times as large as the one they were found in; return it."""
+    line = max(2, max(canvas.size) // 400)
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(8 * line)
     for face in faces[faces["error"].isna()].to_dict("records"):
         x, y, width, height = (round(scale * face[side]) for side in ("x", "y", "width", "height"))

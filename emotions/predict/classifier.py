@@ -20,6 +20,7 @@ import pandas as pd
 from PIL import Image
 
 from emotions import DEFAULT_MODEL, files
+from emotions.data.dataset import TABLE_COLUMNS
 from emotions.data.images import in_threads
 from emotions.models.files import read_card
 from emotions.models.layers import resizing_layer, temperature_scale
@@ -86,7 +87,7 @@ class Classifier:
             probabilities = iter(self.probabilities(crops))
             for (name, _), result in zip(batch, results, strict=True):
                 if isinstance(result, Exception) or not result:
-                    yield [{"image": name, "error": str(result or NO_FACE.format(name))}]
+                    yield [{"image": name, "error": files.sentence(result) if result else NO_FACE.format(name)}]
                 else:
                     yield [self._row(name, *face, next(probabilities), unsure_below) for *face, _ in result]
 
@@ -170,8 +171,8 @@ def load(model: str | Path = DEFAULT_MODEL, class_names: Iterable[str] | None = 
                          f"from (None, height, width, 3 or 1) to (None, {len(names)}).")
     if len(set(names)) < len(names):
         raise ValueError(f"The class names of {path} are not distinct: {', '.join(names)}.")
-    if taken := {"image", *BOX, "detected", "emotion", "confidence", "note", "error", "unsure"} & set(names):
-        raise ValueError(f'{path} has a class "{taken.pop()}": predictions mean something else by that word.')
+    if taken := TABLE_COLUMNS & set(names):
+        raise ValueError(f'{path} has a class "{min(taken)}": predictions mean something else by that word.')
     temperature = card.get("temperature", 1.0)
     if not isinstance(temperature, int | float) or not temperature > 0:
         raise ValueError(f"The temperature in the card of {path} is {temperature!r}, and must be a positive number.")

@@ -182,7 +182,7 @@ def _probabilities(loaded: classifiers.Classifier, run, images: np.ndarray, batc
 
 def _resized(loaded: classifiers.Classifier, images: np.ndarray) -> np.ndarray:
     """Return images as the model sees them, in its size and with its channels, float32."""
-    return loaded.stack([loaded.resize(np.ascontiguousarray(image)) for image in images]).astype("float32")
+    return loaded.stack([loaded.resize(image) for image in images]).astype("float32")
 
 
 def measure(loaded: classifiers.Classifier, run, images: np.ndarray, labels: np.ndarray | None) -> dict:

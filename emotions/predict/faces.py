@@ -63,12 +63,8 @@ def find_faces(image: np.ndarray, largest: int = LARGE, turns: tuple = TURNS) ->
 def crop(image: np.ndarray, face: Face) -> np.ndarray:
     """Cut out a face's square. A tilted face is levelled; beyond the image's edge the last pixels are repeated."""
     x, y, side = round(face.x), round(face.y), max(2, round(face.width))
-    if abs(face.tilt) < TILTED:
-        rows = np.arange(y, y + side).clip(0, image.shape[0] - 1)
-        columns = np.arange(x, x + side).clip(0, image.shape[1] - 1)
-        return image[np.ix_(rows, columns)]
-    middle = (side - 1) / 2
-    turn = cv2.getRotationMatrix2D((x + middle, y + middle), face.tilt, 1)
+    tilt, middle = face.tilt if abs(face.tilt) >= TILTED else 0, (side - 1) / 2
+    turn = cv2.getRotationMatrix2D((x + middle, y + middle), tilt, 1)
     turn[:, 2] -= x, y
     return cv2.warpAffine(image, turn, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 

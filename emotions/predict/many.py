@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import ray
 
 from emotions import DEFAULT_MODEL, backend, files
+from emotions.data.images import HIDDEN
 from emotions.predict import classifier as classifiers
 from emotions.predict.classifier import BOX
 
@@ -40,9 +41,10 @@ def predict_many(sources: list[str], output: str, model: str | Path = DEFAULT_MO
     options = {"model": str(file := classifiers.find(model).absolute()),
                "class_names": class_names and list(class_names), "faces": faces, "unsure_below": unsure_below}
     output = _absolute(output)
-    _same_choices(output, options | {"sha256": hashlib.sha256(file.read_bytes()).hexdigest()})
     given = (path for path in itertools.chain(*map(paths_of, sources)) if not path.startswith(f"{output}/"))
-    paths = _left(pc.unique(pa.array(given, pa.string())), output)
+    paths = pc.unique(pa.array(given, pa.string()))
+    _same_choices(output, options | {"sha256": hashlib.sha256(file.read_bytes()).hexdigest()})
+    paths = _left(paths, output)
     if not ray.is_initialized():
         ray.init(address, log_to_driver=False)
     workers = int(ray.cluster_resources()["CPU"])  # processes, of one core each
@@ -61,7 +63,7 @@ def paths_of(source: str) -> list[str]:
     if not system.exists(place):
         raise FileNotFoundError(f"There is no file {source}.")
     if system.isdir(place):
-        names = sorted(name for name in system.find(place) if "/." not in name.removeprefix(place))
+        names = sorted(name for name in system.find(place) if not HIDDEN.search(name.removeprefix(place)))
         names = [system.unstrip_protocol(name) if "://" in source else name for name in names]
     elif source.endswith(".parquet"):
         names = pd.read_parquet(source, columns=["path"])["path"].tolist()

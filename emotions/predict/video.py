@@ -12,11 +12,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
+from PIL import Image
 from scipy.optimize import linear_sum_assignment
 from tqdm import tqdm
 
 from emotions.files import expanded, written
-from emotions.predict.boxes import annotate
+from emotions.predict.boxes import draw_boxes
 from emotions.predict.classifier import BOX, Classifier
 from emotions.predict.faces import crop, find_faces
 
@@ -99,11 +100,9 @@ class Tracks:
         self.faces = {number: track for number, track in self.faces.items() if seconds - track[1] <= LOST}
         known = list(self.faces)
         far = [[np.hypot(*(_middle(face) - self.faces[number][0])) / face.width for number in known] for face in found]
-        numbers = [None] * len(found)
-        for i, j in zip(*linear_sum_assignment(np.minimum(np.reshape(far, (len(found), len(known))), 1)), strict=True):
-            if far[i][j] < 1:
-                numbers[i] = known[j]
-        return [next(self.numbers) if number is None else number for number in numbers]
+        pairs = zip(*linear_sum_assignment(np.minimum(np.reshape(far, (len(found), len(known))), 1)), strict=True)
+        numbers = {i: known[j] for i, j in pairs if far[i][j] < 1}
+        return [numbers.get(i) or next(self.numbers) for i in range(len(found))]
 
     def smooth(self, number: int, face, seconds: float, probabilities: np.ndarray) -> np.ndarray:
         """Return the face's probabilities, averaged with weights that fall by half in about a third of a second."""
@@ -139,8 +138,7 @@ def drawn(frame: np.ndarray, rows: list[dict]) -> np.ndarray:
     if not rows:
         return frame
     table = pd.DataFrame(rows).assign(error=None)
-    image = annotate(np.ascontiguousarray(frame), table.assign(emotion=table["smoothed"]))
-    return cv2.resize(image, frame.shape[1::-1])
+    return draw_boxes(Image.fromarray(frame), 1, table.assign(emotion=table["smoothed"]))
 
 
 class Recording:

@@ -10,7 +10,7 @@ from emotions import files
 from emotions.data import audit
 from emotions.data.dataset import Dataset
 from emotions.data.images import in_colour
-from emotions.data.loading import load
+from emotions.data.loading import NAMES, is_local, load
 from emotions.models.files import ancestors
 
 SIDE = 48  # pixels, grey: what images of two data sets are compared at
@@ -22,6 +22,8 @@ def check_base(file: str | Path | None, faces: Dataset) -> None:
     for ancestor in ancestors(file):
         name = ancestor["dataset"]
         try:
+            if name in NAMES and not is_local(name):
+                raise FileNotFoundError("it is in none of the folders that are searched")
             base = load(name, keep_copies=ancestor["with_duplicates"])
             if ancestor.get("images", base.digest) != base.digest:
                 raise ValueError(f"{name} holds other images now")

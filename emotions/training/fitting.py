@@ -52,10 +52,10 @@ def fit(model: keras.Model, faces, *, run: Run, epochs: int, batch_size: int = 6
     if faces.copied.issuperset(faces.test.ids):
         raise ValueError(f"Each of the {len(faces.test):,} test images of {faces.name} has a copy in its training "
                          "folder: put others into test.")
-    if not epochs:
-        raise ValueError("A training, and the first of two phases, has one epoch or more, not 0.")
+    if epochs < 1:
+        raise ValueError(f"A training, and the first of two phases, has one epoch or more, not {epochs}.")
     classes, seed = len(faces.class_names), run.facts["seed"]
-    devices = devices or int(os.environ.get("EMOTIONS_DEVICES", 1))
+    devices = devices or int(os.environ.get("EMOTIONS_DEVICES") or 1)
     training = Batches(faces.train, classes, batch_size, seed=seed, class_weight=class_weight, mixup=mixup,
                        devices=devices)
     # Validation is counted by hard labels, whatever the targets of training are.
