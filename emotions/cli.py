@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
@@ -90,22 +89,12 @@ def count(text: str) -> int:
     raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 on")
 
 
-def load_data(name: str, **options):
-    """Load a data set; print what loading did."""
-    from emotions.data import load
-
-    faces = load(name, **options)
-    for note in faces.notes:
-        print(note)
-    return faces
-
-
 def data(options: argparse.Namespace) -> None:
     """Load a data set; print its classes, splits and what loading did, with --audit what is wrong with it."""
-    from emotions.data import audit
+    from emotions.data import audit, load
 
-    faces = load_data(options.data, keep_copies=options.audit)  # judged as it is distributed
-    print(faces.describe().to_string())
+    faces = load(options.data, keep_copies=options.audit)  # judged as it is distributed
+    print(*faces.notes, faces.describe().to_string(), sep="\n")
     if options.audit:
         print(audit.audit(faces))
 
@@ -117,10 +106,9 @@ def settings(pairs: list[str]) -> dict:
         name, equals, text = pair.partition("=")
         if not equals:
             raise ValueError(f"{pair} sets no parameter: write NAME=VALUE, as SEED=1.")
-        try:
+        values[name] = text
+        with contextlib.suppress(ValueError, SyntaxError):
             values[name] = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            values[name] = text
     return values
 
 
@@ -152,11 +140,15 @@ def evaluate(options: argparse.Namespace) -> None:
     a folder that it was not trained on; writes nothing."""
     from emotions import evaluation
     from emotions import predict as prediction
+    from emotions.data import load
     from emotions.runs import Predictions
 
     classifier = prediction.load(options.model, options.classes)
     names, card = tuple(classifier.class_names), classifier.card
-    own, faces = card.get("dataset"), load_data(options.data or card.get("dataset") or "synthetic")
+    own = card.get("dataset")
+    faces = load(options.data or own or "synthetic")
+    for note in faces.notes:
+        print(note)
     if not set(faces.class_names) <= set(names):
         raise ValueError(f"{options.model} has the classes {', '.join(names)}; {faces.name} has "
                          f"{', '.join(faces.class_names)}.")
@@ -169,12 +161,9 @@ def evaluate(options: argparse.Namespace) -> None:
         print(f"This model was trained on {own}, not on this split of {faces.name}: images that it was trained on may "
               "be among those measured.")
     uncalibrated, resize = replace(classifier, card={}), any(classifier.model.input_shape[1:3])
-
-    def answer(part) -> Predictions:
-        images = [classifier.resize(image) if resize else image for image in part.images]
-        return Predictions(names, part.ids, part.labels, uncalibrated.probabilities(images))
-
-    answers = reduce(Predictions.join, map(answer, parts))
+    images = ([classifier.resize(image) if resize else image for image in part.images] for part in parts)
+    answers = reduce(Predictions.join, (Predictions(names, part.ids, part.labels, uncalibrated.probabilities(some))
+                                        for part, some in zip(parts, images, strict=True)))
     if len(faces.class_names) < len(names):
         print(f"Of its probabilities, those of {', '.join(faces.class_names)} count, scaled so that they sum to 1.")
     chosen = answers.probabilities[:, [names.index(name) for name in faces.class_names]]
@@ -183,8 +172,7 @@ def evaluate(options: argparse.Namespace) -> None:
     print(f"{faces.name}, {words}, n = {metrics['n']:,}, accuracy {evaluation.shown(metrics)}")
     print("Before temperature scaling:")
     for name in ("macro_f1", "mcc", "log_loss", "ece"):
-        low, high = metrics[f"{name}_interval"]
-        print(f"{name:9} {metrics[name]:.3f} [{low:.3f}, {high:.3f}]")
+        print(f"{name:9} {evaluation.shown(metrics, name)}")
 
 
 def predict(options: argparse.Namespace) -> int:
@@ -323,21 +311,12 @@ def main(arguments: list[str] | None = None) -> int:
     machine refuses (OSError): a file that is not there or not allowed, a full disk, a hub out of reach."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = parser().parse_args(arguments or ["--help"])
-
-    def act() -> int | None:
-        if options.run is not run:  # that starts processes of its own
-            notebook.start_backend()
-        return options.run(options)
-
-    return exit_status(act)
-
-
-def exit_status(act: Callable[[], int | None]) -> int:
-    """Return the exit status of what `act` does; see `main`."""
-    from emotions import files
+    from emotions import files  # takes half a second, which --help need not wait for
 
     try:
-        return act() or 0
+        if options.run is not run:  # that starts processes of its own
+            notebook.start_backend()
+        return options.run(options) or 0
     except (ValueError, OSError, RuntimeError) as error:
         print(f"emotions: {files.sentence(error)}", file=sys.stderr)
     except KeyboardInterrupt:

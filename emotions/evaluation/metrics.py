@@ -62,8 +62,7 @@ def wilson(hits, n) -> tuple[np.ndarray, np.ndarray]:
     """Return the ends of the 95% interval of a share, `hits` of `n` (Wilson 1927); numbers or arrays. A share times its
     n is rounded to the whole number it was."""
     one = np.vectorize(lambda hits, n: tuple(binomtest(round(hits), round(n)).proportion_ci(0.95, "wilson")), "dd")
-    low, high = one(hits, n)
-    return low[()], high[()]  # of numbers, numbers
+    return tuple(end[()] for end in one(hits, n))  # of numbers, numbers
 
 
 def majority_class(figures: dict) -> tuple[str, float]:

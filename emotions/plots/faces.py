@@ -133,19 +133,18 @@ def composites(groups: dict, caption: str = "", frames=None, columns: int = 7) -
 def confusion_faces(predictions, split: Split, title: str = "") -> plt.Figure:
     """Draw the confusion matrix in composites of the most confident images, found in the split by their ids."""
     names = predictions.class_names
-    about = f"{title}\nmean of those most alike of the {MOST} most confident; grey: fewer than {LEAST} align"
-    figure, axes = grid(len(names), len(names), (1.5 * len(names) + 1, 1.6 * len(names) + 1), about)
-    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03)
     # The mean of all images is a clearer face than that of a cell, where a laugh or a turned head can prevail.
     some = split.images[:: max(1, len(split) // 500)]
     reference = np.mean([_normalised(np.asarray(image)) for image in some], axis=0)
-    for (true, predicted), axis in np.ndenumerate(axes):
-        cell = _cell(predictions, split, true, predicted)
-        axis.imshow(composite(cell, reference)[0])
-        axis.set_title(f"{len(cell):,}", fontsize=10, pad=3)
-        bare(axis, colors(names)[true] if true == predicted else None)
-        axis.set_ylabel("" if predicted else names[true], fontsize=11)
-        axis.set_xlabel(names[predicted] if true == len(names) - 1 else "", fontsize=11)
+    pairs = list(np.ndindex(len(names), len(names)))
+    cells = [_cell(predictions, split, *pair) for pair in pairs]
+    frames = [colors(names)[true] if true == predicted else None for true, predicted in pairs]
+    about = f"{title}\nmean of those most alike of the {MOST} most confident; grey: fewer than {LEAST} align"
+    figure = image_grid([composite(cell, reference)[0] for cell in cells], [f"{len(cell):,}" for cell in cells],
+                        frames, len(names), names)
+    figure.suptitle(about)
+    for axis, name in zip(figure.axes[-len(names) :], names, strict=True):
+        axis.set_xlabel(name)
     figure.supylabel("true class")
     figure.supxlabel("predicted class")
     return figure

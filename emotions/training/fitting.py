@@ -165,9 +165,7 @@ class State:
             if differing:
                 raise ValueError(f"{self.folder.parent} holds an interrupted training that differs in {differing[0]}: "
                                  "finish it as it was begun, or remove its checkpoint/ to start anew.")
-            record = record | {"started": saved["started"]}
-            if self.done:
-                record = saved
+            record = saved if self.done else record | {"started": saved["started"]}
         self.folder.mkdir(parents=True, exist_ok=True)
         self.record = record
         files.write_json(file, record)
