@@ -87,18 +87,18 @@ def _is_system(metrics: dict, seed: int | None = 0) -> bool:
 
 def markdown(home: Path) -> str:
     """Return the table of the systems that were trained under both protocols, for README, and what its columns are."""
-    tests = {}
+    tests, seeds = {}, {}
     for protocol, dataset in DATASETS.items():
-        test = next(iter(runs.all_of(dataset, home).values())).metrics["test"]
+        every = {name: run.metrics for name, run in runs.all_of(dataset, home).items()}
+        test = next(iter(every.values()))["test"]
         tests[protocol] = (test["n"], *majority_class(test))
-    board = table(home)
-    both = cards.markdown_table(board[board["Difference"] != "-"])
-    fair = {name: run.metrics for name, run in runs.all_of(DATASETS["Leak-free"], home).items()}
-    fair = {name: metrics for name, metrics in fair.items() if _is_system(metrics, None)}
-    shares = {name: metrics["test"]["accuracy"] for name, metrics in fair.items()}
-    precision = {name: metrics["training"].get("precision") for name, metrics in fair.items()}
-    seeds = comparison.over_seeds(pd.DataFrame({"accuracy": shares, "precision": precision}), ["accuracy"])
-    trained = records(home).dropna().map(lambda metrics: metrics["training"].get("precision") or "float32")
-    precisions = {fair[name]["title"]: row for name, row in trained.iterrows() if row.nunique() > 1}
-    return cards.render("protocols", table=both, precisions=precisions, tests=tests, seeds=seeds,
-                        differences=differences(home), seed_0=shares, copies_alone=copies_alone(home))
+        figures = {name: (metrics["test"]["accuracy"], metrics["training"].get("precision"))
+                   for name, metrics in every.items() if _is_system(metrics, None)}
+        figures = pd.DataFrame.from_dict(figures, orient="index", columns=["accuracy", "precision"])
+        seeds[protocol] = comparison.over_seeds(figures, ["accuracy"]).join(figures["accuracy"].rename("seed_0"))
+    board, both = table(home), records(home).dropna()
+    trained = both.map(lambda metrics: metrics["training"].get("precision") or "float32")
+    precisions = {both["Leak-free"][name]["title"]: row for name, row in trained.iterrows() if row.nunique() > 1}
+    return cards.render("protocols", table=cards.markdown_table(board[board["Difference"] != "-"]), tests=tests,
+                        seeds=seeds, precisions=precisions, differences=differences(home),
+                        copies_alone=copies_alone(home))
