@@ -137,7 +137,8 @@ def run(options: argparse.Namespace) -> None:
 
 def evaluate(options: argparse.Namespace) -> None:
     """Measure a saved model on a test split (one that was trained with copies: on images without), or on all images of
-    a folder that it was not trained on; writes nothing."""
+    a folder that it was not trained on, with a sub-folder for each class. Every image is taken for one face: crop
+    photographs first. Writes nothing."""
     from emotions import evaluation
     from emotions import predict as prediction
     from emotions.data import load
@@ -207,17 +208,11 @@ def predict_images(classifier, options: argparse.Namespace):
     from tqdm import tqdm
 
     from emotions import files
-    from emotions.predict.boxes import COPY, save_copy
+    from emotions.predict.boxes import save_copy
     from emotions.predict.inputs import single_images
 
-    images, base = list(single_images(options.paths)), ""
-    if options.annotate:  # the copies of an earlier call, where they lie among the images, are none of these
-        copies = Path(options.annotate).resolve()
-        images = [(name, source) for name, source in images
-                  if not (name.endswith(COPY) and copies in files.expanded(name).resolve().parents)]
-        if not images:
-            raise ValueError(f"These are copies that an earlier call wrote to {options.annotate}: give other images.")
-        base = os.path.commonpath([files.expanded(name).parent.resolve() for name, _ in images])
+    images = list(single_images(options.paths))
+    base = os.path.commonpath([files.expanded(name).parent.resolve() for name, _ in images])
     rows, stream = [], classifier.rows(iter(images), (ValueError, OSError), faces=not options.no_faces,
                                        unsure_below=options.unsure_below)
     for faces in tqdm(stream, total=len(images), unit="image", disable=None):  # a bar on standard error, if a terminal

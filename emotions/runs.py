@@ -172,7 +172,10 @@ def start(name: str, faces, *, title: str | None = None, weights: str | Path | N
              "variants": list(faces.variants), "weights": recorded, "seed": seed, "command": command()}
     known = {"ancestors": ancestors(weights) or None, "images": faces.digest}
     facts |= {name: value for name, value in known.items() if value is not None}
-    return Run(faces.name, name + suffix, facts, bool(train))
+    run = Run(faces.name, name + suffix, facts, bool(train))
+    if run.finished and not run.saved and not train:
+        print(f"{run.folder} holds a run on other images of that name: this one will replace it, and its model.")
+    return run
 
 
 def variant_suffix(variants) -> str:

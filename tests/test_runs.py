@@ -119,6 +119,17 @@ def test_names_tell_the_seed_and_the_variants_of_the_data(made):
     assert run.facts["weights"] == "somewhere/else/imagenet.h5", "a name that is no file stays as it is"
 
 
+def test_a_run_on_other_images_of_that_name_is_announced_before_it_is_replaced(made, capsys):
+    import dataclasses
+
+    own, other = (dataclasses.replace(made[0], digest=number) for number in (1, 2))
+    make(own, "own")
+    capsys.readouterr()
+    assert not runs.start("own", other).saved
+    assert "holds a run on other images of that name: this one will replace it" in capsys.readouterr().out
+    assert runs.start("own", own).saved and not capsys.readouterr().out
+
+
 def test_copies_are_told_by_the_name_of_a_known_data_set_only():
     known = {"dataset": "human-emotions-as-distributed", "variants": []}
     assert runs.trained_with_duplicates(known)

@@ -20,7 +20,8 @@ with contextlib.suppress(ImportError):  # the extra "heif"
 
 SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".pgm", ".ppm", ".webp", ".tif", ".tiff", ".gif", ".jp2",
             ".heic", ".heif", ".avif"}
-HIDDEN = re.compile(r"(^|/)(\.[^/]|__MACOSX|Thumbs\.db$|desktop\.ini$)")  # files and folders that are left out
+# Files and folders that are left out, and the copies with boxes that `predict --annotate` writes.
+HIDDEN = re.compile(r"(^|/)(\.[^/]|__MACOSX|Thumbs\.db$|desktop\.ini$)|\.annotated\.(jpg|mp4)$")
 LARGEST_SIDE = 256  # pixels: images that are larger, or differ in size, become squares of at most this
 
 

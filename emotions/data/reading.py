@@ -108,7 +108,7 @@ def _describe_reading(contents: Contents, store: Store, unreadable, shapes) -> N
                      f"({len(store.closed)}), such as {store.closed[0]}.")
     if set(shapes) - {tuple(size)}:
         most = ", ".join(f"{height} x {width} ({n:,})" for (height, width), n in Counter(shapes).most_common(3))
-        notes.append(f"Images of {len(set(shapes))} sizes were resized to {size[0]} x {size[1]} pixels; most frequent: "
-                     f"{most}.")
+        sizes = "1 size" if (count := len(set(shapes))) == 1 else f"{count} sizes"
+        notes.append(f"Images of {sizes} were resized to {size[0]} x {size[1]} pixels; most frequent: {most}.")
     if tiny := sum(min(shape) < audit.TINY for shape in shapes):
         notes.append(f"{tiny} images are tiny: under {audit.TINY} pixels on their shorter side.")

@@ -11,7 +11,7 @@ from emotions.colors import colors
 from emotions.files import expanded, written
 from emotions.predict import inputs
 
-COPY = ".annotated.jpg"
+COPY = ".annotated.jpg"  # such files in a folder are not read as images: see data.images.HIDDEN
 SMALLEST = 320  # pixels on the shorter side: smaller images are enlarged, so that the text is readable
 
 
