@@ -122,7 +122,7 @@ function watch(name, video, release) {
   const overlay = element("canvas", { ariaHidden: "true" }); // the list says what its boxes show
   const { card, list, note } = addCard(name, [video, overlay]);
   let watching = true;
-  let reading = false;
+  let [reading, missed, next] = [false, false, 0];
   const finish = () => { watching = false; video.pause(); release(); card.remove(); stop.hidden = true; };
 
   let [told, since] = ["", performance.now()];
@@ -135,8 +135,12 @@ function watch(name, video, release) {
   };
 
   async function look() {
+    missed = reading;
     if (!watching || reading) return;
     reading = true;
+    // Asked for before the frame is drawn: of a video that does not play, the first one may still be blank.
+    video.cancelVideoFrameCallback(next);
+    next = video.requestVideoFrameCallback(() => look().catch(report));
     const [width, height] = fitted(video.videoWidth, video.videoHeight);
     if (frame.width !== width || frame.height !== height) {
       for (const canvas of [frame, overlay]) Object.assign(canvas, { width, height });
@@ -152,7 +156,7 @@ function watch(name, video, release) {
     note.textContent = faces.length ? "" : "No face was found.";
     note.hidden = faces.length > 0;
     tell(faces);
-    video.requestVideoFrameCallback(() => look().catch(report));
+    if (missed) look().catch(report);
   }
 
   video.onseeked = () => look().catch(report);
