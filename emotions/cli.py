@@ -162,9 +162,8 @@ def evaluate(options: argparse.Namespace) -> None:
         print(f"This model was trained on {own}, not on this split of {faces.name}: images that it was trained on may "
               "be among those measured.")
     uncalibrated, resize = replace(classifier, card={}), any(classifier.model.input_shape[1:3])
-    images = ([classifier.resize(image) if resize else image for image in part.images] for part in parts)
-    answers = reduce(Predictions.join, (Predictions(names, part.ids, part.labels, uncalibrated.probabilities(some))
-                                        for part, some in zip(parts, images, strict=True)))
+    answers = reduce(Predictions.join, (Predictions(names, part.ids, part.labels, uncalibrated.probabilities(
+        [classifier.resize(image) if resize else image for image in part.images])) for part in parts))
     if len(faces.class_names) < len(names):
         print(f"Of its probabilities, those of {', '.join(faces.class_names)} count, scaled so that they sum to 1.")
     chosen = answers.probabilities[:, [names.index(name) for name in faces.class_names]]
@@ -212,7 +211,7 @@ def predict_images(classifier, options: argparse.Namespace):
     from emotions.predict.inputs import single_images
 
     images = list(single_images(options.paths))
-    base = os.path.commonpath([files.expanded(name).parent.resolve() for name, _ in images])
+    base = os.path.commonpath([files.expanded(name).parent.resolve() for name, _ in images]) if options.annotate else ""
     rows, stream = [], classifier.rows(iter(images), (ValueError, OSError), faces=not options.no_faces,
                                        unsure_below=options.unsure_below)
     for faces in tqdm(stream, total=len(images), unit="image", disable=None):  # a bar on standard error, if a terminal

@@ -73,6 +73,14 @@ def test_confusion_matrix_shows_shares_of_the_true_class():
     assert figure.axes[0].get_xlabel() == "predicted class" and figure.axes[0].get_ylabel() == "true class"
 
 
+def test_a_long_title_of_a_confusion_matrix_has_lines_as_wide_as_the_figure():
+    metrics = {"per_class": {"calm": {}, "cross": {}, "glad": {}}, "confusion": [[2, 0, 0], [0, 2, 0], [0, 0, 2]]}
+    figure = plots.confusion_matrix(metrics, "EfficientNet-Lite0 (Functional), from ferplus, seed 1, test, n = 1,817")
+    figure.canvas.draw()
+    title = figure.axes[0].title.get_window_extent()
+    assert 0 <= title.x0 < title.x1 <= figure.bbox.width
+
+
 def test_roc_curves_leave_out_classes_without_images():
     names, labels = ("angry", "happy", "sad"), np.array([0, 0, 1, 1])
     probabilities = np.array([[0.9, 0.1, 0], [0.4, 0.5, 0.1], [0.5, 0.5, 0], [0.1, 0.8, 0.1]])

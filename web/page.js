@@ -101,7 +101,7 @@ async function showCamera() {
     if (mine !== turn) return release();
     stream.getVideoTracks()[0].onended = () => { stopWatching(); say("The camera was switched off."); };
     watch("Camera", video, release);
-    say("The camera is on. Loading the model …");
+    say(`The camera is on. ${LOADING}`);
     await ready.catch((error) => { stopWatching(); throw error; });
     if (mine === turn && !stop.hidden) say("The camera is on.");
   } catch (error) {

@@ -1,5 +1,6 @@
 """Confusion, ROC curves, recalls, intervals, reliability: how good models are."""
 
+import textwrap
 from itertools import cycle
 
 import matplotlib.pyplot as plt
@@ -18,7 +19,8 @@ def confusion_matrix(metrics: dict, title: str = "", axis=None) -> plt.Figure:
     names, counts = list(metrics["per_class"]), np.array(metrics["confusion"])
     shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = 2.2 + 0.75 * len(names)
-    axis = grid(1, 1, (side, side))[1][0, 0] if axis is None else axis
+    if axis is None:
+        axis, title = grid(1, 1, (side, side))[1][0, 0], textwrap.fill(title, int(10 * side))  # as wide as the figure
     notes = np.char.add(np.char.mod("%.0f %%\n", shares), counts.astype(str))
     sns.heatmap(shares, annot=notes, fmt="", cmap="Blues", vmin=0, vmax=100, square=True, xticklabels=names,
                 yticklabels=names, annot_kws={"fontsize": 9}, ax=axis, cbar=False)

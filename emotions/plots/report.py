@@ -5,6 +5,7 @@ import pandas as pd
 from IPython.display import Markdown, display
 
 from emotions import files
+from emotions.evaluation.cards import display_title
 from emotions.evaluation.metrics import majority_class, percent, shown
 from emotions.plots.evaluation import confusion_matrix, roc_curves
 from emotions.plots.faces import mistakes
@@ -15,7 +16,7 @@ def panel(run, faces) -> None:
     """Display how good a run is on test: report per class, curves, confusion matrix, ROC curves and mistakes, as
     composites of the test images of `faces`. Writes figures that its folder lacks: `evaluate` removes earlier ones."""
     test = run.metrics["test"]
-    about = f"{run.metrics['title']}, {run.metrics['dataset']}, test, n = {test['n']:,}"
+    about = f"{display_title(run.metrics)}, {run.metrics['dataset']}, test, n = {test['n']:,}"
     figures = (f"accuracy {shown(test)}, macro F1 {percent(test['macro_f1'])}; "
                f"majority-class baseline: accuracy {percent(majority_class(test)[1])}")
     display(Markdown(f"**{about}**: {figures}"), report(test))
